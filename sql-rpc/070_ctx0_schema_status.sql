@@ -1,0 +1,50 @@
+-- ctx0_schema_status(): how the database stands, for a person or a program.
+--
+-- Result: jsonb
+--   rpc_version      the release of these functions (a counter)
+--   server_version   PostgreSQL's version, such as "15.8"
+--   current_version  the highest version in the ledger, 0 where it is empty
+--   locked           whether a migration is running at this moment
+--   owner            the role as which migrations run
+--   ledger           the ledger's rows, lowest version first
+--   last_attempt     the newest row of ctx0_schema_attempts without its texts, or null
+-- Errors: 42501 for anyone but the service role and the owner.
+-- Who may call it: service_role.
+create function public.ctx0_schema_status()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform public.ctx0_check_caller();
+  return jsonb_build_object(
+    'rpc_version', 1,
+    'server_version', current_setting('server_version'),
+    'current_version', (select coalesce(max(version), 0) from public.ctx0_schema_versions),
+    'locked', exists (
+      select from pg_locks
+       where locktype = 'advisory' and granted
+         and database = (select oid from pg_database where datname = current_database())
+         and classid = 1668577328 and objid = 1 and objsubid = 2
+    ),
+    'owner', current_user,
+    'ledger', (
+      select coalesce(jsonb_agg(to_jsonb(v) order by v.version), '[]')
+        from public.ctx0_schema_versions v
+    ),
+    'last_attempt', (
+      select to_jsonb(a) - '{down_sql,result}'::text[]
+        from public.ctx0_schema_attempts a
+       order by a.finished_at desc
+       limit 1
+    )
+  );
+end
+$$;
+
+comment on function public.ctx0_schema_status() is
+  'ctx0: version, ledger and lock of the ctx0 schema';
+revoke all on function public.ctx0_schema_status() from public, anon, authenticated;
+grant execute on function public.ctx0_schema_status() to service_role;

@@ -1,0 +1,325 @@
+//! The migrations that this build knows: `manifest.json` and the SQL files beside it.
+
+mod checksum;
+mod error;
+mod script;
+mod source;
+mod version;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    checksum::Checksum,
+    error::{ManifestError, ManifestProblem},
+    version::Version,
+};
+use self::{
+    error::Place,
+    script::Script,
+    source::{Embedded, Folder, Source},
+};
+
+/// The name of the file that lists the migrations.
+const MANIFEST: &str = "manifest.json";
+
+/// The largest migration that is accepted, in bytes.
+pub const MAX_MIGRATION_BYTES: usize = 16 * 1024 * 1024;
+
+/// The migrations of this repository, as files.
+const BUNDLED: &[(&str, &str)] = &[
+    (MANIFEST, include_str!("../migrations/manifest.json")),
+    ("001_ctx0_schema.sql", include_str!("../migrations/001_ctx0_schema.sql")),
+    ("001_ctx0_schema.down.sql", include_str!("../migrations/001_ctx0_schema.down.sql")),
+    ("002_schema_versioning.sql", include_str!("../migrations/002_schema_versioning.sql")),
+    ("002_schema_versioning.down.sql", include_str!("../migrations/002_schema_versioning.down.sql")),
+];
+
+/// A checked list of migrations, numbered from 1 without gaps. Cheap to clone.
+///
+/// ```
+/// use ctx0_schema::Migrations;
+///
+/// let migrations = Migrations::bundled()?;
+/// for migration in &migrations {
+///     println!("v{}: {}", migration.version(), migration.description());
+/// }
+/// # Ok::<(), ctx0_schema::ManifestError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Migrations(Arc<[Migration]>);
+
+/// One step from a version to the next.
+#[derive(Clone)]
+pub struct Migration {
+    version: Version,
+    name: String,
+    description: String,
+    file: String,
+    script: Script,
+    checksum: Checksum,
+    down: Option<Script>,
+    breaking: bool,
+    backup: Option<Backup>,
+}
+
+/// Whether a migration asks for a backup first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backup {
+    /// It would be wise.
+    Recommended,
+    /// The user must say that there is one.
+    Required,
+}
+
+impl Migrations {
+    /// The migrations that come with this crate.
+    ///
+    /// # Errors
+    /// None in a released build: the list is tested.
+    pub fn bundled() -> Result<Self, ManifestError> {
+        Self::read(&Embedded(BUNDLED))
+    }
+
+    /// Reads `manifest.json` and the files that it names from a folder.
+    ///
+    /// # Errors
+    /// [`ManifestError`], when anything is missing or does not agree. It names the
+    /// file, the version and the remedy.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, ManifestError> {
+        Self::read(&Folder::open(folder.as_ref())?)
+    }
+
+    /// Takes the files from memory, as pairs of name and text, for a crate that
+    /// brings its own migrations by `include_str!`. One of them is `manifest.json`.
+    ///
+    /// # Errors
+    /// As [`Migrations::from_dir`].
+    ///
+    /// ```
+    /// use ctx0_schema::Migrations;
+    ///
+    /// let migrations = Migrations::embedded(&[
+    ///     ("manifest.json", r#"{"currentVersion": 1, "migrations": [
+    ///         {"version": 1, "name": "001_notes", "description": "Notes", "file": "001_notes.sql"}]}"#),
+    ///     ("001_notes.sql", "create table notes (id bigint primary key);"),
+    /// ])?;
+    /// assert_eq!(migrations.latest_version().get(), 1);
+    /// # Ok::<(), ctx0_schema::ManifestError>(())
+    /// ```
+    pub fn embedded(files: &[(&str, &str)]) -> Result<Self, ManifestError> {
+        Self::read(&Embedded(files))
+    }
+
+    /// The highest version, or [`Version::ZERO`] where the list is empty.
+    #[must_use]
+    pub fn latest_version(&self) -> Version {
+        self.0.last().map_or(Version::ZERO, Migration::version)
+    }
+
+    /// The migration to this version.
+    #[must_use]
+    pub fn get(&self, version: Version) -> Option<&Migration> {
+        // Versions count from 1 without gaps, so the place follows from the number.
+        self.0.get((version.get() as usize).checked_sub(1)?)
+    }
+
+    /// All of them, lowest version first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Migration> {
+        self.0.iter()
+    }
+
+    /// Those above a version, lowest first.
+    #[must_use]
+    pub fn after(&self, version: Version) -> &[Migration] {
+        self.0.get(version.get() as usize..).unwrap_or_default()
+    }
+
+    fn read(source: &dyn Source) -> Result<Self, ManifestError> {
+        let text = source.read(&Place::manifest(source.origin(MANIFEST)), MANIFEST)?;
+        let manifest = ManifestFile::parse(&text, &source.origin(MANIFEST))?;
+        let migrations = manifest.migrations.into_iter().map(|entry| entry.load(source));
+        Ok(Self(migrations.collect::<Result<_, _>>()?))
+    }
+}
+
+impl<'a> IntoIterator for &'a Migrations {
+    type Item = &'a Migration;
+    type IntoIter = std::slice::Iter<'a, Migration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Migration {
+    /// The version that the database has afterwards.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its name, such as `001_ctx0_schema`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it does, in a sentence.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The file it was read from, as the manifest names it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The SQL, with LF line endings and no byte order mark.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        self.script.text()
+    }
+
+    /// The checksum of [`Migration::sql`].
+    #[must_use]
+    pub fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// The SQL that takes it back, where there is one.
+    #[must_use]
+    pub fn down_sql(&self) -> Option<&str> {
+        self.down.as_ref().map(Script::text)
+    }
+
+    /// Whether older builds cannot work with the database afterwards.
+    #[must_use]
+    pub fn is_breaking(&self) -> bool {
+        self.breaking
+    }
+
+    /// Whether it asks for a backup first.
+    #[must_use]
+    pub fn backup(&self) -> Option<Backup> {
+        self.backup
+    }
+
+    /// The SQL, cut after each statement.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.script.pieces()
+    }
+
+    /// The line on which a statement (from 1) begins.
+    pub(crate) fn line_of(&self, statement: usize) -> Option<usize> {
+        self.script.line_of(statement)
+    }
+}
+
+impl fmt::Debug for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migration")
+            .field("version", &self.version)
+            .field("name", &self.name)
+            .field("checksum", &self.checksum)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `manifest.json` as written. What it does not name is ignored, so that an older
+/// build reads the manifest of a newer one.
+#[derive(Deserialize)]
+struct ManifestFile {
+    #[serde(rename = "currentVersion")]
+    current_version: i64,
+    migrations: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    version: i64,
+    name: String,
+    description: String,
+    file: String,
+    checksum: Option<Checksum>,
+    down: Option<String>,
+    #[serde(default)]
+    breaking: bool,
+    backup: Option<Backup>,
+}
+
+impl ManifestFile {
+    /// Reads the text and checks what can be checked without the SQL files.
+    fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
+        let place = Place::manifest(origin.to_owned());
+        let manifest: Self = serde_json::from_str(text).map_err(|error| {
+            place.clone().error(ManifestProblem::Json { line: error.line(), column: error.column(), reason: without_place(&error) })
+        })?;
+
+        let mut last = 0;
+        for entry in &manifest.migrations {
+            let at = |problem| Err(Place::of(&entry.file, entry.version).error(problem));
+            if entry.version < 1 || Version::try_from(entry.version).is_err() {
+                return at(ManifestProblem::NotAVersion);
+            }
+            if entry.version == last || manifest.migrations.iter().filter(|e| e.version == entry.version).count() > 1 {
+                return at(ManifestProblem::Duplicate);
+            }
+            if entry.version < last {
+                return at(ManifestProblem::Unordered { after: last });
+            }
+            if entry.version != last + 1 {
+                return at(ManifestProblem::Missing { missing: last + 1 });
+            }
+            if entry.file != format!("{}.sql", entry.name) {
+                return at(ManifestProblem::NameIsNotFile { name: entry.name.clone() });
+            }
+            let digits = entry.name.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            if digits.parse::<i64>().is_ok_and(|number| number != entry.version) {
+                return at(ManifestProblem::NameHasOtherNumber { name: entry.name.clone() });
+            }
+            last = entry.version;
+        }
+        if manifest.current_version != last {
+            return Err(place.error(ManifestProblem::CurrentVersion { stated: manifest.current_version, highest: last }));
+        }
+        Ok(manifest)
+    }
+}
+
+impl Entry {
+    fn load(self, source: &dyn Source) -> Result<Migration, ManifestError> {
+        let place = Place::of(&self.file, self.version);
+        let text = source.read(&place, &self.file)?;
+        let checksum = Checksum::of(&text);
+        if let Some(stated) = self.checksum.filter(|stated| *stated != checksum) {
+            return Err(place.error(ManifestProblem::Checksum { stated, actual: checksum }));
+        }
+        let down = self.down.map(|file| {
+            let place = Place::of(&file, self.version);
+            let text = source.read(&place, &file)?;
+            Script::parse(text).map_err(|error| place.error(ManifestProblem::from(error)))
+        });
+        Ok(Migration {
+            version: Version::try_from(self.version).map_err(|_| place.clone().error(ManifestProblem::NotAVersion))?,
+            script: Script::parse(text).map_err(|error| place.error(ManifestProblem::from(error)))?,
+            name: self.name,
+            description: self.description,
+            file: self.file,
+            checksum,
+            down: down.transpose()?,
+            breaking: self.breaking,
+            backup: self.backup,
+        })
+    }
+}
+
+/// The reason alone: serde_json appends the place, which has fields of its own here.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_owned())
+}

@@ -1,0 +1,205 @@
+use std::{error::Error, fmt, io, path::PathBuf};
+
+use super::{Checksum, MAX_MIGRATION_BYTES, script::ScriptError};
+
+/// Why a list of migrations was refused. The text names the file, the version and
+/// what to do; nothing was sent to any database.
+#[derive(Debug)]
+pub struct ManifestError {
+    place: Place,
+    problem: ManifestProblem,
+}
+
+impl ManifestError {
+    /// The file at fault, as the manifest or the caller names it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.place.file
+    }
+
+    /// The version at fault as the manifest states it, where it is one version's fault.
+    #[must_use]
+    pub fn version(&self) -> Option<i64> {
+        self.place.version
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn problem(&self) -> &ManifestProblem {
+        &self.problem
+    }
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place.file)?;
+        if let Some(version) = self.place.version {
+            write!(f, " (version {version})")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl Error for ManifestError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+/// What can be wrong with a list of migrations.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestProblem {
+    /// There is no `manifest.json`.
+    #[error("not found: add a manifest.json that lists the migrations, or correct the folder")]
+    NoManifest,
+    /// The manifest is not JSON, or not of the specification's form.
+    #[error("line {line}, column {column} is not what a manifest has there: {reason}")]
+    Json {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1; 0 at a line's very start.
+        column: usize,
+        /// What was found and what was wanted.
+        reason: String,
+    },
+    /// `currentVersion` is not the highest version of the list.
+    #[error("currentVersion is {stated}, but the highest version listed is {highest}: make them equal")]
+    CurrentVersion {
+        /// What the manifest says.
+        stated: i64,
+        /// What its list says.
+        highest: i64,
+    },
+    /// A version that is zero, negative or too large.
+    #[error("versions are whole numbers from 1 to {}: give it the next free number", i32::MAX)]
+    NotAVersion,
+    /// Two migrations have this version.
+    #[error("the version is listed twice: give one of the two the next free number")]
+    Duplicate,
+    /// The list is not in order.
+    #[error("it stands behind version {after}: list the lowest version first")]
+    Unordered {
+        /// The version before it.
+        after: i64,
+    },
+    /// The list has a hole.
+    #[error("version {missing} is missing before it: add it, or renumber from {missing} on")]
+    Missing {
+        /// The first version that is not there.
+        missing: i64,
+    },
+    /// The file is not the name with `.sql`.
+    #[error("the file must be {name}.sql, after its name: rename one of the two")]
+    NameIsNotFile {
+        /// The name in the manifest.
+        name: String,
+    },
+    /// The name begins with another number than the version.
+    #[error("the name {name} begins with another number than the version: make them equal")]
+    NameHasOtherNumber {
+        /// The name in the manifest.
+        name: String,
+    },
+    /// A listed file is not there.
+    #[error("file not found: add it beside manifest.json, or correct the manifest")]
+    NoFile,
+    /// The system did not let the file be read.
+    #[error("the file cannot be read: check its permissions")]
+    Unreadable {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder or a device where a file should be.
+    #[error("this is not a file: put the SQL into a plain file of that name")]
+    NotAFile,
+    /// `..`, an absolute path or the like.
+    #[error("the file lies outside of the manifest's folder: use a plain name such as 003_tags.sql")]
+    OutsideFolder,
+    /// A symlink, or a name whose letters differ in case.
+    #[error("the name leads to another file, {}: put a copy of the file itself there", real.display())]
+    NotTheFile {
+        /// Where it leads.
+        real: PathBuf,
+    },
+    /// No statement in it.
+    #[error("there is no statement in it: write the migration, or take it out of the manifest")]
+    Empty,
+    /// Not UTF-8.
+    #[error("line {line} is not UTF-8: save the file in UTF-8")]
+    NotUtf8 {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Over 16 MiB.
+    #[error("it is larger than {} MiB: split it into several versions", MAX_MIGRATION_BYTES / 1024 / 1024)]
+    TooLarge,
+    /// The text was changed after its checksum was written.
+    #[error(
+        "its checksum is {actual}, the manifest says {stated}: undo the change to the file, or, \
+         if no database has this version yet, write the new checksum"
+    )]
+    Checksum {
+        /// What the manifest says.
+        stated: Checksum,
+        /// What the file has.
+        actual: Checksum,
+    },
+    /// A string, comment or quoted name that never ends.
+    #[error("the {what} that begins on line {line} never ends: close it")]
+    Unterminated {
+        /// The line, from 1.
+        line: usize,
+        /// What was not closed.
+        what: &'static str,
+    },
+    /// A zero byte.
+    #[error("there is a zero byte on line {line}, which PostgreSQL cannot store: remove it")]
+    ZeroByte {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A statement that cannot run inside the one transaction of a migration.
+    #[error(
+        "`{what}` on line {line} cannot run inside a migration, which is one transaction: remove it \
+         (an index can be made without `concurrently`, data goes into `insert` statements)"
+    )]
+    NotTransactional {
+        /// The line, from 1.
+        line: usize,
+        /// The command.
+        what: String,
+    },
+}
+
+impl From<ScriptError> for ManifestProblem {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Empty => Self::Empty,
+            ScriptError::Unterminated { line, what } => Self::Unterminated { line, what },
+            ScriptError::ZeroByte { line } => Self::ZeroByte { line },
+            ScriptError::NotTransactional { line, what } => Self::NotTransactional { line, what },
+        }
+    }
+}
+
+/// Which file, and for which version.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    file: String,
+    version: Option<i64>,
+}
+
+impl Place {
+    pub(super) fn manifest(file: String) -> Self {
+        Self { file, version: None }
+    }
+
+    pub(super) fn of(file: &str, version: i64) -> Self {
+        Self { file: file.to_owned(), version: Some(version) }
+    }
+
+    pub(super) fn error(self, problem: ManifestProblem) -> ManifestError {
+        ManifestError { place: self, problem }
+    }
+}

@@ -1,0 +1,63 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A schema version: a whole number that fits PostgreSQL's `integer`.
+///
+/// Migrations are numbered from 1 without gaps. [`Version::ZERO`] is the version
+/// of a database that has no ctx0 schema yet.
+///
+/// ```
+/// use ctx0_schema::Version;
+///
+/// let version = Version::new(2).expect("2 is a version");
+/// assert_eq!(version.to_string(), "2");
+/// assert!(Version::new(u32::MAX).is_none());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "u32")]
+pub struct Version(u32);
+
+impl Version {
+    /// No version at all: what an empty database has.
+    pub const ZERO: Self = Self(0);
+
+    /// The version with this number, or nothing when it is above 2,147,483,647.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number <= i32::MAX as u32 { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<Version> for u32 {
+    fn from(version: Version) -> Self {
+        version.0
+    }
+}
+
+impl TryFrom<i64> for Version {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, Self::Error> {
+        u32::try_from(number)
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| format!("{number} is not a schema version: it must be from 0 to {}", i32::MAX))
+    }
+}
