@@ -30,10 +30,22 @@ pub const MAX_MIGRATION_BYTES: usize = 16 * 1024 * 1024;
 /// The migrations of this repository, as files.
 const BUNDLED: &[(&str, &str)] = &[
     (MANIFEST, include_str!("../migrations/manifest.json")),
-    ("001_ctx0_schema.sql", include_str!("../migrations/001_ctx0_schema.sql")),
-    ("001_ctx0_schema.down.sql", include_str!("../migrations/001_ctx0_schema.down.sql")),
-    ("002_schema_versioning.sql", include_str!("../migrations/002_schema_versioning.sql")),
-    ("002_schema_versioning.down.sql", include_str!("../migrations/002_schema_versioning.down.sql")),
+    (
+        "001_ctx0_schema.sql",
+        include_str!("../migrations/001_ctx0_schema.sql"),
+    ),
+    (
+        "001_ctx0_schema.down.sql",
+        include_str!("../migrations/001_ctx0_schema.down.sql"),
+    ),
+    (
+        "002_schema_versioning.sql",
+        include_str!("../migrations/002_schema_versioning.sql"),
+    ),
+    (
+        "002_schema_versioning.down.sql",
+        include_str!("../migrations/002_schema_versioning.down.sql"),
+    ),
 ];
 
 /// A checked list of migrations, numbered from 1 without gaps. Cheap to clone.
@@ -140,7 +152,10 @@ impl Migrations {
     fn read(source: &dyn Source) -> Result<Self, ManifestError> {
         let text = source.read(&Place::manifest(source.origin(MANIFEST)), MANIFEST)?;
         let manifest = ManifestFile::parse(&text, &source.origin(MANIFEST))?;
-        let migrations = manifest.migrations.into_iter().map(|entry| entry.load(source));
+        let migrations = manifest
+            .migrations
+            .into_iter()
+            .map(|entry| entry.load(source));
         Ok(Self(migrations.collect::<Result<_, _>>()?))
     }
 }
@@ -257,7 +272,11 @@ impl ManifestFile {
     fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
         let place = Place::manifest(origin.to_owned());
         let manifest: Self = serde_json::from_str(text).map_err(|error| {
-            place.clone().error(ManifestProblem::Json { line: error.line(), column: error.column(), reason: without_place(&error) })
+            place.clone().error(ManifestProblem::Json {
+                line: error.line(),
+                column: error.column(),
+                reason: without_place(&error),
+            })
         })?;
 
         let mut last = 0;
@@ -266,7 +285,14 @@ impl ManifestFile {
             if entry.version < 1 || Version::try_from(entry.version).is_err() {
                 return at(ManifestProblem::NotAVersion);
             }
-            if entry.version == last || manifest.migrations.iter().filter(|e| e.version == entry.version).count() > 1 {
+            if entry.version == last
+                || manifest
+                    .migrations
+                    .iter()
+                    .filter(|e| e.version == entry.version)
+                    .count()
+                    > 1
+            {
                 return at(ManifestProblem::Duplicate);
             }
             if entry.version < last {
@@ -276,16 +302,30 @@ impl ManifestFile {
                 return at(ManifestProblem::Missing { missing: last + 1 });
             }
             if entry.file != format!("{}.sql", entry.name) {
-                return at(ManifestProblem::NameIsNotFile { name: entry.name.clone() });
+                return at(ManifestProblem::NameIsNotFile {
+                    name: entry.name.clone(),
+                });
             }
-            let digits = entry.name.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-            if digits.parse::<i64>().is_ok_and(|number| number != entry.version) {
-                return at(ManifestProblem::NameHasOtherNumber { name: entry.name.clone() });
+            let digits = entry
+                .name
+                .split(|c: char| !c.is_ascii_digit())
+                .next()
+                .unwrap_or_default();
+            if digits
+                .parse::<i64>()
+                .is_ok_and(|number| number != entry.version)
+            {
+                return at(ManifestProblem::NameHasOtherNumber {
+                    name: entry.name.clone(),
+                });
             }
             last = entry.version;
         }
         if manifest.current_version != last {
-            return Err(place.error(ManifestProblem::CurrentVersion { stated: manifest.current_version, highest: last }));
+            return Err(place.error(ManifestProblem::CurrentVersion {
+                stated: manifest.current_version,
+                highest: last,
+            }));
         }
         Ok(manifest)
     }
@@ -297,7 +337,10 @@ impl Entry {
         let text = source.read(&place, &self.file)?;
         let checksum = Checksum::of(&text);
         if let Some(stated) = self.checksum.filter(|stated| *stated != checksum) {
-            return Err(place.error(ManifestProblem::Checksum { stated, actual: checksum }));
+            return Err(place.error(ManifestProblem::Checksum {
+                stated,
+                actual: checksum,
+            }));
         }
         let down = self.down.map(|file| {
             let place = Place::of(&file, self.version);
@@ -305,8 +348,10 @@ impl Entry {
             Script::parse(text).map_err(|error| place.error(ManifestProblem::from(error)))
         });
         Ok(Migration {
-            version: Version::try_from(self.version).map_err(|_| place.clone().error(ManifestProblem::NotAVersion))?,
-            script: Script::parse(text).map_err(|error| place.error(ManifestProblem::from(error)))?,
+            version: Version::try_from(self.version)
+                .map_err(|_| place.clone().error(ManifestProblem::NotAVersion))?,
+            script: Script::parse(text)
+                .map_err(|error| place.error(ManifestProblem::from(error)))?,
             name: self.name,
             description: self.description,
             file: self.file,
@@ -321,5 +366,6 @@ impl Entry {
 /// The reason alone: serde_json appends the place, which has fields of its own here.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_owned())
+    text.rsplit_once(" at line ")
+        .map_or(text.clone(), |(reason, _)| reason.to_owned())
 }

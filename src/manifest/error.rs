@@ -64,7 +64,9 @@ pub enum ManifestProblem {
         reason: String,
     },
     /// `currentVersion` is not the highest version of the list.
-    #[error("currentVersion is {stated}, but the highest version listed is {highest}: make them equal")]
+    #[error(
+        "currentVersion is {stated}, but the highest version listed is {highest}: make them equal"
+    )]
     CurrentVersion {
         /// What the manifest says.
         stated: i64,
@@ -72,7 +74,10 @@ pub enum ManifestProblem {
         highest: i64,
     },
     /// A version that is zero, negative or too large.
-    #[error("versions are whole numbers from 1 to {}: give it the next free number", i32::MAX)]
+    #[error(
+        "versions are whole numbers from 1 to {}: give it the next free number",
+        i32::MAX
+    )]
     NotAVersion,
     /// Two migrations have this version.
     #[error("the version is listed twice: give one of the two the next free number")]
@@ -114,7 +119,9 @@ pub enum ManifestProblem {
     #[error("this is not a file: put the SQL into a plain file of that name")]
     NotAFile,
     /// `..`, an absolute path or the like.
-    #[error("the file lies outside of the manifest's folder: use a plain name such as 003_tags.sql")]
+    #[error(
+        "the file lies outside of the manifest's folder: use a plain name such as 003_tags.sql"
+    )]
     OutsideFolder,
     /// A symlink, or a name whose letters differ in case.
     #[error("the name leads to another file, {}: put a copy of the file itself there", real.display())]
@@ -192,14 +199,23 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn manifest(file: String) -> Self {
-        Self { file, version: None }
+        Self {
+            file,
+            version: None,
+        }
     }
 
     pub(super) fn of(file: &str, version: i64) -> Self {
-        Self { file: file.to_owned(), version: Some(version) }
+        Self {
+            file: file.to_owned(),
+            version: Some(version),
+        }
     }
 
     pub(super) fn error(self, problem: ManifestProblem) -> ManifestError {
-        ManifestError { place: self, problem }
+        ManifestError {
+            place: self,
+            problem,
+        }
     }
 }

@@ -43,8 +43,11 @@ impl Script {
 
     /// The pieces in order; joined they are the whole text.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.statements.iter().map(|statement| statement.end));
-        starts.zip(&self.statements).map(|(start, statement)| &self.text[start..statement.end])
+        let starts =
+            std::iter::once(0).chain(self.statements.iter().map(|statement| statement.end));
+        starts
+            .zip(&self.statements)
+            .map(|(start, statement)| &self.text[start..statement.end])
     }
 
     /// The line on which statement `number` (from 1) begins.
@@ -55,7 +58,9 @@ impl Script {
 
 /// Makes line endings LF and drops a byte order mark.
 pub(crate) fn normalise(text: &str) -> String {
-    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
+    text.strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .replace("\r\n", "\n")
 }
 
 fn cut(text: &str) -> Result<Vec<Statement>, ScriptError> {
@@ -77,7 +82,10 @@ fn cut(text: &str) -> Result<Vec<Statement>, ScriptError> {
         }
         if !matches!(
             token.kind,
-            TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } | TokenKind::Semi
+            TokenKind::Whitespace
+                | TokenKind::LineComment
+                | TokenKind::BlockComment { .. }
+                | TokenKind::Semi
         ) {
             first_line.get_or_insert(line);
         }
@@ -108,7 +116,10 @@ fn cut(text: &str) -> Result<Vec<Statement>, ScriptError> {
 
     if let Some(line) = first_line {
         words.check(line)?;
-        statements.push(Statement { end: text.len(), line });
+        statements.push(Statement {
+            end: text.len(),
+            line,
+        });
     }
     // Comments behind the last statement stay with it.
     statements.last_mut().ok_or(ScriptError::Empty)?.end = text.len();
@@ -118,7 +129,9 @@ fn cut(text: &str) -> Result<Vec<Statement>, ScriptError> {
 fn unterminated(token: Token) -> Option<&'static str> {
     match token.kind {
         TokenKind::BlockComment { terminated: false } => Some("comment"),
-        TokenKind::QuotedIdent { terminated: false, .. } => Some("quoted name"),
+        TokenKind::QuotedIdent {
+            terminated: false, ..
+        } => Some("quoted name"),
         TokenKind::Literal {
             kind:
                 LiteralKind::Str { terminated: false }
@@ -128,9 +141,9 @@ fn unterminated(token: Token) -> Option<&'static str> {
                 | LiteralKind::UnicodeEscStr { terminated: false }
                 | LiteralKind::EscStr { terminated: false },
         } => Some("string"),
-        TokenKind::Literal { kind: LiteralKind::DollarQuotedString { terminated: false } } => {
-            Some("dollar-quoted string")
-        }
+        TokenKind::Literal {
+            kind: LiteralKind::DollarQuotedString { terminated: false },
+        } => Some("dollar-quoted string"),
         _ => None,
     }
 }
@@ -147,7 +160,10 @@ impl Words {
     fn push(&mut self, word: &str) {
         let word = word.to_ascii_lowercase();
         match word.as_str() {
-            "atomic" if self.words.last().is_some_and(|last| last == "begin") && self.creates_routine() => {
+            "atomic"
+                if self.words.last().is_some_and(|last| last == "begin")
+                    && self.creates_routine() =>
+            {
                 self.atomic = 1;
             }
             "case" if self.atomic > 0 => self.atomic += 1,
@@ -169,7 +185,8 @@ impl Words {
     }
 
     fn starts(&self, with: &[&str]) -> bool {
-        self.words.len() >= with.len() && self.words.iter().zip(with).all(|(word, with)| word == with)
+        self.words.len() >= with.len()
+            && self.words.iter().zip(with).all(|(word, with)| word == with)
     }
 
     fn has(&self, wanted: &str) -> bool {
@@ -177,7 +194,9 @@ impl Words {
     }
 
     fn has_pair(&self, first: &str, second: &str) -> bool {
-        self.words.windows(2).any(|pair| pair[0] == first && pair[1] == second)
+        self.words
+            .windows(2)
+            .any(|pair| pair[0] == first && pair[1] == second)
     }
 
     /// Refuses what PostgreSQL would refuse inside a transaction, or inside a function.
@@ -214,15 +233,26 @@ impl Words {
         ];
         const CONCURRENTLY: &[(&[&str], &str)] = &[
             (&["create", "index"], "create index concurrently"),
-            (&["create", "unique", "index"], "create unique index concurrently"),
+            (
+                &["create", "unique", "index"],
+                "create unique index concurrently",
+            ),
             (&["drop", "index"], "drop index concurrently"),
             (&["reindex"], "reindex concurrently"),
-            (&["alter", "table"], "alter table … detach partition … concurrently"),
+            (
+                &["alter", "table"],
+                "alter table … detach partition … concurrently",
+            ),
         ];
-        let what = if let Some(found) = TRANSACTION.iter().chain(OUTSIDE_ONLY).find(|with| self.starts(with)) {
+        let what = if let Some(found) = TRANSACTION
+            .iter()
+            .chain(OUTSIDE_ONLY)
+            .find(|with| self.starts(with))
+        {
             found.join(" ")
-        } else if let Some((_, what)) =
-            CONCURRENTLY.iter().find(|(with, _)| self.has("concurrently") && self.starts(with))
+        } else if let Some((_, what)) = CONCURRENTLY
+            .iter()
+            .find(|(with, _)| self.has("concurrently") && self.starts(with))
         {
             (*what).to_owned()
         } else if self.starts(&["copy"]) && self.has_pair("from", "stdin") {
@@ -261,8 +291,14 @@ mod tests {
 
     #[test]
     fn comments_stay_with_the_statement_that_follows_or_with_the_last_one() {
-        assert_eq!(pieces("-- a;\nselect 1; /* b; */ -- c\n"), ["-- a;\nselect 1; /* b; */ -- c\n"]);
-        assert_eq!(pieces("select 1;\n-- b\nselect 2;"), ["select 1;", "\n-- b\nselect 2;"]);
+        assert_eq!(
+            pieces("-- a;\nselect 1; /* b; */ -- c\n"),
+            ["-- a;\nselect 1; /* b; */ -- c\n"]
+        );
+        assert_eq!(
+            pieces("select 1;\n-- b\nselect 2;"),
+            ["select 1;", "\n-- b\nselect 2;"]
+        );
     }
 
     #[test]
@@ -297,7 +333,8 @@ mod tests {
 
     #[test]
     fn each_statement_knows_its_line() {
-        let script = Script::parse("-- one\n\nselect 'a\nb';\n\n  -- two\n select 2;".to_owned()).unwrap();
+        let script =
+            Script::parse("-- one\n\nselect 'a\nb';\n\n  -- two\n select 2;".to_owned()).unwrap();
         assert_eq!((script.line_of(1), script.line_of(2)), (Some(3), Some(7)));
         assert_eq!((script.line_of(0), script.line_of(3)), (None, None));
     }
@@ -305,7 +342,11 @@ mod tests {
     #[test]
     fn a_text_without_a_statement_is_empty() {
         for text in ["", " \n", "-- nothing\n", "/* nothing */ ;"] {
-            assert_eq!(Script::parse(text.to_owned()), Err(ScriptError::Empty), "{text:?}");
+            assert_eq!(
+                Script::parse(text.to_owned()),
+                Err(ScriptError::Empty),
+                "{text:?}"
+            );
         }
     }
 
@@ -325,17 +366,29 @@ mod tests {
     #[test]
     fn a_zero_byte_is_refused_with_its_line() {
         let expected = Err(ScriptError::ZeroByte { line: 3 });
-        assert_eq!(Script::parse("select 1;\nselect '\n\0'".to_owned()), expected);
+        assert_eq!(
+            Script::parse("select 1;\nselect '\n\0'".to_owned()),
+            expected
+        );
     }
 
     #[test]
     fn what_cannot_run_inside_one_transaction_is_refused() {
         for (text, what) in [
-            ("create index concurrently i on t (a)", "create index concurrently"),
-            ("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)", "create unique index concurrently"),
+            (
+                "create index concurrently i on t (a)",
+                "create index concurrently",
+            ),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
+                "create unique index concurrently",
+            ),
             ("drop index concurrently i", "drop index concurrently"),
             ("reindex (concurrently) table t", "reindex concurrently"),
-            ("alter table t detach partition p concurrently", "alter table … detach partition … concurrently"),
+            (
+                "alter table t detach partition p concurrently",
+                "alter table … detach partition … concurrently",
+            ),
             ("vacuum full t", "vacuum"),
             ("begin", "begin"),
             ("Start  Transaction", "start transaction"),
@@ -344,7 +397,10 @@ mod tests {
             ("rollback to a", "rollback"),
             ("savepoint a", "savepoint"),
             ("copy t from stdin", "copy … from stdin"),
-            ("copy t (a, b) from stdin with (format csv)", "copy … from stdin"),
+            (
+                "copy t (a, b) from stdin with (format csv)",
+                "copy … from stdin",
+            ),
             ("create database d", "create database"),
             ("alter system set work_mem = '1MB'", "alter system"),
             ("set role anon", "set role"),
@@ -376,6 +432,9 @@ mod tests {
 
     #[test]
     fn line_endings_and_a_byte_order_mark_do_not_count() {
-        assert_eq!(normalise("\u{feff}select 1;\r\nselect 2;\r\n"), "select 1;\nselect 2;\n");
+        assert_eq!(
+            normalise("\u{feff}select 1;\r\nselect 2;\r\n"),
+            "select 1;\nselect 2;\n"
+        );
     }
 }

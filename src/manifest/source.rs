@@ -58,7 +58,9 @@ impl Source for Folder {
         // A colon or a backslash would mean something else on Windows than here.
         let inside = !file.is_empty()
             && !file.contains(['\\', ':'])
-            && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+            && Path::new(file)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
         if !inside {
             return Err(fail(ManifestProblem::OutsideFolder));
         }
@@ -77,7 +79,9 @@ impl Source for Folder {
         }
         let mut bytes = Vec::new();
         let limit = MAX_MIGRATION_BYTES as u64 + 1;
-        File::open(&real).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
+        File::open(&real)
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(unreadable)?;
         check(place, bytes)
     }
 
@@ -87,7 +91,11 @@ impl Source for Folder {
 }
 
 fn missing(file: &str) -> ManifestProblem {
-    if file == MANIFEST { ManifestProblem::NoManifest } else { ManifestProblem::NoFile }
+    if file == MANIFEST {
+        ManifestProblem::NoManifest
+    } else {
+        ManifestProblem::NoFile
+    }
 }
 
 fn check(place: &Place, bytes: Vec<u8>) -> Result<String, ManifestError> {

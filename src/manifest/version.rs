@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(version.to_string(), "2");
 /// assert!(Version::new(u32::MAX).is_none());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(try_from = "i64", into = "u32")]
 pub struct Version(u32);
 
@@ -25,7 +27,11 @@ impl Version {
     /// The version with this number, or nothing when it is above 2,147,483,647.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
-        if number <= i32::MAX as u32 { Some(Self(number)) } else { None }
+        if number <= i32::MAX as u32 {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The number.
@@ -58,6 +64,11 @@ impl TryFrom<i64> for Version {
         u32::try_from(number)
             .ok()
             .and_then(Self::new)
-            .ok_or_else(|| format!("{number} is not a schema version: it must be from 0 to {}", i32::MAX))
+            .ok_or_else(|| {
+                format!(
+                    "{number} is not a schema version: it must be from 0 to {}",
+                    i32::MAX
+                )
+            })
     }
 }

@@ -1,0 +1,272 @@
+//! Where the database is and how to talk to it.
+
+mod key;
+mod url;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ::url::Url;
+
+pub use self::key::{KeyProblem, ServiceKey};
+use self::url::rest_url;
+
+/// The environment variable that [`Config::from_env`] reads the project's URL from.
+pub const ENV_URL: &str = "SUPABASE_URL";
+
+/// The environment variable that [`Config::from_env`] reads the service key from.
+pub const ENV_KEY: &str = "SUPABASE_SERVICE_ROLE_KEY";
+
+/// A checked configuration: one that exists can be used.
+///
+/// ```
+/// use std::time::Duration;
+/// use ctx0_schema::Config;
+///
+/// let config = Config::builder("https://abcdefghijklmnopqrst.supabase.co", "sb_secret_N7UND0")
+///     .apply_deadline(Duration::from_secs(5 * 60))
+///     .applied_by("ctx0-desktop 1.4")
+///     .build()?;
+/// # Ok::<(), ctx0_schema::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) rest_url: Url,
+    pub(crate) key: ServiceKey,
+    pub(crate) user_agent: String,
+    pub(crate) applied_by: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) retry_deadline: Duration,
+    pub(crate) apply_deadline: Duration,
+    pub(crate) ca_pem: Option<Vec<u8>>,
+}
+
+impl Config {
+    /// A configuration with the defaults for everything else.
+    ///
+    /// # Errors
+    /// As [`ConfigBuilder::build`].
+    pub fn new(url: impl Into<String>, key: impl Into<String>) -> Result<Self, ConfigError> {
+        Self::builder(url, key).build()
+    }
+
+    /// Reads [`ENV_URL`] and [`ENV_KEY`] from the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unset`] where one of them is unset or empty, and as [`ConfigBuilder::build`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let read = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .ok_or(ConfigError::Unset { name })
+        };
+        Self::new(read(ENV_URL)?, read(ENV_KEY)?)
+    }
+
+    /// Starts a configuration from a project's URL and its service key.
+    ///
+    /// The URL may be in any form that people paste: with or without `https://`, a
+    /// trailing slash, `/rest/v1` or a path in front of that.
+    pub fn builder(url: impl Into<String>, key: impl Into<String>) -> ConfigBuilder {
+        ConfigBuilder {
+            url: url.into(),
+            key: SecretText(key.into()),
+            plain_http_host: None,
+            ca_file: None,
+            user_agent: concat!("ctx0-schema/", env!("CARGO_PKG_VERSION")).to_owned(),
+            applied_by: "bot0-daemon".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(35),
+            retry_deadline: Duration::from_secs(30),
+            apply_deadline: Duration::from_secs(20 * 60),
+        }
+    }
+
+    /// The base of every request, such as `https://abc.supabase.co/rest/v1`.
+    #[must_use]
+    pub fn rest_url(&self) -> &Url {
+        &self.rest_url
+    }
+}
+
+/// A configuration in the making.
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until `build` is called"]
+pub struct ConfigBuilder {
+    url: String,
+    key: SecretText,
+    plain_http_host: Option<String>,
+    ca_file: Option<PathBuf>,
+    user_agent: String,
+    applied_by: String,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    retry_deadline: Duration,
+    apply_deadline: Duration,
+}
+
+impl ConfigBuilder {
+    /// Allows `http://` to this one host, which is neither encrypted nor proved to be
+    /// the right one: whoever is on the way can read the key. Loopback needs no leave.
+    pub fn allow_plain_http_to(mut self, host: impl Into<String>) -> Self {
+        self.plain_http_host = Some(host.into());
+        self
+    }
+
+    /// Trusts the certificate authorities of a PEM file too, beside those of the
+    /// operating system: for an installation with a private one.
+    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.ca_file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// What the requests say of themselves. Default: `ctx0-schema/` and the version.
+    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
+        self.user_agent = text.into();
+        self
+    }
+
+    /// Who is recorded in the ledger as having applied a version. Default: `bot0-daemon`.
+    pub fn applied_by(mut self, name: impl Into<String>) -> Self {
+        self.applied_by = name.into();
+        self
+    }
+
+    /// How long a connection may take to come about. Default: 10 s.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// How long one request may take before its answer counts as lost. Default: 35 s,
+    /// which is longer than the read timeout of Supabase's gateways. A migration may
+    /// take far longer than this: it is followed to its end.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// How long a request is repeated while nothing of it has run, for example because
+    /// the server cannot be reached. Default: 30 s in all.
+    pub fn retry_deadline(mut self, limit: Duration) -> Self {
+        self.retry_deadline = limit;
+        self
+    }
+
+    /// How long a running migration, one's own or another's, is waited for. Default: 20 min.
+    pub fn apply_deadline(mut self, limit: Duration) -> Self {
+        self.apply_deadline = limit;
+        self
+    }
+
+    /// Checks everything. No request is made.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says what is wrong and where the right value is found.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let rest_url = rest_url(&self.url, self.plain_http_host.as_deref())?;
+        let key = ServiceKey::new(&self.key.0)?;
+        let printable =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !printable(&self.user_agent) {
+            return Err(ConfigError::UserAgent);
+        }
+        let ca_pem = self.ca_file.map(read_ca).transpose()?;
+        Ok(Config {
+            rest_url,
+            key,
+            user_agent: self.user_agent,
+            applied_by: self.applied_by,
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+            retry_deadline: self.retry_deadline,
+            apply_deadline: self.apply_deadline,
+            ca_pem,
+        })
+    }
+}
+
+/// Why a configuration was refused. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An environment variable is unset or empty.
+    #[error(
+        "the environment variable {name} is not set: set it to the value from the Supabase dashboard or your .env"
+    )]
+    Unset {
+        /// Its name.
+        name: &'static str,
+    },
+    /// The URL cannot be one of a Supabase project.
+    #[error("{reason}: use the project's URL, such as https://abcdefghijklmnopqrst.supabase.co")]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Plain http to a host that is neither loopback nor allowed by name.
+    #[error(
+        "http://{host} would send the service key unencrypted: use https, or, in a network that you trust, \
+         allow this one host with allow_plain_http_to(\"{host}\")"
+    )]
+    PlainHttp {
+        /// The host.
+        host: String,
+    },
+    /// The key is not a service key.
+    #[error("{0}")]
+    Key(#[from] KeyProblem),
+    /// The file with certificate authorities cannot be read.
+    #[error("the CA file {} cannot be read: check the path and its permissions", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("the CA file {} holds no certificate: it must be PEM, with BEGIN CERTIFICATE in it", path.display())]
+    CaFileEmpty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The user agent cannot be a header.
+    #[error("the user agent must be printable ASCII and not empty")]
+    UserAgent,
+    /// The HTTP client could not be made.
+    #[error(
+        "the HTTP client could not be set up: check the CA file and the proxy variables of the environment"
+    )]
+    Client {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A text that is not printed.
+#[derive(Clone)]
+struct SecretText(String);
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+fn read_ca(path: PathBuf) -> Result<Vec<u8>, ConfigError> {
+    let pem = match fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(ConfigError::CaFile { path, source }),
+    };
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if pem.windows(marker.len()).any(|window| window == marker) {
+        Ok(pem)
+    } else {
+        Err(ConfigError::CaFileEmpty { path })
+    }
+}

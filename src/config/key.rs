@@ -1,0 +1,258 @@
+use std::{fmt, time::SystemTime};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+/// The key of the service role: a legacy JWT or a secret key (`sb_secret_…`).
+///
+/// It is never printed: `Debug` says `[redacted]`.
+#[derive(Clone)]
+pub struct ServiceKey {
+    text: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Jwt,
+    Secret,
+}
+
+impl ServiceKey {
+    /// Checks a key as far as that goes without asking the server.
+    ///
+    /// # Errors
+    /// [`KeyProblem`], which says which key is needed and where it is found.
+    pub fn new(text: &str) -> Result<Self, KeyProblem> {
+        Self::checked_at(text, SystemTime::now())
+    }
+
+    fn checked_at(text: &str, now: SystemTime) -> Result<Self, KeyProblem> {
+        if text.is_empty() {
+            return Err(KeyProblem::Empty);
+        }
+        if text.contains(['\n', '\r']) {
+            return Err(KeyProblem::LineBreak);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(KeyProblem::Character);
+        }
+        let kind = if text
+            .strip_prefix("sb_secret_")
+            .is_some_and(|rest| !rest.is_empty())
+        {
+            Kind::Secret
+        } else if text.starts_with("sb_publishable_") {
+            return Err(KeyProblem::OtherRole {
+                role: "publishable".to_owned(),
+            });
+        } else if text.starts_with("sbp_") {
+            return Err(KeyProblem::AccessToken);
+        } else {
+            check_jwt(text, now)?;
+            Kind::Jwt
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            kind,
+        })
+    }
+
+    /// The value of the header `apikey`.
+    pub(crate) fn apikey(&self) -> &str {
+        &self.text
+    }
+
+    /// The value of the header `Authorization`, for the legacy keys only: the gateway
+    /// turns a secret key into a token itself and refuses it as one.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        (self.kind == Kind::Jwt).then(|| format!("Bearer {}", self.text))
+    }
+
+    /// The text without the key in it, should a server have repeated it.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(&self.text, "[redacted]")
+    }
+}
+
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Why a text is not the key of the service role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// Nothing there.
+    #[error("the service key is empty: {WHERE}")]
+    Empty,
+    /// It was pasted with a line break.
+    #[error("the service key has a line break in it: paste it again, in one line")]
+    LineBreak,
+    /// A blank or another character that no key has.
+    #[error(
+        "the service key has a blank or another character in it that no key has: paste it again"
+    )]
+    Character,
+    /// Neither a JWT nor `sb_secret_…`.
+    #[error("this is not a key of a Supabase project: {WHERE}")]
+    NotAKey,
+    /// A personal access token of the Management API.
+    #[error("this is a personal access token (sbp_…), not a key of the project: {WHERE}")]
+    AccessToken,
+    /// The key of another role.
+    #[error("this is the {role} key, which may not change the schema: {WHERE}")]
+    OtherRole {
+        /// Whose key it is.
+        role: String,
+    },
+    /// Its time is over.
+    #[error(
+        "the service key expired {days} days ago: make a new one in the dashboard, or check this computer's clock"
+    )]
+    Expired {
+        /// How many whole days ago.
+        days: u64,
+    },
+}
+
+/// Where the right key is found.
+const WHERE: &str = "use the service_role key or a secret key (sb_secret_…), found in the dashboard under \
+                     Project Settings → API Keys, or as SERVICE_ROLE_KEY in the .env of a self-hosted installation";
+
+#[derive(Deserialize)]
+struct Claims {
+    role: Option<String>,
+    exp: Option<f64>,
+}
+
+/// Looks into the token without checking its signature, which only the server can.
+fn check_jwt(text: &str, now: SystemTime) -> Result<(), KeyProblem> {
+    let parts: Vec<_> = text.split('.').collect();
+    let [_, payload, _] = parts[..] else {
+        return Err(KeyProblem::NotAKey);
+    };
+    let payload = URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .map_err(|_| KeyProblem::NotAKey)?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| KeyProblem::NotAKey)?;
+    match claims.role {
+        Some(role) if role == "service_role" => {}
+        Some(role) => return Err(KeyProblem::OtherRole { role: shown(&role) }),
+        None => return Err(KeyProblem::NotAKey),
+    }
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64();
+    match claims.exp {
+        Some(exp) if exp <= now => Err(KeyProblem::Expired {
+            days: ((now - exp) / 86_400.0) as u64,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A role's name as it may be printed: it comes out of a text that anyone may have made.
+fn shown(role: &str) -> String {
+    role.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .take(32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        format!(
+            "eyJhbGciOiJIUzI1NiJ9.{}.c2lnbmF0dXJl",
+            URL_SAFE_NO_PAD.encode(claims)
+        )
+    }
+
+    fn problem(text: &str) -> Option<KeyProblem> {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        ServiceKey::checked_at(text, at).err()
+    }
+
+    #[test]
+    fn the_keys_of_the_service_role_are_taken() {
+        assert_eq!(problem("sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"), None);
+        assert_eq!(
+            problem(&jwt(
+                r#"{"role":"service_role","iss":"supabase","exp":1900000000}"#
+            )),
+            None
+        );
+        assert_eq!(problem(&jwt(r#"{"role":"service_role"}"#)), None);
+    }
+
+    #[test]
+    fn other_keys_are_refused_by_what_they_are() {
+        let role = |role: &str| {
+            Some(KeyProblem::OtherRole {
+                role: role.to_owned(),
+            })
+        };
+        assert_eq!(
+            problem("sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"),
+            role("publishable")
+        );
+        assert_eq!(problem(&jwt(r#"{"role":"anon"}"#)), role("anon"));
+        assert_eq!(
+            problem(&jwt(r#"{"role":"authenticated"}"#)),
+            role("authenticated")
+        );
+        assert_eq!(problem("sbp_0102030405"), Some(KeyProblem::AccessToken));
+        assert_eq!(problem(""), Some(KeyProblem::Empty));
+        assert_eq!(problem("sb_secret_a\nb"), Some(KeyProblem::LineBreak));
+        assert_eq!(problem("sb_secret_a\r\n"), Some(KeyProblem::LineBreak));
+        assert_eq!(problem("sb_secret_a b"), Some(KeyProblem::Character));
+        assert_eq!(problem("sb_secret_ä"), Some(KeyProblem::Character));
+        for text in [
+            "hello",
+            "a.b.c",
+            "a.b",
+            &jwt("[]"),
+            &jwt("{}"),
+            &jwt("{"),
+            "..",
+            "sb_secret_",
+            "super-secret-jwt-token",
+        ] {
+            assert_eq!(problem(text), Some(KeyProblem::NotAKey), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expired_key_is_refused() {
+        let expired = jwt(r#"{"role":"service_role","exp":1700000000}"#);
+        assert_eq!(problem(&expired), Some(KeyProblem::Expired { days: 1_157 }));
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let key = ServiceKey::new("sb_secret_hush").unwrap();
+        assert_eq!(format!("{key:?}"), "[redacted]");
+        assert_eq!(key.redact("no sb_secret_hush here"), "no [redacted] here");
+    }
+
+    #[test]
+    fn only_a_legacy_key_goes_into_authorization() {
+        assert_eq!(
+            ServiceKey::new("sb_secret_hush").unwrap().authorization(),
+            None
+        );
+        let legacy = jwt(r#"{"role":"service_role"}"#);
+        assert_eq!(
+            ServiceKey::new(&legacy).unwrap().authorization(),
+            Some(format!("Bearer {legacy}"))
+        );
+    }
+}

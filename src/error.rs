@@ -1,0 +1,392 @@
+//! What can go wrong, and what to do about it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{config::ConfigError, manifest::ManifestError, manifest::Version, plan::LedgerProblem};
+
+/// The cause of an error, as far as a library below tells it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything that an operation of this crate can fail with.
+///
+/// A variant stands for a reaction: the text says what a person should do next. No
+/// text has the service key in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The migrations of this build are not usable.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The ledger does not fit the migrations of this build, so nothing is applied.
+    #[error(transparent)]
+    Ledger(#[from] LedgerProblem),
+    /// This build has no such version.
+    #[error("this build has no schema version {version}, its latest is {latest}: update the app")]
+    UnknownVersion {
+        /// The version asked for.
+        version: Version,
+        /// The highest one there is.
+        latest: Version,
+    },
+    /// Versions are applied in order.
+    #[error(
+        "version {version} cannot be applied to a database at version {current}: apply version {next} first"
+    )]
+    NotNext {
+        /// The version asked for.
+        version: Version,
+        /// What the database has.
+        current: Version,
+        /// What can be applied.
+        next: Version,
+    },
+
+    /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
+    #[error(
+        "the function {function} is not installed in this database, or PostgREST does not know it yet: open the \
+         SQL editor of the Supabase dashboard, paste the whole text of install_sql() (`cargo run --example \
+         install_sql` writes it to a file), run it, and try again"
+    )]
+    RpcNotInstalled {
+        /// The function that was called.
+        function: &'static str,
+    },
+    /// The installed functions are older than this crate needs.
+    #[error(
+        "the installed functions are of release {installed}, this build needs {needed}: paste the text of \
+         install_sql() into the SQL editor again, which may be done at any time"
+    )]
+    RpcOutdated {
+        /// The release that is there.
+        installed: u32,
+        /// The release that is needed.
+        needed: u32,
+    },
+    /// The server does not take the key.
+    #[error(
+        "the server refused the service key ({reason}): copy the current one from Project Settings → API Keys"
+    )]
+    KeyRejected {
+        /// What the server said.
+        reason: String,
+    },
+    /// The key is valid, its role may not do this.
+    #[error(
+        "the database refused the request ({reason}): use the service_role key, and run the text of install_sql() \
+         again, which restores the rights"
+    )]
+    PermissionDenied {
+        /// What the database said.
+        reason: String,
+    },
+    /// PostgREST does not serve the schema `public`.
+    #[error(
+        "the schema public is not exposed ({reason}): add it under Project Settings → Data API → Exposed schemas"
+    )]
+    SchemaNotExposed {
+        /// What PostgREST said.
+        reason: String,
+    },
+    /// PostgREST is there, its database is not, or not yet.
+    #[error(
+        "the database does not answer ({reason}): try again in a minute, and check that it is running"
+    )]
+    DatabaseUnavailable {
+        /// What PostgREST said.
+        reason: String,
+    },
+    /// All of PostgREST's connections are busy.
+    #[error("all connections to the database are busy: nothing was done, try again in a minute")]
+    PoolExhausted,
+    /// The hosted project is paused.
+    #[error("the project is paused: resume it in the Supabase dashboard, then try again")]
+    ProjectPaused,
+    /// Too many requests.
+    #[error("the server asks for fewer requests: try again in a minute")]
+    RateLimited,
+    /// The gateway in front of PostgREST answered in its place.
+    #[error(
+        "the gateway answered {status} ({excerpt}): try again in a minute, and check the services behind it"
+    )]
+    Gateway {
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of what it said.
+        excerpt: String,
+    },
+    /// A request is larger than the gateway allows.
+    #[error(
+        "the gateway refuses a request of this size: raise its limit (client_max_body_size), or split the migration"
+    )]
+    RequestTooLarge,
+    /// A redirect, which is not followed: the key would go to another address.
+    #[error(
+        "the server redirects to {location}, which is not followed: use that address in the configuration"
+    )]
+    Redirected {
+        /// Where to, without query.
+        location: String,
+    },
+    /// Something else answers at this address.
+    #[error(
+        "this does not look like Supabase (status {status}, {excerpt}): check the project's URL"
+    )]
+    NotSupabase {
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of what it said.
+        excerpt: String,
+    },
+    /// PostgREST is older than this crate supports.
+    #[error(
+        "PostgREST {version} is too old, which would cut long migrations short: update Supabase to 12.2 or newer"
+    )]
+    PostgrestTooOld {
+        /// Its version.
+        version: String,
+    },
+    /// No connection came about.
+    #[error(
+        "the server cannot be reached: check the URL, the network and that Supabase is running"
+    )]
+    Unreachable {
+        /// What the system said.
+        source: Cause,
+    },
+    /// The server could not prove who it is.
+    #[error(
+        "no secure connection: the server's certificate is not trusted or is of another host. Check the URL; with \
+         a private certificate authority, name its file with ca_file()"
+    )]
+    Tls {
+        /// What the TLS library said.
+        source: Cause,
+    },
+    /// No answer in time.
+    #[error("no answer within {} s: try again, and check the network", limit.as_secs_f32())]
+    Timeout {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The connection broke before the answer was complete.
+    #[error("the connection broke: try again, and check the network")]
+    ConnectionLost {
+        /// What the HTTP library said.
+        source: Cause,
+    },
+    /// The database ended the request by itself.
+    #[error(
+        "the database cancelled the request ({reason}): nothing was changed, try again when it is less busy"
+    )]
+    Cancelled {
+        /// What it said.
+        reason: String,
+    },
+    /// An answer that PostgREST gives to none of these requests.
+    #[error("unexpected answer (status {status}{}): {message}", code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default())]
+    UnexpectedAnswer {
+        /// The HTTP status.
+        status: u16,
+        /// The SQLSTATE or PostgREST's code.
+        code: Option<String>,
+        /// What it said, or what is missing in it.
+        message: String,
+    },
+
+    /// A migration failed. Nothing of it is left in the database.
+    #[error(transparent)]
+    MigrationFailed(#[from] Box<MigrationFailure>),
+    /// The database refused to start the migration. Nothing was done.
+    #[error(
+        "version {version} was not applied: {message}. Check for updates again before going on"
+    )]
+    Conflict {
+        /// The version.
+        version: Version,
+        /// Why.
+        reason: ConflictReason,
+        /// The same in words.
+        message: String,
+    },
+    /// A migration is still running after the deadline. A later call picks up where it stands.
+    #[error(
+        "version {version}: a migration is still running after {} s. It goes on in the database; check again later",
+        waited.as_secs()
+    )]
+    StillRunning {
+        /// The version that was to be applied.
+        version: Version,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The request was sent and its outcome could not be learned. A later call finds out.
+    #[error(
+        "it is not known whether version {version} was applied, because the answer was lost: check again, which tells"
+    )]
+    OutcomeUnknown {
+        /// The version that was to be applied.
+        version: Version,
+        /// The last thing that went wrong.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may work a little later without anyone changing anything.
+    ///
+    /// True for: no connection, no or a broken answer, a gateway's own answer, too many
+    /// requests, busy connections, a database that is away or that cancelled the request,
+    /// a migration that is still running or whose outcome is unknown, and a migration that
+    /// failed for a lock timeout, a deadlock or a serialization failure. False for all else.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::DatabaseUnavailable { .. }
+            | Self::PoolExhausted
+            | Self::RateLimited
+            | Self::Gateway { .. }
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Cancelled { .. }
+            | Self::StillRunning { .. }
+            | Self::OutcomeUnknown { .. } => true,
+            Self::MigrationFailed(failure) => failure.retryable,
+            Self::Conflict { reason, .. } => match reason {
+                ConflictReason::Damaged | ConflictReason::UnexpectedVersion => true,
+                ConflictReason::AttemptReused
+                | ConflictReason::DifferentMigration
+                | ConflictReason::Gap => false,
+            },
+            Self::Config(_)
+            | Self::Manifest(_)
+            | Self::Ledger(_)
+            | Self::UnknownVersion { .. }
+            | Self::NotNext { .. }
+            | Self::RpcNotInstalled { .. }
+            | Self::RpcOutdated { .. }
+            | Self::KeyRejected { .. }
+            | Self::PermissionDenied { .. }
+            | Self::SchemaNotExposed { .. }
+            | Self::ProjectPaused
+            | Self::RequestTooLarge
+            | Self::Redirected { .. }
+            | Self::NotSupabase { .. }
+            | Self::PostgrestTooOld { .. }
+            | Self::Tls { .. }
+            | Self::UnexpectedAnswer { .. } => false,
+        }
+    }
+}
+
+/// Why a migration failed, as the database told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MigrationFailure {
+    /// The version.
+    pub version: Version,
+    /// The file.
+    pub file: String,
+    /// The statement, from 1; none where no single one failed, such as at a deferred constraint.
+    pub statement: Option<usize>,
+    /// The line of the file on which the statement begins, from 1.
+    pub line: Option<usize>,
+    /// The SQLSTATE.
+    pub sqlstate: String,
+    /// PostgreSQL's message.
+    pub message: String,
+    /// PostgreSQL's detail.
+    pub detail: Option<String>,
+    /// PostgreSQL's hint.
+    pub hint: Option<String>,
+    /// Where in functions it was, cut after 2,000 characters.
+    pub context: Option<String>,
+    /// Whether it may work later as it is: a lock timeout, a deadlock or a serialization failure.
+    pub retryable: bool,
+    /// After a lock timeout: who holds the tables that the statement names, where that can be seen.
+    pub holders: Vec<LockHolder>,
+}
+
+impl std::error::Error for MigrationFailure {}
+
+impl std::fmt::Display for MigrationFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "version {} failed and nothing of it is left: {}",
+            self.version, self.file
+        )?;
+        match (self.statement, self.line) {
+            (Some(statement), Some(line)) => write!(f, ", statement {statement}, line {line}")?,
+            _ => f.write_str(", at its end")?,
+        }
+        write!(f, ": {} (SQLSTATE {})", self.message, self.sqlstate)?;
+        let parts = [("detail", &self.detail), ("hint", &self.hint)];
+        for (name, text) in parts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)))
+        {
+            write!(f, "; {name}: {text}")?;
+        }
+        for holder in &self.holders {
+            write!(f, "; {holder}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A session that holds a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LockHolder {
+    /// The table, with its schema where it is not on the search path.
+    pub relation: String,
+    /// The lock, such as `AccessShareLock`.
+    pub mode: String,
+    /// The process of the session.
+    pub pid: i64,
+    /// Its user, where that can be seen.
+    pub user: Option<String>,
+    /// What the session calls itself, where that can be seen.
+    pub application: Option<String>,
+    /// What it does, such as `idle in transaction`, where that can be seen.
+    pub state: Option<String>,
+    /// Since when its transaction runs, in RFC 3339, where that can be seen.
+    pub since: Option<String>,
+}
+
+impl std::fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is held by process {}", self.relation, self.pid)?;
+        let seen = [&self.user, &self.application, &self.state];
+        let seen: Vec<_> = seen.into_iter().flatten().map(String::as_str).collect();
+        if !seen.is_empty() {
+            write!(f, " ({})", seen.join(", "))?;
+        }
+        self.since
+            .iter()
+            .try_for_each(|since| write!(f, " since {since}"))
+    }
+}
+
+/// Why the database refused to start a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConflictReason {
+    /// The text that arrived is not the text that was sent.
+    Damaged,
+    /// The request's id was used before, for something else.
+    AttemptReused,
+    /// The version is there, from another migration.
+    DifferentMigration,
+    /// Someone changed the version since it was read.
+    UnexpectedVersion,
+    /// A version before it is missing.
+    Gap,
+}

@@ -1,0 +1,34 @@
+//! The SQL that is pasted into the SQL editor once.
+
+/// The release of the installed functions that this build needs.
+pub const RPC_VERSION: u32 = 1;
+
+/// The whole text that installs what this crate calls: the ledger, the attempts and the
+/// functions. To be pasted into the SQL editor of the Supabase dashboard, or given to
+/// `psql`; any number of times, over any older state. It changes nothing of the user's.
+#[must_use]
+pub const fn install_sql() -> &'static str {
+    concat!(
+        "-- ctx0-schema ",
+        env!("CARGO_PKG_VERSION"),
+        ": lets the ctx0 daemon bring this database's ctx0 schema up to date.\n",
+        "-- Paste all of it into the SQL editor and run it. Doing so again is harmless.\n\n",
+        include_str!("../sql-rpc/010_drop_functions.sql"),
+        "\n",
+        include_str!("../sql-rpc/020_ctx0_schema_versions.sql"),
+        "\n",
+        include_str!("../sql-rpc/030_ctx0_schema_attempts.sql"),
+        "\n",
+        include_str!("../sql-rpc/040_ctx0_check_caller.sql"),
+        "\n",
+        include_str!("../sql-rpc/050_ctx0_clean_session.sql"),
+        "\n",
+        include_str!("../sql-rpc/060_ctx0_lock_holders.sql"),
+        "\n",
+        include_str!("../sql-rpc/070_ctx0_schema_status.sql"),
+        "\n",
+        include_str!("../sql-rpc/080_ctx0_apply_migration.sql"),
+        "\n",
+        include_str!("../sql-rpc/900_owner_and_reload.sql"),
+    )
+}

@@ -1,0 +1,211 @@
+//! The operations, each one read, plan, act and report.
+
+mod apply;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use self::apply::Apply;
+use crate::{
+    config::Config,
+    error::Error,
+    install::RPC_VERSION,
+    manifest::{Migrations, Version},
+    plan::plan,
+    report::{AppliedVersion, DatabaseStatus, SchemaVersion, UpdateCheck},
+    transport::{Call, Http, Reply, Transport, read},
+};
+
+/// Looks after the ctx0 schema of one Supabase project.
+///
+/// Cheap to clone; the clones share one HTTP client. All methods may be called at the
+/// same time, from any number of tasks, processes and computers.
+///
+/// ```no_run
+/// use ctx0_schema::{Config, Migrations, SchemaVersionManager};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = SchemaVersionManager::new(&Config::from_env()?, Migrations::bundled()?)?;
+/// let check = manager.check_for_updates().await?;
+/// if check.has_updates {
+///     println!("v{} → v{}", check.current_version, check.latest_version);
+///     // Only after the user has agreed:
+///     manager.apply_all_pending().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SchemaVersionManager(Arc<Inner>);
+
+struct Inner {
+    transport: Box<dyn Transport>,
+    migrations: Migrations,
+    applied_by: String,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    request: Duration,
+    retry: Duration,
+    apply: Duration,
+}
+
+impl SchemaVersionManager {
+    /// Makes a manager. No request is made.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the HTTP client cannot be set up, for example for a CA file
+    /// with a damaged certificate.
+    pub fn new(config: &Config, migrations: Migrations) -> Result<Self, Error> {
+        let limits = Limits {
+            request: config.request_timeout,
+            retry: config.retry_deadline,
+            apply: config.apply_deadline,
+        };
+        let transport = Box::new(Http::new(config)?);
+        Ok(Self(Arc::new(Inner {
+            transport,
+            migrations,
+            applied_by: config.applied_by.clone(),
+            limits,
+        })))
+    }
+
+    /// The version that the database has: the highest in the ledger, or [`Version::ZERO`]
+    /// where the ledger is empty or does not exist. One request.
+    ///
+    /// # Errors
+    /// [`Error`], when the ledger could not be read.
+    pub async fn current_version(&self) -> Result<Version, Error> {
+        let ledger = self.history().await?;
+        Ok(ledger.last().map_or(Version::ZERO, |row| row.version))
+    }
+
+    /// The highest version of this build. No request is made.
+    #[must_use]
+    pub fn latest_version(&self) -> Version {
+        self.0.migrations.latest_version()
+    }
+
+    /// Compares the database with this build. One request.
+    ///
+    /// A ledger that does not fit this build is no error but [`UpdateCheck::problem`].
+    ///
+    /// # Errors
+    /// [`Error`], when the ledger could not be read.
+    pub async fn check_for_updates(&self) -> Result<UpdateCheck, Error> {
+        let ledger = self.history().await?;
+        let plan = plan(&self.0.migrations, &ledger);
+        Ok(UpdateCheck {
+            has_updates: !plan.pending.is_empty(),
+            current_version: plan.current,
+            latest_version: self.latest_version(),
+            pending_migrations: plan.pending.iter().map(SchemaVersion::from).collect(),
+            problem: plan.problem,
+        })
+    }
+
+    /// Applies one version, which must be the next one. One request, and one to read the
+    /// ledger. A version that is already there is left alone. Await the result to start.
+    pub fn apply_migration(&self, version: Version) -> Apply {
+        Apply::new(self.clone(), Some(version))
+    }
+
+    /// Applies what is pending, in order. One request a version, and one to read the
+    /// ledger. Await the result to start.
+    pub fn apply_all_pending(&self) -> Apply {
+        Apply::new(self.clone(), None)
+    }
+
+    /// What each version of this build does, lowest first. No request is made.
+    #[must_use]
+    pub fn change_log(&self) -> Vec<SchemaVersion> {
+        self.0.migrations.iter().map(SchemaVersion::from).collect()
+    }
+
+    /// The ledger, lowest version first. One request for each thousand versions.
+    ///
+    /// # Errors
+    /// [`Error`], when the ledger could not be read.
+    pub async fn history(&self) -> Result<Vec<AppliedVersion>, Error> {
+        let mut ledger: Vec<AppliedVersion> = Vec::new();
+        loop {
+            let above = ledger.last().map_or(Version::ZERO, |row| row.version);
+            let Reply::Json { value, total } = self.read(&Call::Ledger { above }).await? else {
+                return Ok(ledger);
+            };
+            let page: Vec<AppliedVersion> = parse(value)?;
+            // Were a row not above the one before, the pages would never end.
+            let versions = std::iter::once(above).chain(page.iter().map(|row| row.version));
+            if !versions.is_sorted_by(|a, b| a < b) {
+                return Err(unexpected(
+                    "the ledger's versions are not in order, or not above 0".to_owned(),
+                ));
+            }
+            // PostgREST gives at most `db-max-rows` at once, 1,000 on Supabase.
+            let complete = page.is_empty() || total.is_none_or(|total| total <= page.len());
+            ledger.extend(page);
+            if complete {
+                return Ok(ledger);
+            }
+        }
+    }
+
+    /// Asks the installed functions how the database stands. One request.
+    ///
+    /// # Errors
+    /// [`Error::RpcNotInstalled`] and [`Error::RpcOutdated`], which say how to install;
+    /// others when the database could not be asked.
+    pub async fn status(&self) -> Result<DatabaseStatus, Error> {
+        let call = Call::Function {
+            name: "ctx0_schema_status",
+            arguments: "{}".to_owned(),
+        };
+        let Reply::Json { value, .. } = self.read(&call).await? else {
+            return Err(unexpected("the status is missing".to_owned()));
+        };
+        let installed = value
+            .get("rpc_version")
+            .and_then(Value::as_u64)
+            .and_then(|release| release.try_into().ok());
+        match installed {
+            Some(installed) if installed < RPC_VERSION => Err(Error::RpcOutdated {
+                installed,
+                needed: RPC_VERSION,
+            }),
+            _ => parse(value),
+        }
+    }
+
+    async fn read(&self, call: &Call) -> Result<Reply, Error> {
+        let Limits { request, retry, .. } = self.0.limits;
+        read(&*self.0.transport, call, request, retry)
+            .await
+            .map_err(|fault| *fault.error)
+    }
+}
+
+impl fmt::Debug for SchemaVersionManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemaVersionManager")
+            .field("latest_version", &self.latest_version())
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|error| unexpected(error.to_string()))
+}
+
+fn unexpected(message: String) -> Error {
+    Error::UnexpectedAnswer {
+        status: 200,
+        code: None,
+        message,
+    }
+}

@@ -1,0 +1,305 @@
+//! What is to be done: the migrations of this build against the ledger's rows. No I/O.
+
+use serde::Serialize;
+
+use crate::{
+    manifest::{Migration, Migrations, Version},
+    report::AppliedVersion,
+};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan<'m> {
+    /// The highest version in the ledger.
+    pub(crate) current: Version,
+    /// The migrations above it, lowest first; none where there is a problem.
+    pub(crate) pending: &'m [Migration],
+    /// Why nothing may be applied.
+    pub(crate) problem: Option<LedgerProblem>,
+}
+
+/// Why a ledger does not fit the migrations of this build. Nothing is applied to such
+/// a database, and it is never called up to date.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[non_exhaustive]
+pub enum LedgerProblem {
+    /// A newer build was here.
+    #[error(
+        "the database has schema version {current}, this app knows versions up to {latest}: update the app. \
+         Nothing needs to be done to the database"
+    )]
+    DatabaseAhead {
+        /// The highest version in the ledger.
+        current: Version,
+        /// The highest version of this build.
+        latest: Version,
+    },
+    /// Versions below the highest are not in the ledger.
+    #[error(
+        "the ledger ctx0_schema_versions has version {current}, but not {}: if the change was made by hand, add \
+         its row there, else restore a backup",
+        list(missing)
+    )]
+    Gap {
+        /// The highest version in the ledger.
+        current: Version,
+        /// The first missing ones, at most ten.
+        missing: Vec<Version>,
+    },
+    /// A version was applied from another migration than this build's.
+    #[error(
+        "version {version} was applied as {applied}, this build has {expected} under that number: use the build \
+         that applied it, or restore the file as it was"
+    )]
+    Differs {
+        /// The version.
+        version: Version,
+        /// Its name and checksum in the ledger.
+        applied: String,
+        /// Its name and checksum in this build.
+        expected: String,
+    },
+}
+
+/// Compares. `ledger` is ordered by version.
+pub(crate) fn plan<'m>(migrations: &'m Migrations, ledger: &[AppliedVersion]) -> Plan<'m> {
+    let current = ledger.last().map_or(Version::ZERO, |row| row.version);
+    let problem = differing(migrations, ledger)
+        .or_else(|| gap(current, ledger))
+        .or_else(|| ahead(current, migrations.latest_version()));
+    let pending = if problem.is_none() {
+        migrations.after(current)
+    } else {
+        &[]
+    };
+    Plan {
+        current,
+        pending,
+        problem,
+    }
+}
+
+fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
+    let pairs = ledger
+        .iter()
+        .filter_map(|row| Some((row, migrations.get(row.version)?)));
+    let (row, ours) = pairs.into_iter().find(|(row, ours)| {
+        // A row that was written by hand has no checksum.
+        row.migration_name != ours.name()
+            || row
+                .checksum
+                .is_some_and(|checksum| checksum != ours.checksum())
+    })?;
+    let applied = match row.checksum {
+        Some(checksum) => format!("{} ({checksum})", row.migration_name),
+        None => row.migration_name.clone(),
+    };
+    let expected = format!("{} ({})", ours.name(), ours.checksum());
+    Some(LedgerProblem::Differs {
+        version: row.version,
+        applied,
+        expected,
+    })
+}
+
+fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
+    if ledger.len() == current.get() as usize {
+        return None;
+    }
+    let has = |number: &u32| {
+        ledger
+            .binary_search_by_key(number, |row| row.version.get())
+            .is_ok()
+    };
+    let missing = (1..current.get())
+        .filter(|number| !has(number))
+        .filter_map(Version::new)
+        .take(10)
+        .collect();
+    Some(LedgerProblem::Gap { current, missing })
+}
+
+fn ahead(current: Version, latest: Version) -> Option<LedgerProblem> {
+    (current > latest).then_some(LedgerProblem::DatabaseAhead { current, latest })
+}
+
+fn list(versions: &[Version]) -> String {
+    versions
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Checksum;
+
+    /// Three migrations, `001_a` to `003_c`.
+    fn migrations() -> Migrations {
+        let files: Vec<(String, String)> = ["001_a", "002_b", "003_c"]
+            .iter()
+            .map(|name| (format!("{name}.sql"), format!("select '{name}';")))
+            .collect();
+        let entries: Vec<String> = (1..)
+            .zip(["001_a", "002_b", "003_c"])
+            .map(|(version, name)| {
+                format!(r#"{{"version":{version},"name":"{name}","description":"","file":"{name}.sql"}}"#)
+            })
+            .collect();
+        let manifest = format!(
+            r#"{{"currentVersion":3,"migrations":[{}]}}"#,
+            entries.join(",")
+        );
+        let mut all = vec![("manifest.json", manifest.as_str())];
+        all.extend(
+            files
+                .iter()
+                .map(|(name, sql)| (name.as_str(), sql.as_str())),
+        );
+        Migrations::embedded(&all).unwrap()
+    }
+
+    fn row(version: u32, name: &str, checksum: Option<Checksum>) -> AppliedVersion {
+        AppliedVersion {
+            version: Version::new(version).unwrap(),
+            migration_name: name.to_owned(),
+            description: None,
+            applied_at: None,
+            applied_by: None,
+            checksum,
+            execution_ms: None,
+        }
+    }
+
+    /// Rows as this build would have written them, for names with their versions.
+    fn applied(names: &[(u32, &str)]) -> Vec<AppliedVersion> {
+        names
+            .iter()
+            .map(|(version, name)| {
+                row(
+                    *version,
+                    name,
+                    Some(Checksum::of(&format!("select '{name}';"))),
+                )
+            })
+            .collect()
+    }
+
+    fn pending(plan: &Plan<'_>) -> Vec<u32> {
+        plan.pending
+            .iter()
+            .map(|migration| migration.version().get())
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_ledger_means_that_everything_is_pending() {
+        let migrations = migrations();
+        let plan = plan(&migrations, &[]);
+        assert_eq!(
+            (plan.current, pending(&plan), plan.problem),
+            (Version::ZERO, vec![1, 2, 3], None)
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_ledger_is_not_pending() {
+        let migrations = migrations();
+        let plan = plan(&migrations, &applied(&[(1, "001_a"), (2, "002_b")]));
+        assert_eq!(
+            (plan.current.get(), pending(&plan), plan.problem),
+            (2, vec![3], None)
+        );
+    }
+
+    #[test]
+    fn a_full_ledger_is_up_to_date() {
+        let migrations = migrations();
+        let plan = plan(
+            &migrations,
+            &applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c")]),
+        );
+        assert_eq!((pending(&plan), plan.problem), (vec![], None));
+    }
+
+    #[test]
+    fn a_row_made_by_hand_is_known_by_its_name() {
+        let migrations = migrations();
+        let plan = plan(&migrations, &[row(1, "001_a", None)]);
+        assert_eq!((pending(&plan), plan.problem), (vec![2, 3], None));
+    }
+
+    #[test]
+    fn a_database_ahead_is_a_problem_of_its_own() {
+        let migrations = migrations();
+        let ledger = applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
+        let plan = plan(&migrations, &ledger);
+        let (current, latest) = (Version::new(4).unwrap(), Version::new(3).unwrap());
+        assert_eq!(
+            plan.problem,
+            Some(LedgerProblem::DatabaseAhead { current, latest })
+        );
+        assert!(plan.pending.is_empty());
+    }
+
+    #[test]
+    fn a_gap_names_what_is_missing() {
+        let migrations = migrations();
+        let plan = plan(&migrations, &applied(&[(3, "003_c")]));
+        let missing = vec![Version::new(1).unwrap(), Version::new(2).unwrap()];
+        assert_eq!(
+            plan.problem,
+            Some(LedgerProblem::Gap {
+                current: Version::new(3).unwrap(),
+                missing
+            })
+        );
+        assert!(plan.pending.is_empty());
+    }
+
+    #[test]
+    fn a_gap_of_millions_is_named_by_its_beginning() {
+        let migrations = migrations();
+        let Some(LedgerProblem::Gap { missing, .. }) =
+            plan(&migrations, &applied(&[(i32::MAX as u32, "x")])).problem
+        else {
+            panic!("a gap");
+        };
+        assert_eq!(missing.len(), 10);
+    }
+
+    #[test]
+    fn another_name_or_another_text_under_a_known_version_differs() {
+        let migrations = migrations();
+        let other_text = row(1, "001_a", Some(Checksum::of("select 'other';")));
+        for ledger in [
+            applied(&[(1, "001_x")]),
+            vec![other_text],
+            vec![row(1, "001_x", None)],
+        ] {
+            let plan = plan(&migrations, &ledger);
+            assert!(
+                matches!(plan.problem, Some(LedgerProblem::Differs { version, .. }) if version.get() == 1),
+                "{plan:?}"
+            );
+            assert!(plan.pending.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_difference_weighs_more_than_a_database_ahead() {
+        let migrations = migrations();
+        let ledger = applied(&[(1, "001_x"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
+        assert!(matches!(
+            plan(&migrations, &ledger).problem,
+            Some(LedgerProblem::Differs { .. })
+        ));
+    }
+}

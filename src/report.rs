@@ -1,0 +1,246 @@
+//! What the operations return: plain values that serialise to the specification's JSON.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+
+use crate::{
+    error::Error,
+    manifest::{Checksum, Migration, Version},
+    plan::LedgerProblem,
+};
+
+/// A version that can be applied, as the specification's `SchemaVersion`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SchemaVersion {
+    /// The version.
+    pub version: Version,
+    /// Its name, such as `002_schema_versioning`.
+    pub migration_name: String,
+    /// What it does, in a sentence.
+    pub description: String,
+}
+
+impl From<&Migration> for SchemaVersion {
+    fn from(migration: &Migration) -> Self {
+        Self {
+            version: migration.version(),
+            migration_name: migration.name().to_owned(),
+            description: migration.description().to_owned(),
+        }
+    }
+}
+
+/// The answer to "is there a newer schema?".
+///
+/// Serialises to the four keys of the specification. A fifth, `problem`, is there only
+/// where the ledger does not fit this build; then nothing is pending, and it is not up
+/// to date either.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct UpdateCheck {
+    /// Whether anything can be applied.
+    pub has_updates: bool,
+    /// The database's version.
+    pub current_version: Version,
+    /// This build's version.
+    pub latest_version: Version,
+    /// What would be applied, in this order.
+    pub pending_migrations: Vec<SchemaVersion>,
+    /// Why nothing may be applied, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<LedgerProblem>,
+}
+
+impl UpdateCheck {
+    /// Whether the database has exactly the schema of this build.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        !self.has_updates && self.problem.is_none()
+    }
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AppliedVersion {
+    /// The version.
+    pub version: Version,
+    /// Its name.
+    pub migration_name: String,
+    /// What it did.
+    pub description: Option<String>,
+    /// When, in RFC 3339.
+    pub applied_at: Option<String>,
+    /// By whom.
+    pub applied_by: Option<String>,
+    /// The checksum of what ran; none where the row was written by hand.
+    #[serde(default)]
+    pub checksum: Option<Checksum>,
+    /// Milliseconds that it took; none where the row was written by hand.
+    #[serde(default)]
+    pub execution_ms: Option<u64>,
+}
+
+/// How the database stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DatabaseStatus {
+    /// The release of the installed functions.
+    pub rpc_version: u32,
+    /// PostgreSQL's version, such as `15.8`.
+    pub server_version: String,
+    /// The highest version in the ledger.
+    pub current_version: Version,
+    /// Whether a migration is running at this moment.
+    pub locked: bool,
+    /// The role as which migrations run.
+    pub owner: String,
+    /// The ledger, lowest version first.
+    pub ledger: Vec<AppliedVersion>,
+    /// The newest request to change the schema, whatever became of it.
+    pub last_attempt: Option<Attempt>,
+}
+
+/// One decided request to change the schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Its id.
+    pub attempt: uuid::Uuid,
+    /// `apply`.
+    pub action: String,
+    /// The version that it was about.
+    pub version: Version,
+    /// `applied`, `already_applied`, `conflict` or `failed`.
+    pub outcome: String,
+    /// After a failure: the SQLSTATE.
+    pub sqlstate: Option<String>,
+    /// After a failure or a conflict: the message.
+    pub message: Option<String>,
+    /// By whom.
+    pub applied_by: Option<String>,
+    /// When it began, in RFC 3339.
+    pub started_at: String,
+    /// When it ended, in RFC 3339.
+    pub finished_at: String,
+}
+
+/// A run that reached its end. Serialises to `{"success": true, "applied": […]}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApplyReport {
+    /// The versions that this run applied, in order. One that another process applied in
+    /// the meantime is not among them.
+    pub applied: Vec<Version>,
+    /// The version that the database has now.
+    pub current_version: Version,
+}
+
+impl Serialize for ApplyReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut result = serializer.serialize_struct("ApplyReport", 2)?;
+        result.serialize_field("success", &true)?;
+        result.serialize_field("applied", &self.applied)?;
+        result.end()
+    }
+}
+
+/// A run that ended early. What it had applied stays applied.
+/// Serialises to `{"success": false, "applied": […], "error": "…"}`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ApplyError {
+    /// The versions that this run applied before, in order.
+    pub applied: Vec<Version>,
+    /// Why it ended.
+    pub error: Error,
+}
+
+impl std::error::Error for ApplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Serialize for ApplyError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut result = serializer.serialize_struct("ApplyError", 3)?;
+        result.serialize_field("success", &false)?;
+        result.serialize_field("applied", &self.applied)?;
+        result.serialize_field("error", &self.error.to_string())?;
+        result.end()
+    }
+}
+
+/// What happens while migrations are applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "event",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A version is being applied.
+    Started {
+        /// The version.
+        version: Version,
+        /// Its name.
+        migration_name: String,
+        /// Its place in this run, from 1.
+        position: usize,
+        /// How many there are in this run.
+        total: usize,
+    },
+    /// It takes longer.
+    Waiting {
+        /// The version.
+        version: Version,
+        /// What for.
+        reason: WaitReason,
+        /// How long already, in milliseconds.
+        #[serde(rename = "waitedMs", serialize_with = "as_millis")]
+        waited: Duration,
+    },
+    /// A version is there, and recorded.
+    Applied {
+        /// The version.
+        version: Version,
+        /// Milliseconds that it took in the database; none where another process applied it.
+        #[serde(rename = "executionMs")]
+        execution_ms: Option<u64>,
+    },
+    /// The run ends here.
+    Failed {
+        /// The version.
+        version: Version,
+        /// The text of the error.
+        error: String,
+    },
+}
+
+/// What an apply waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// A migration is running, this one or another's.
+    Running,
+    /// No usable answer came; it is asked again.
+    NoAnswer,
+    /// A table that the migration needs is in use.
+    TableInUse,
+}
+
+fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_millis().try_into().unwrap_or(u64::MAX))
+}

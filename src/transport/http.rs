@@ -1,0 +1,206 @@
+//! The only file that knows `postgrest` and `reqwest`.
+//!
+//! `postgrest` 1.6 builds the request, and reqwest 0.13 sends it: the reqwest 0.11
+//! that `postgrest` brings has a TLS stack that is no longer mended, and its header
+//! setters would keep the key in a value that `Debug` prints. So `postgrest` is given
+//! no secret, and what it built is copied, piece by piece, into a new request.
+
+use std::{error::Error as _, io, time::Duration};
+
+use postgrest::Postgrest;
+use reqwest::{
+    Certificate, Client, Method, Request, Response, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER},
+    redirect,
+};
+
+use super::{Answer, BoxFuture, Call, MAX_ANSWER_BYTES, NoAnswer, Transport};
+use crate::{
+    config::{Config, ConfigError, ServiceKey},
+    error::Cause,
+};
+
+const LEDGER_TABLE: &str = "ctx0_schema_versions";
+const SCHEMA: &str = "public";
+const APIKEY: HeaderName = HeaderName::from_static("apikey");
+
+pub(crate) struct Http {
+    builder: Postgrest,
+    client: Client,
+    secrets: HeaderMap,
+    key: ServiceKey,
+}
+
+impl Http {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let client_error = |error: reqwest::Error| ConfigError::Client {
+            source: error.without_url().into(),
+        };
+        let mut client = Client::builder()
+            .user_agent(&config.user_agent)
+            .connect_timeout(config.connect_timeout)
+            // A redirect would take the header `apikey` along to another host.
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false);
+        if config.rest_url.scheme() == "http" {
+            // A proxy would see the key. Over https it only sees a tunnel.
+            client = client.no_proxy();
+        }
+        if let Some(pem) = &config.ca_pem {
+            client =
+                client.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(client_error)?);
+        }
+        Ok(Self {
+            builder: Postgrest::new(config.rest_url.as_str()).schema(SCHEMA),
+            client: client.build().map_err(client_error)?,
+            secrets: secret_headers(&config.key)?,
+            key: config.key.clone(),
+        })
+    }
+
+    fn request(&self, call: &Call, limit: Duration) -> Result<Request, Cause> {
+        let built = match call {
+            Call::Ledger { above } => {
+                // `*`, because a ledger made by hand has fewer columns than an installed one.
+                let rows = self
+                    .builder
+                    .from(LEDGER_TABLE)
+                    .select("*")
+                    .order("version.asc")
+                    .exact_count();
+                if above.get() == 0 {
+                    rows
+                } else {
+                    rows.gt("version", above.to_string())
+                }
+            }
+            Call::Function { name, arguments } => self.builder.rpc(name, arguments.as_str()),
+        }
+        .build()
+        .build()?;
+
+        let mut request = Request::new(
+            Method::from_bytes(built.method().as_str().as_bytes())?,
+            Url::parse(built.url().as_str())?,
+        );
+        for (name, value) in built.headers() {
+            let name = HeaderName::from_bytes(name.as_str().as_bytes())?;
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::from_bytes(value.as_bytes())?);
+        }
+        request.headers_mut().extend(self.secrets.clone());
+        *request.timeout_mut() = Some(limit);
+        if let Some(body) = built
+            .body()
+            .and_then(|body| body.as_bytes())
+            .filter(|body| !body.is_empty())
+        {
+            *request.body_mut() = Some(body.to_vec().into());
+        }
+        Ok(request)
+    }
+
+    async fn answer(&self, call: &Call, limit: Duration) -> Result<Answer, NoAnswer> {
+        let request = self.request(call, limit).map_err(NoAnswer::Lost)?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = match self.client.execute(request).await {
+            Ok(response) => self
+                .read(response)
+                .await
+                .map_err(|error| no_answer(error, limit))?,
+            Err(error) => Err(no_answer(error, limit)),
+        };
+        match &answer {
+            Ok(answer) => {
+                tracing::debug!(%method, path, status = answer.status, bytes = answer.body.len(), "answered");
+            }
+            Err(error) => tracing::debug!(%method, path, ?error, "not answered"),
+        }
+        answer
+    }
+
+    /// Reads an answer up to the bound. The outer error is the connection's.
+    async fn read(
+        &self,
+        mut response: Response,
+    ) -> Result<Result<Answer, NoAnswer>, reqwest::Error> {
+        let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let without_query = |location: String| {
+            location
+                .split(['?', '#'])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            total: text(reqwest::header::CONTENT_RANGE)
+                .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+            retry_after: text(RETRY_AFTER)
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs),
+            server: text(SERVER),
+            location: text(LOCATION).map(|location| self.key.redact(&without_query(location))),
+            body: String::new(),
+        };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Ok(Err(NoAnswer::TooLong));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        answer.body = self.key.redact(&String::from_utf8_lossy(&body));
+        Ok(Ok(answer))
+    }
+}
+
+impl Transport for Http {
+    fn send<'a>(
+        &'a self,
+        call: &'a Call,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
+        Box::pin(self.answer(call, limit))
+    }
+}
+
+fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {
+    let secret = |text: &str| {
+        let mut value =
+            HeaderValue::from_str(text).map_err(|_| crate::config::KeyProblem::Character)?;
+        // Keeps it out of `Debug` and out of the table by which HTTP/2 compresses headers.
+        value.set_sensitive(true);
+        Ok::<_, ConfigError>(value)
+    };
+    let mut headers = HeaderMap::from_iter([(APIKEY, secret(key.apikey())?)]);
+    if let Some(bearer) = key.authorization() {
+        headers.insert(AUTHORIZATION, secret(&bearer)?);
+    }
+    Ok(headers)
+}
+
+fn no_answer(error: reqwest::Error, limit: Duration) -> NoAnswer {
+    let error = error.without_url();
+    if error.is_connect() {
+        if is_tls(&error) {
+            NoAnswer::Tls(error.into())
+        } else {
+            NoAnswer::Unreachable(error.into())
+        }
+    } else if error.is_timeout() {
+        NoAnswer::Timeout(limit)
+    } else {
+        NoAnswer::Lost(error.into())
+    }
+}
+
+/// The TLS library reports what it does not trust as invalid data of the stream.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
