@@ -219,7 +219,7 @@ pub enum ConfigError {
         host: String,
     },
     /// The key is not a service key.
-    #[error("{0}")]
+    #[error(transparent)]
     Key(#[from] KeyProblem),
     /// The file with certificate authorities cannot be read.
     #[error("the CA file {} cannot be read: check the path and its permissions", path.display())]
@@ -236,7 +236,7 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// The user agent cannot be a header.
-    #[error("the user agent must be printable ASCII and not empty")]
+    #[error("the user agent cannot be sent as a header: use printable ASCII, and not an empty text")]
     UserAgent,
     /// The HTTP client could not be made.
     #[error(

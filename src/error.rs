@@ -48,9 +48,9 @@ pub enum Error {
 
     /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
     #[error(
-        "the function {function} is not installed in this database, or PostgREST does not know it yet: open the \
-         SQL editor of the Supabase dashboard, paste the whole text of install_sql() (`cargo run --example \
-         install_sql` writes it to a file), run it, and try again"
+        "the function {function} is not installed in this database: paste the whole text of install_sql() \
+         (`cargo run --example install_sql` writes it to a file) into the SQL editor of the Supabase dashboard, \
+         run it, and try again"
     )]
     RpcNotInstalled {
         /// The function that was called.
@@ -69,7 +69,8 @@ pub enum Error {
     },
     /// The server does not take the key.
     #[error(
-        "the server refused the service key ({reason}): copy the current one from Project Settings → API Keys"
+        "the server refused the service key ({reason}): copy the current one from the dashboard under Project \
+         Settings → API Keys, or from SERVICE_ROLE_KEY in the .env of a self-hosted installation"
     )]
     KeyRejected {
         /// What the server said.
@@ -86,7 +87,8 @@ pub enum Error {
     },
     /// PostgREST does not serve the schema `public`.
     #[error(
-        "the schema public is not exposed ({reason}): add it under Project Settings → Data API → Exposed schemas"
+        "the schema public is not exposed ({reason}): add it in the dashboard under Project Settings → Data API → \
+         Exposed schemas, or to PGRST_DB_SCHEMAS in the .env of a self-hosted installation"
     )]
     SchemaNotExposed {
         /// What PostgREST said.
@@ -144,7 +146,8 @@ pub enum Error {
     },
     /// PostgREST is older than this crate supports.
     #[error(
-        "PostgREST {version} is too old, which would cut long migrations short: update Supabase to 12.2 or newer"
+        "the server runs PostgREST {version}, which is too old and would cut long migrations short: update Supabase \
+         to a release with PostgREST 12.2 or newer"
     )]
     PostgrestTooOld {
         /// Its version.
@@ -188,7 +191,11 @@ pub enum Error {
         reason: String,
     },
     /// An answer that PostgREST gives to none of these requests.
-    #[error("unexpected answer (status {status}{}): {message}", code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default())]
+    #[error(
+        "the server gave an unexpected answer (status {status}{}): {message}; update the app, and report this text \
+         if it stays",
+        code.iter().map(|code| format!(", code {code}")).collect::<String>()
+    )]
     UnexpectedAnswer {
         /// The HTTP status.
         status: u16,

@@ -32,3 +32,19 @@ pub const fn install_sql() -> &'static str {
         include_str!("../sql-rpc/900_owner_and_reload.sql"),
     )
 }
+
+/// The whole text that takes the functions of [`install_sql`] away again. The ledger and the
+/// attempts stay, because they say what is in the database; its last lines tell how to drop
+/// them too. The tables of ctx0 itself are not touched.
+#[must_use]
+pub const fn uninstall_sql() -> &'static str {
+    concat!(
+        "-- ctx0-schema ",
+        env!("CARGO_PKG_VERSION"),
+        ": takes away the functions that bring this database's ctx0 schema up to date.\n\n",
+        include_str!("../sql-rpc/010_drop_functions.sql"),
+        "\nnotify pgrst, 'reload schema';\n",
+        "\n-- What was applied, and when, is still recorded. To forget that as well:\n",
+        "-- drop table public.ctx0_schema_attempts, public.ctx0_schema_versions;\n",
+    )
+}

@@ -14,7 +14,7 @@ mod install;
 
 pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyProblem, ServiceKey};
 pub use error::{Cause, ConflictReason, Error, LockHolder, MigrationFailure};
-pub use install::{RPC_VERSION, install_sql};
+pub use install::{RPC_VERSION, install_sql, uninstall_sql};
 pub use manager::{Apply, SchemaVersionManager};
 pub use manifest::{
     Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations,

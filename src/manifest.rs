@@ -6,7 +6,7 @@ mod script;
 mod source;
 mod version;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, iter, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub use self::{
 use self::{
     error::Place,
     script::Script,
-    source::{Embedded, Folder, Source},
+    source::{Embedded, Folder, Source, is_inside},
 };
 
 /// The name of the file that lists the migrations.
@@ -279,55 +279,50 @@ impl ManifestFile {
             })
         })?;
 
-        let mut last = 0;
-        for entry in &manifest.migrations {
-            let at = |problem| Err(Place::of(&entry.file, entry.version).error(problem));
-            if entry.version < 1 || Version::try_from(entry.version).is_err() {
-                return at(ManifestProblem::NotAVersion);
-            }
-            if entry.version == last
-                || manifest
-                    .migrations
-                    .iter()
-                    .filter(|e| e.version == entry.version)
-                    .count()
-                    > 1
-            {
-                return at(ManifestProblem::Duplicate);
-            }
-            if entry.version < last {
-                return at(ManifestProblem::Unordered { after: last });
-            }
-            if entry.version != last + 1 {
-                return at(ManifestProblem::Missing { missing: last + 1 });
-            }
-            if entry.file != format!("{}.sql", entry.name) {
-                return at(ManifestProblem::NameIsNotFile {
-                    name: entry.name.clone(),
-                });
-            }
-            let digits = entry
-                .name
-                .split(|c: char| !c.is_ascii_digit())
-                .next()
-                .unwrap_or_default();
-            if digits
-                .parse::<i64>()
-                .is_ok_and(|number| number != entry.version)
-            {
-                return at(ManifestProblem::NameHasOtherNumber {
-                    name: entry.name.clone(),
-                });
-            }
-            last = entry.version;
+        for (entry, expected) in manifest.migrations.iter().zip(1..) {
+            manifest.check(entry, expected)?;
         }
-        if manifest.current_version != last {
+        let highest = manifest.migrations.last().map_or(0, |entry| entry.version);
+        if manifest.current_version != highest {
             return Err(place.error(ManifestProblem::CurrentVersion {
                 stated: manifest.current_version,
-                highest: last,
+                highest,
             }));
         }
         Ok(manifest)
+    }
+
+    /// Checks one entry, of which `expected` is the place in the list, from 1.
+    fn check(&self, entry: &Entry, expected: i64) -> Result<(), ManifestError> {
+        let (version, name) = (entry.version, entry.name.clone());
+        let refuse = |file: &str, problem| Err(Place::of(file, version).error(problem));
+        let listed = |version| self.migrations.iter().filter(|e| e.version == version);
+        if version < 1 || Version::try_from(version).is_err() {
+            return refuse(&entry.file, ManifestProblem::NotAVersion);
+        }
+        if listed(version).count() > 1 {
+            return refuse(&entry.file, ManifestProblem::Duplicate);
+        }
+        if version != expected {
+            let problem = match listed(expected).count() {
+                0 => ManifestProblem::Missing { missing: expected },
+                _ => ManifestProblem::Unordered { before: expected },
+            };
+            return refuse(&entry.file, problem);
+        }
+        for file in iter::once(&entry.file).chain(&entry.down) {
+            if !is_inside(file) {
+                return refuse(file, ManifestProblem::OutsideFolder);
+            }
+        }
+        if entry.file != format!("{name}.sql") {
+            return refuse(&entry.file, ManifestProblem::NameIsNotFile { name });
+        }
+        let digits = name.split(|c: char| !c.is_ascii_digit()).next();
+        if digits.is_some_and(|digits| !digits.is_empty() && digits.parse() != Ok(version)) {
+            return refuse(&entry.file, ManifestProblem::NameHasOtherNumber { name });
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! One request to PostgREST: build, send, understand, and repeat where that is safe.
 
 mod classify;
+#[cfg(test)]
+pub(crate) mod fake;
 mod http;
 mod retry;
 

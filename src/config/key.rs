@@ -89,11 +89,11 @@ pub enum KeyProblem {
     #[error("the service key is empty: {WHERE}")]
     Empty,
     /// It was pasted with a line break.
-    #[error("the service key has a line break in it: paste it again, in one line")]
+    #[error("the service key has a line break in it: {WHERE}, and paste it in one line")]
     LineBreak,
     /// A blank or another character that no key has.
     #[error(
-        "the service key has a blank or another character in it that no key has: paste it again"
+        "the service key has a blank or another character in it that no key has: {WHERE}, and paste it whole"
     )]
     Character,
     /// Neither a JWT nor `sb_secret_…`.
@@ -109,9 +109,7 @@ pub enum KeyProblem {
         role: String,
     },
     /// Its time is over.
-    #[error(
-        "the service key expired {days} days ago: make a new one in the dashboard, or check this computer's clock"
-    )]
+    #[error("the service key expired {}: {WHERE}, or correct this computer's clock", ago(*days))]
     Expired {
         /// How many whole days ago.
         days: u64,
@@ -121,6 +119,14 @@ pub enum KeyProblem {
 /// Where the right key is found.
 const WHERE: &str = "use the service_role key or a secret key (sb_secret_…), found in the dashboard under \
                      Project Settings → API Keys, or as SERVICE_ROLE_KEY in the .env of a self-hosted installation";
+
+fn ago(days: u64) -> String {
+    match days {
+        0 => "less than a day ago".to_owned(),
+        1 => "1 day ago".to_owned(),
+        _ => format!("{days} days ago"),
+    }
+}
 
 #[derive(Deserialize)]
 struct Claims {

@@ -54,7 +54,7 @@ pub enum ManifestProblem {
     #[error("not found: add a manifest.json that lists the migrations, or correct the folder")]
     NoManifest,
     /// The manifest is not JSON, or not of the specification's form.
-    #[error("line {line}, column {column} is not what a manifest has there: {reason}")]
+    #[error("not a valid manifest at line {line}, column {column} ({reason}): correct it there")]
     Json {
         /// The line, from 1.
         line: usize,
@@ -83,10 +83,10 @@ pub enum ManifestProblem {
     #[error("the version is listed twice: give one of the two the next free number")]
     Duplicate,
     /// The list is not in order.
-    #[error("it stands behind version {after}: list the lowest version first")]
+    #[error("it is listed before version {before}: list the lowest version first")]
     Unordered {
-        /// The version before it.
-        after: i64,
+        /// The lower version that comes after it.
+        before: i64,
     },
     /// The list has a hole.
     #[error("version {missing} is missing before it: add it, or renumber from {missing} on")]

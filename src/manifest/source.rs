@@ -34,19 +34,22 @@ impl Source for Embedded<'_> {
     }
 }
 
-/// A folder on disk. Nothing outside of it is ever read.
-pub(super) struct Folder(PathBuf);
+/// A folder on disk. Of the files that [`is_inside`] lets pass, nothing outside is ever read.
+pub(super) struct Folder {
+    /// As the caller names it.
+    named: PathBuf,
+    /// Without symlinks.
+    real: PathBuf,
+}
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, ManifestError> {
+        let named = path.to_owned();
         match path.canonicalize() {
-            Ok(folder) => Ok(Self(folder)),
-            Err(source) => {
-                let problem = match source.kind() {
-                    io::ErrorKind::NotFound => ManifestProblem::NoManifest,
-                    _ => ManifestProblem::Unreadable { source },
-                };
-                Err(Place::manifest(path.join(MANIFEST).display().to_string()).error(problem))
+            Ok(real) => Ok(Self { named, real }),
+            Err(error) => {
+                let manifest = named.join(MANIFEST).display().to_string();
+                Err(Place::manifest(manifest).error(unreadable(error, MANIFEST)))
             }
         }
     }
@@ -55,20 +58,10 @@ impl Folder {
 impl Source for Folder {
     fn read(&self, place: &Place, file: &str) -> Result<String, ManifestError> {
         let fail = |problem| place.clone().error(problem);
-        // A colon or a backslash would mean something else on Windows than here.
-        let inside = !file.is_empty()
-            && !file.contains(['\\', ':'])
-            && Path::new(file)
-                .components()
-                .all(|part| matches!(part, Component::Normal(_)));
-        if !inside {
-            return Err(fail(ManifestProblem::OutsideFolder));
-        }
-        let unreadable = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => fail(missing(file)),
-            _ => fail(ManifestProblem::Unreadable { source }),
-        };
-        let path = self.0.join(file);
+        let unreadable = |error| fail(unreadable(error, file));
+        // Part by part, for where the separator is not the slash of the manifest.
+        let mut path = self.real.clone();
+        path.extend(Path::new(file).components());
         let real = path.canonicalize().map_err(unreadable)?;
         if real != path {
             // A symlink, or on some systems a name in other letters: not the file that was named.
@@ -86,7 +79,24 @@ impl Source for Folder {
     }
 
     fn origin(&self, file: &str) -> String {
-        self.0.join(file).display().to_string()
+        self.named.join(file).display().to_string()
+    }
+}
+
+/// Whether a file of a manifest is in its folder, or in one below, by its name.
+pub(super) fn is_inside(file: &str) -> bool {
+    // A colon or a backslash would mean something else on Windows than here.
+    !file.is_empty()
+        && !file.contains(['\\', ':'])
+        && Path::new(file)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn unreadable(error: io::Error, file: &str) -> ManifestProblem {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(file),
+        _ => ManifestProblem::Unreadable { source: error },
     }
 }
 

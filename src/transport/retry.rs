@@ -127,3 +127,139 @@ impl Patience {
         delay.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        error::Error,
+        manifest::Version,
+        transport::fake::{Fake, Scripted, answer, refusal},
+    };
+
+    const LEDGER: Call = Call::Ledger {
+        above: Version::ZERO,
+    };
+    const STATUS: Call = Call::Function {
+        name: "ctx0_schema_status",
+        arguments: String::new(),
+    };
+
+    /// Reads with a limit of 35 s a request and 30 s in all; the time that it took is paused time.
+    async fn run(
+        call: &Call,
+        queue: impl IntoIterator<Item = Scripted>,
+    ) -> (Result<Reply, Fault>, Fake, Duration) {
+        let fake = Fake::new(queue);
+        let started = Instant::now();
+        let reply = read(
+            &fake,
+            call,
+            Duration::from_secs(35),
+            Duration::from_secs(30),
+        )
+        .await;
+        (reply, fake, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_needs_one_request() {
+        let (reply, fake, _) = run(&LEDGER, [answer(200, json!([]))]).await;
+        assert_eq!((reply.is_ok(), fake.asked().len()), (true, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_asked_again_with_growing_waits() {
+        let (reply, fake, _) = run(
+            &LEDGER,
+            [
+                Scripted::Refused,
+                Scripted::Lost,
+                Scripted::Refused,
+                answer(200, json!([])),
+            ],
+        )
+        .await;
+        assert!(reply.is_ok());
+        for (wait, longest) in fake.waits().into_iter().zip([200, 400, 800]) {
+            let longest = Duration::from_millis(longest);
+            // tokio's clock counts whole milliseconds, rounded up.
+            assert!(
+                longest / 2 <= wait && wait <= longest + Duration::from_millis(1),
+                "{wait:?} of {longest:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_will_not_pass_is_asked_once() {
+        for code in ["PGRST301", "42501", "PGRST106", "22023"] {
+            let (reply, fake, _) = run(&LEDGER, [refusal(400, code, None)]).await;
+            assert_eq!((reply.is_err(), fake.asked().len()), (true, 1), "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asking_ends_at_the_deadline() {
+        for scripted in [
+            Scripted::Refused,
+            Scripted::Lost,
+            Scripted::Silent,
+            refusal(503, "PGRST002", Some(0)),
+        ] {
+            let (reply, _, took) = run(&LEDGER, [scripted]).await;
+            assert!(reply.is_err());
+            assert!(
+                Duration::from_secs(20) < took && took <= Duration::from_secs(31),
+                "{took:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_asks_for_no_delay_gets_one_request_at_once_and_no_storm() {
+        let (_, fake, _) = run(&LEDGER, [refusal(503, "PGRST002", Some(0))]).await;
+        let waits = fake.waits();
+        assert!(waits[0] <= Duration::from_millis(1), "{waits:?}");
+        assert!(waits[1] >= Duration::from_millis(100), "{waits:?}");
+        assert!(waits.len() < 20, "{waits:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_asks_for_a_delay_gets_it() {
+        let (reply, fake, _) = run(
+            &LEDGER,
+            [refusal(503, "PGRST002", Some(7)), answer(200, json!([]))],
+        )
+        .await;
+        assert!(reply.is_ok());
+        assert!(fake.waits()[0] >= Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_beyond_the_deadline_is_not_waited_for() {
+        let (reply, fake, took) = run(&LEDGER, [refusal(503, "PGRST002", Some(3600))]).await;
+        assert!(matches!(
+            *reply.unwrap_err().error,
+            Error::DatabaseUnavailable { .. }
+        ));
+        assert_eq!((fake.asked().len(), took), (1, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_that_postgrest_may_be_reading_is_waited_for_briefly() {
+        let missing = || refusal(404, "PGRST202", None);
+        let (reply, _, _) = run(&STATUS, [missing(), missing(), answer(200, json!({}))]).await;
+        assert!(reply.is_ok());
+
+        let (reply, fake, took) = run(&STATUS, [missing()]).await;
+        assert!(matches!(
+            *reply.unwrap_err().error,
+            Error::RpcNotInstalled { .. }
+        ));
+        assert_eq!(fake.asked().len(), 4);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
