@@ -236,7 +236,9 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// The user agent cannot be a header.
-    #[error("the user agent cannot be sent as a header: use printable ASCII, and not an empty text")]
+    #[error(
+        "the user agent cannot be sent as a header: use printable ASCII, and not an empty text"
+    )]
     UserAgent,
     /// The HTTP client could not be made.
     #[error(

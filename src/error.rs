@@ -163,8 +163,8 @@ pub enum Error {
     },
     /// The server could not prove who it is.
     #[error(
-        "no secure connection: the server's certificate is not trusted or is of another host. Check the URL; with \
-         a private certificate authority, name its file with ca_file()"
+        "no secure connection, because the server's certificate is not trusted or belongs to another host: check \
+         the URL, and name the file of a private certificate authority with ca_file()"
     )]
     Tls {
         /// What the TLS library said.
@@ -210,7 +210,7 @@ pub enum Error {
     MigrationFailed(#[from] Box<MigrationFailure>),
     /// The database refused to start the migration. Nothing was done.
     #[error(
-        "version {version} was not applied: {message}. Check for updates again before going on"
+        "version {version} was not applied: {message}; check for updates again before going on"
     )]
     Conflict {
         /// The version.
@@ -222,7 +222,8 @@ pub enum Error {
     },
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
-        "version {version}: a migration is still running after {} s. It goes on in the database; check again later",
+        "version {version} is not applied yet: a migration still runs after {} s and goes on in the database, check \
+         again later",
         waited.as_secs()
     )]
     StillRunning {
@@ -233,7 +234,8 @@ pub enum Error {
     },
     /// The request was sent and its outcome could not be learned. A later call finds out.
     #[error(
-        "it is not known whether version {version} was applied, because the answer was lost: check again, which tells"
+        "it is not known whether version {version} was applied, because the answer was lost: check for updates \
+         again, which tells"
     )]
     OutcomeUnknown {
         /// The version that was to be applied.
@@ -325,25 +327,30 @@ impl std::fmt::Display for MigrationFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "version {} failed and nothing of it is left: {}",
+            "version {} failed, nothing of it is left in the database: {}",
             self.version, self.file
         )?;
         match (self.statement, self.line) {
             (Some(statement), Some(line)) => write!(f, ", statement {statement}, line {line}")?,
             _ => f.write_str(", at its end")?,
         }
-        write!(f, ": {} (SQLSTATE {})", self.message, self.sqlstate)?;
+        let message = self.message.trim_end_matches('.');
+        write!(f, ": {message} (SQLSTATE {})", self.sqlstate)?;
         let parts = [("detail", &self.detail), ("hint", &self.hint)];
         for (name, text) in parts
             .into_iter()
             .filter_map(|(name, text)| Some((name, text.as_ref()?)))
         {
-            write!(f, "; {name}: {text}")?;
+            write!(f, "; {name}: {}", text.trim_end_matches('.'))?;
         }
         for holder in &self.holders {
             write!(f, "; {holder}")?;
         }
-        Ok(())
+        f.write_str(if self.retryable {
+            "; apply it again in a moment"
+        } else {
+            "; correct what it names, then apply it again"
+        })
     }
 }
 

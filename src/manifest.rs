@@ -296,7 +296,7 @@ impl ManifestFile {
     fn check(&self, entry: &Entry, expected: i64) -> Result<(), ManifestError> {
         let (version, name) = (entry.version, entry.name.clone());
         let refuse = |file: &str, problem| Err(Place::of(file, version).error(problem));
-        let listed = |version| self.migrations.iter().filter(|e| e.version == version);
+        let listed = |version| self.migrations.iter().filter(move |e| e.version == version);
         if version < 1 || Version::try_from(version).is_err() {
             return refuse(&entry.file, ManifestProblem::NotAVersion);
         }

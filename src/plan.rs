@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    manifest::{Migration, Migrations, Version},
+    manifest::{Checksum, Migration, Migrations, Version},
     report::AppliedVersion,
 };
 
@@ -30,8 +30,8 @@ pub(crate) struct Plan<'m> {
 pub enum LedgerProblem {
     /// A newer build was here.
     #[error(
-        "the database has schema version {current}, this app knows versions up to {latest}: update the app. \
-         Nothing needs to be done to the database"
+        "the database has schema version {current}, this app knows versions up to {latest} only: update the app, \
+         the database is fine as it is"
     )]
     DatabaseAhead {
         /// The highest version in the ledger.
@@ -41,8 +41,8 @@ pub enum LedgerProblem {
     },
     /// Versions below the highest are not in the ledger.
     #[error(
-        "the ledger ctx0_schema_versions has version {current}, but not {}: if the change was made by hand, add \
-         its row there, else restore a backup",
+        "the ledger ctx0_schema_versions has version {current}, but lacks {}: add the missing rows there if those \
+         changes were made by hand, or else restore a backup",
         list(missing)
     )]
     Gap {
@@ -53,15 +53,15 @@ pub enum LedgerProblem {
     },
     /// A version was applied from another migration than this build's.
     #[error(
-        "version {version} was applied as {applied}, this build has {expected} under that number: use the build \
-         that applied it, or restore the file as it was"
+        "version {version} was applied as {applied}, this build has {expected} under that number: use the app that \
+         applied it, or restore the migration's file as it was"
     )]
     Differs {
         /// The version.
         version: Version,
-        /// Its name and checksum in the ledger.
+        /// Its name and the beginning of its checksum in the ledger.
         applied: String,
-        /// Its name and checksum in this build.
+        /// Its name and the beginning of its checksum in this build.
         expected: String,
     },
 }
@@ -95,16 +95,18 @@ fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<Ledge
                 .checksum
                 .is_some_and(|checksum| checksum != ours.checksum())
     })?;
-    let applied = match row.checksum {
-        Some(checksum) => format!("{} ({checksum})", row.migration_name),
-        None => row.migration_name.clone(),
-    };
-    let expected = format!("{} ({})", ours.name(), ours.checksum());
     Some(LedgerProblem::Differs {
         version: row.version,
-        applied,
-        expected,
+        applied: shown(&row.migration_name, row.checksum),
+        expected: shown(ours.name(), Some(ours.checksum())),
     })
+}
+
+fn shown(name: &str, checksum: Option<Checksum>) -> String {
+    match checksum {
+        Some(checksum) => format!("{name} (checksum {}…)", &checksum.to_string()[..12]),
+        None => name.to_owned(),
+    }
 }
 
 fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
@@ -139,7 +141,6 @@ fn list(versions: &[Version]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Checksum;
 
     /// Three migrations, `001_a` to `003_c`.
     fn migrations() -> Migrations {
