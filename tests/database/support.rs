@@ -1,0 +1,181 @@
+//! A project for one test: a database with Supabase's roles, and the manager on it.
+
+use std::fmt::Write;
+
+use ctx0_schema::{Config, ConfigBuilder, Migrations, SchemaVersionManager, Version, install_sql};
+use ctx0_stack::{Kind, Rows, Stack};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// All that the tests leave in a database is named `ctx0_…`.
+const REMOVE_EVERYTHING: &str = r"
+do $$
+declare
+  object record;
+begin
+  for object in
+    select format('drop table if exists %s cascade', c.oid::regclass) as command
+      from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname like 'ctx0\_%'
+    union all
+    select format('drop function if exists %s cascade', p.oid::regprocedure)
+      from pg_proc p
+     where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+  loop
+    execute object.command;
+  end loop;
+end
+$$;
+notify pgrst, 'reload schema';
+";
+
+/// One database is shared by all tests where it is an external one.
+static EXTERNAL: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct Project {
+    pub(crate) stack: Stack,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Project {
+    /// A project without anything of ours.
+    pub(crate) async fn empty() -> Self {
+        Self::on(Stack::for_tests().await.expect("a stack starts")).await
+    }
+
+    /// A project in which the functions are installed.
+    pub(crate) async fn installed() -> Self {
+        let project = Self::empty().await;
+        project.install().await;
+        project
+    }
+
+    pub(crate) async fn on(stack: Stack) -> Self {
+        let turn = match stack.kind() {
+            Kind::External => Some(EXTERNAL.lock().await),
+            Kind::Embedded | Kind::Postgres => None,
+        };
+        let project = Self { stack, _turn: turn };
+        let found = project.value(r"select count(*) from pg_class where relname like 'ctx0\_%'").await;
+        assert_eq!(found, "0", "the database under test already has ctx0 objects, which the tests would remove");
+        project
+    }
+
+    pub(crate) async fn install(&self) {
+        self.sql(install_sql()).await;
+        self.stack.reload_schema().await.expect("the schema is read again");
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) -> Rows {
+        self.stack.sql(sql).await.unwrap_or_else(|error| panic!("{error}\n{sql}"))
+    }
+
+    /// The first value of the first row.
+    pub(crate) async fn value(&self, sql: &str) -> String {
+        let rows = self.sql(sql).await;
+        rows.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default()
+    }
+
+    pub(crate) fn config(&self) -> ConfigBuilder {
+        Config::builder(self.stack.url(), self.stack.service_key())
+    }
+
+    pub(crate) fn manager(&self, migrations: Migrations) -> SchemaVersionManager {
+        let config = self.config().build().expect("a valid configuration");
+        SchemaVersionManager::new(&config, migrations).expect("a manager")
+    }
+
+    pub(crate) fn bundled(&self) -> SchemaVersionManager {
+        self.manager(Migrations::bundled().expect("the bundled migrations"))
+    }
+
+    /// The versions in the ledger, behind the API.
+    pub(crate) async fn ledger(&self) -> Vec<u32> {
+        let rows = self.sql("select version from public.ctx0_schema_versions order by version").await;
+        rows.into_iter().map(|row| row[0].as_ref().expect("a version").parse().expect("a number")).collect()
+    }
+
+    /// Every definition of ours, one a line: for comparing two states of a database.
+    pub(crate) async fn catalog(&self) -> String {
+        let rows = self.sql(CATALOG).await;
+        rows.into_iter().fold(String::new(), |mut text, row| {
+            let cells: Vec<_> = row.into_iter().map(Option::unwrap_or_default).collect();
+            writeln!(text, "{}", cells.join(" | ")).expect("a string takes it");
+            text
+        })
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if self.stack.kind() != Kind::External {
+            return;
+        }
+        // A thread of its own, because this one may be inside the test's runtime and unwinding.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(self.stack.sql(REMOVE_EVERYTHING)).expect("the tests' objects are removed");
+            });
+        });
+    }
+}
+
+pub(crate) fn version(number: u32) -> Version {
+    Version::new(number).expect("a version")
+}
+
+/// Migrations with these names and texts, numbered from 1.
+pub(crate) fn migrations(files: &[(&str, &str)]) -> Migrations {
+    let entries: Vec<_> = (1..)
+        .zip(files)
+        .map(|(version, (name, _))| {
+            serde_json::json!({
+                "version": version, "name": name, "description": format!("about {name}"), "file": format!("{name}.sql"),
+            })
+        })
+        .collect();
+    let manifest = serde_json::json!({ "currentVersion": files.len(), "migrations": entries }).to_string();
+    let files: Vec<_> = files.iter().map(|(name, sql)| (format!("{name}.sql"), *sql)).collect();
+    let mut all = vec![("manifest.json", manifest.as_str())];
+    all.extend(files.iter().map(|(name, sql)| (name.as_str(), *sql)));
+    Migrations::embedded(&all).expect("valid migrations")
+}
+
+const CATALOG: &str = r"
+with ours as (
+  select c.oid, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl, c.relowner, c.reloptions
+    from pg_class c
+   where c.relnamespace = 'public'::regnamespace and c.relname like 'ctx0\_%'
+)
+select 'relation', relname, relkind::text, relrowsecurity::text, relforcerowsecurity::text, relowner::regrole::text,
+       (select string_agg(a::text, ' ' order by a::text) from unnest(coalesce(relacl, acldefault('r', relowner))) a),
+       reloptions::text, obj_description(oid, 'pg_class')
+  from ours
+union all
+select 'column', o.relname, a.attnum::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
+       pg_get_expr(d.adbin, d.adrelid), a.attidentity::text || a.attgenerated::text, col_description(o.oid, a.attnum)
+  from ours o
+  join pg_attribute a on a.attrelid = o.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where o.relkind in ('r', 'p', 'v', 'm')
+union all
+select 'constraint', o.relname, c.conname, pg_get_constraintdef(c.oid), '', '', '', '', ''
+  from ours o join pg_constraint c on c.conrelid = o.oid
+ where c.contype <> 'n'
+union all
+select 'index', o.relname, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), i.indisvalid::text, '', '', '', ''
+  from ours o join pg_index i on i.indrelid = o.oid
+union all
+select 'trigger', o.relname, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled::text, '', '', '', ''
+  from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
+union all
+select 'policy', o.relname, p.polname, pg_get_expr(p.polqual, p.polrelid), '', '', '', '', ''
+  from ours o join pg_policy p on p.polrelid = o.oid
+union all
+select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid), p.proowner::regrole::text,
+       (select string_agg(a::text, ' ' order by a::text) from unnest(coalesce(p.proacl, acldefault('f', p.proowner))) a),
+       '', '', '', obj_description(p.oid, 'pg_proc')
+  from pg_proc p
+ where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+order by 1, 2, 3, 4
+";
