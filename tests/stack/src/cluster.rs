@@ -1,0 +1,270 @@
+//! A fresh cluster of the machine's own PostgreSQL.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, Read},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use sqlx::{
+    ConnectOptions, Connection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+
+use crate::{StackError, account::Account, scratch::Scratch, sql, template};
+
+/// How long a server may take to answer; a slow machine's first start is some
+/// seconds.
+const READY: Duration = Duration::from_secs(60);
+
+/// A running server of its own, stopped and removed when this is dropped and
+/// when the process ends.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    account: Account,
+    binaries: PathBuf,
+    port: u16,
+    password: String,
+    /// Stopped before the directory goes: fields are dropped in this order.
+    server: Option<Server>,
+    scratch: Scratch,
+}
+
+impl Cluster {
+    /// Copies the template of this PostgreSQL and starts a server on it.
+    pub(crate) async fn start() -> Result<Cluster, StackError> {
+        let mut cluster = tokio::task::spawn_blocking(prepare)
+            .await
+            .map_err(io::Error::other)??;
+        // A port that was free a moment ago may be taken by the time the
+        // server asks for it; then the server ends and another is tried.
+        let mut attempts = 5;
+        loop {
+            cluster.port = free_port()?;
+            attempts -= 1;
+            match cluster.launch().await {
+                Err(StackError::Program { .. }) if attempts > 0 => (),
+                started => break started?,
+            }
+        }
+        sql::run(
+            &cluster.options("supabase_admin"),
+            &format!("alter role postgres password '{}'", cluster.password),
+        )
+        .await?;
+        Ok(cluster)
+    }
+
+    /// How to connect as `user`, over the socket.
+    pub(crate) fn options(&self, user: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(self.scratch.path())
+            .port(self.port)
+            .username(user)
+            .database("postgres")
+            .ssl_mode(PgSslMode::Disable)
+    }
+
+    /// The database of user `postgres` over TCP.
+    pub(crate) fn url(&self) -> String {
+        let Cluster { password, port, .. } = self;
+        format!("postgresql://postgres:{password}@127.0.0.1:{port}/postgres")
+    }
+
+    /// Kills the server and every process of it at once, as a power failure
+    /// would.
+    pub(crate) async fn kill(&mut self) -> Result<(), StackError> {
+        let Some(server) = self.server.take() else {
+            return Ok(());
+        };
+        let processes = sql::run(
+            &self.options("supabase_admin"),
+            "select pid from pg_stat_activity where pid <> pg_backend_pid()",
+        )
+        .await?;
+        let processes: Vec<Pid> = processes
+            .iter()
+            .filter_map(|row| Pid::from_raw(row.first()?.as_ref()?.parse().ok()?))
+            .collect();
+        // The postmaster first: it would answer the death of a backend by
+        // ending the others politely.
+        server.kill();
+        for process in &processes {
+            let _ = kill_process(*process, Signal::KILL);
+        }
+        let deadline = Instant::now() + READY;
+        while processes.iter().any(|p| test_kill_process(*p).is_ok()) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Nobody is left whom this file could protect, and its number may
+        // become another process's before the server starts again.
+        fs::remove_file(self.scratch.path().join("data/postmaster.pid"))?;
+        Ok(())
+    }
+
+    /// Starts the server on its port and waits until it answers.
+    pub(crate) async fn launch(&mut self) -> Result<(), StackError> {
+        if self.server.is_some() {
+            return Ok(());
+        }
+        let directory = self.scratch.path();
+        let log = fs::File::create(directory.join("log"))?;
+        let mut server = Server::spawn(
+            self.account
+                .command(self.binaries.join("postgres"))
+                .arg("-D")
+                .arg(directory.join("data"))
+                .arg("-k")
+                .arg(directory)
+                .args(["-p", &self.port.to_string()])
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log),
+        )?;
+        let options = self.options("supabase_admin");
+        let deadline = Instant::now() + READY;
+        loop {
+            if let Ok(connection) = options.connect().await {
+                connection.close().await?;
+                self.server = Some(server);
+                return Ok(());
+            }
+            if let Some(status) = server.0.try_wait()? {
+                return Err(StackError::Program {
+                    program: "postgres".to_owned(),
+                    status,
+                    output: self.log(),
+                });
+            }
+            if Instant::now() > deadline {
+                return Err(StackError::NotReady { log: self.log() });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The end of the server's log.
+    fn log(&self) -> String {
+        let log = fs::read(self.scratch.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
+    }
+}
+
+/// The postmaster. Dropping it stops it and all its backends at once.
+#[derive(Debug)]
+struct Server(Child);
+
+impl Server {
+    fn spawn(command: &mut Command) -> io::Result<Server> {
+        use std::os::unix::process::CommandExt;
+        // Ctrl-C in a terminal is not for the server: it would end while the
+        // test still works with it.
+        command.process_group(0).spawn().map(Server)
+    }
+
+    fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGQUIT is PostgreSQL's immediate shutdown: no checkpoint, but the
+        // backends go too. After `wait` the number belongs to nobody, so a
+        // server that has been waited for is left alone.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::QUIT);
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Everything up to the start of the server; it takes a moment and blocks.
+fn prepare() -> Result<Cluster, StackError> {
+    let account = Account::unprivileged()?;
+    let (binaries, version) = find_binaries()?;
+    let pg_ctl = binaries.join("pg_ctl");
+    let scratch = Scratch::new(&account, |directory| -> Vec<OsString> {
+        vec![
+            pg_ctl.into(),
+            "stop".into(),
+            "-D".into(),
+            directory.join("data").into(),
+            "-m".into(),
+            "immediate".into(),
+        ]
+    })?;
+    template::copy(&account, &binaries, &version, scratch.path())?;
+    Ok(Cluster {
+        account,
+        binaries,
+        port: 0,
+        password: random_word()?,
+        server: None,
+        scratch,
+    })
+}
+
+/// The first PostgreSQL 15 or newer, and its version. Only the directory of
+/// `CTX0_TEST_PG_BIN` counts where that is set.
+fn find_binaries() -> Result<(PathBuf, String), StackError> {
+    let candidates = match env::var_os("CTX0_TEST_PG_BIN") {
+        Some(directory) => vec![directory.into()],
+        None => env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .chain(packaged())
+            .collect(),
+    };
+    candidates
+        .iter()
+        // The programs beside the real one, where this is a link to it.
+        .filter_map(|directory| directory.join("postgres").canonicalize().ok())
+        .filter_map(|postgres| Some(postgres.parent()?.to_owned()))
+        .filter(|directory| directory.join("initdb").is_file())
+        .find_map(|directory| {
+            let output = Command::new(directory.join("postgres"))
+                .arg("--version")
+                .output()
+                .ok()?;
+            let version = String::from_utf8(output.stdout).ok()?;
+            let version = version.split(' ').nth(2)?.trim().to_owned();
+            let major: u32 = version.split(['.', 'b', 'r', 'd']).next()?.parse().ok()?;
+            (major >= 15).then_some((directory, version))
+        })
+        .ok_or(StackError::NoPostgres)
+}
+
+/// Where Debian and Ubuntu put PostgreSQL, the newest first.
+fn packaged() -> Vec<PathBuf> {
+    let mut versions: Vec<u32> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    let root = Path::new("/usr/lib/postgresql");
+    versions
+        .into_iter()
+        .map(|version| root.join(version.to_string()).join("bin"))
+        .collect()
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// A password: whoever may log in as `postgres` can run programs under the
+/// server's account, and any user of the machine can reach its port.
+fn random_word() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,183 @@
+//! The REST layer as a server: a gateway and PostgREST behind one port.
+
+use std::{
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware,
+    response::Response,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::{
+    StackError, answer,
+    api::{Api, Pools},
+    gateway,
+    sql::{self, Rows},
+};
+
+/// What the authenticator's settings would be, where nobody logs in.
+const SETTINGS_OF_THE_AUTHENTICATOR: &str = "set statement_timeout = '8s'; set lock_timeout = '8s'";
+
+/// How the REST layer of a stack reaches its database.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// How to log in as the authenticator.
+    pub(crate) login: PgConnectOptions,
+    /// Connections for requests.
+    pub(crate) pool: u32,
+    /// How long a request waits for a connection.
+    pub(crate) pool_timeout: Duration,
+    /// Whether the database serves only one connection at a time.
+    pub(crate) single: bool,
+}
+
+/// A running REST layer. Dropping it is as abrupt as killing PostgREST:
+/// requests end unanswered and their connections are cut.
+pub(crate) struct Rest {
+    api: Arc<Api>,
+    address: SocketAddr,
+    home: Home,
+}
+
+impl Rest {
+    /// Listens on `port`, or on a free one for 0.
+    pub(crate) async fn start(settings: Settings, port: u16) -> Result<Rest, StackError> {
+        let home = Home::new()?;
+        let (api, address) = home.run(serve(settings, port)).await??;
+        Ok(Rest { api, address, home })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the schema has been read for the first time.
+    pub(crate) async fn ready(&self) {
+        self.api.ready().await;
+    }
+
+    /// Reads the schema again.
+    pub(crate) async fn reload(&self) -> Result<(), StackError> {
+        let api = Arc::clone(&self.api);
+        self.home.run(async move { api.load().await }).await?
+    }
+
+    /// Runs SQL on a connection of the pool, as the role that `before`
+    /// switches to.
+    pub(crate) async fn sql(&self, before: &'static str, sql: &str) -> Result<Rows, StackError> {
+        let (api, sql) = (Arc::clone(&self.api), sql.to_owned());
+        let run = async move {
+            let mut connection = api.requests().acquire().await?;
+            sql::run_on(&mut connection, before).await?;
+            let rows = sql::run_on(&mut connection, &sql).await;
+            sql::run_on(
+                &mut connection,
+                "rollback; reset search_path; set role authenticator",
+            )
+            .await?;
+            rows
+        };
+        Ok(self.home.run(run).await??)
+    }
+
+    /// Stops and returns when the port is closed.
+    pub(crate) async fn stop(self) -> Result<(), StackError> {
+        let stopped = tokio::task::spawn_blocking(move || drop(self)).await;
+        Ok(stopped.map_err(io::Error::other)?)
+    }
+}
+
+async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), StackError> {
+    let login = settings.login.statement_cache_capacity(0);
+    let pool = |size: u32| {
+        PgPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(settings.pool_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let api = if settings.single {
+        let requests = pool(1).after_connect(|connection, _| {
+            Box::pin(async move {
+                sql::run_on(connection, SETTINGS_OF_THE_AUTHENTICATOR).await?;
+                Ok(())
+            })
+        });
+        Api::new(Pools {
+            requests: requests.connect_lazy_with(login),
+            upkeep: None,
+        })?
+    } else {
+        Api::new(Pools {
+            requests: pool(settings.pool).connect_lazy_with(login.clone()),
+            upkeep: Some(pool(2).connect_lazy_with(login)),
+        })?
+    };
+    let api = Arc::new(api);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(Arc::clone(&api).follow());
+
+    let rest = Router::new()
+        .fallback(request)
+        .layer(middleware::from_fn(gateway::check))
+        .with_state(Arc::clone(&api));
+    let router = Router::new().nest("/rest/v1", rest);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok((api, address))
+}
+
+/// Answers a request in a task of its own: PostgREST finishes what it has
+/// begun when the client is gone, while axum would drop it.
+async fn request(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match tokio::spawn(api.answer(request)).await {
+        Ok(response) => response,
+        Err(_) => answer::INTERNAL.into_response(),
+    }
+}
+
+/// Threads of its own for the REST layer: a test's runtime may be busy, may
+/// have a stopped clock and may end before another test's that uses the stack.
+struct Home(Option<Runtime>);
+
+impl Home {
+    fn new() -> io::Result<Home> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("ctx0-stack")
+            .enable_all()
+            .build()
+            .map(|runtime| Home(Some(runtime)))
+    }
+
+    /// Runs the future here, whichever runtime waits for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(future).await.map_err(io::Error::other),
+            None => Err(io::Error::other("the REST layer has stopped")),
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A runtime may not be dropped inside another one, because it waits
+        // for its threads.
+        if let Some(runtime) = self.0.take() {
+            let _ = thread::spawn(move || drop(runtime)).join();
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Plain SQL, the way a SQL editor sends it.
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, ValueRef,
+    postgres::{PgConnectOptions, PgRow},
+};
+
+/// The rows of a query as text, null as `None`.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// Opens a connection, runs the text on it and closes it.
+pub(crate) async fn run(options: &PgConnectOptions, sql: &str) -> Result<Rows, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    let rows = run_on(&mut connection, sql).await;
+    // The answer counts, however the farewell goes.
+    let _ = connection.close().await;
+    rows
+}
+
+/// Runs the text as one message of the simple protocol, so that all its
+/// statements are one transaction unless it says otherwise, and returns the
+/// rows of all of them.
+pub(crate) async fn run_on(connection: &mut PgConnection, sql: &str) -> Result<Rows, sqlx::Error> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(text).collect()
+}
+
+fn text(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
+    (0..row.len())
+        .map(|column| {
+            let value = row.try_get_raw(column)?;
+            if value.is_null() {
+                return Ok(None);
+            }
+            let text = value.as_str().map_err(sqlx::Error::Decode)?;
+            Ok(Some(text.to_owned()))
+        })
+        .collect()
+}

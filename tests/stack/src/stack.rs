@@ -1,0 +1,335 @@
+use std::{env, time::Duration};
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Mutex;
+
+use crate::{
+    StackError,
+    cluster::Cluster,
+    embedded::Embedded,
+    keys,
+    rest::{Rest, Settings},
+    sql::{self, Rows},
+};
+
+/// What stands behind the REST layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// PostgreSQL 18 as WebAssembly inside this process.
+    Embedded,
+    /// The machine's own PostgreSQL, in a fresh cluster.
+    Postgres,
+    /// A Supabase that runs elsewhere.
+    External,
+}
+
+/// How a stack with a real PostgreSQL is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many requests can use the database at once; 10 as in PostgREST.
+    pub pool: u32,
+    /// How long a request waits for one of these connections; 10 s as in
+    /// PostgREST.
+    pub pool_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            pool: 10,
+            pool_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A stand-in Supabase. It stops, and removes everything it has made, when it
+/// is dropped and when the process ends, however that happens.
+pub struct Stack {
+    url: String,
+    service_key: String,
+    /// The REST layer, which ends before its database does.
+    rest: Mutex<Option<Rest>>,
+    settings: Option<Settings>,
+    database: Database,
+}
+
+enum Database {
+    Embedded(Embedded),
+    Postgres {
+        cluster: Mutex<Cluster>,
+        url: String,
+    },
+    External {
+        url: Option<String>,
+    },
+}
+
+impl Stack {
+    /// Starts PostgreSQL 18 inside this process: nothing to install, ready in
+    /// about 2 s, with the limits that the crate's documentation lists.
+    ///
+    /// # Errors
+    ///
+    /// When the embedded PostgreSQL or the REST layer cannot be started.
+    pub async fn embedded() -> Result<Stack, StackError> {
+        let embedded = Embedded::start().await?;
+        let settings = Settings {
+            login: embedded.options("authenticator"),
+            pool: 1,
+            pool_timeout: Duration::from_secs(60),
+            single: true,
+        };
+        Stack::behind_rest(Database::Embedded(embedded), settings).await
+    }
+
+    /// Starts the machine's own PostgreSQL, 15 or newer, on a fresh cluster:
+    /// the first one of `CTX0_TEST_PG_BIN` (alone, where it is set), `PATH`
+    /// and `/usr/lib/postgresql/*/bin`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it or the REST layer cannot be started.
+    pub async fn postgres() -> Result<Stack, StackError> {
+        Stack::postgres_with(Options::default()).await
+    }
+
+    /// Like [`Stack::postgres`], set up differently.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stack::postgres`].
+    pub async fn postgres_with(options: Options) -> Result<Stack, StackError> {
+        let cluster = Cluster::start().await?;
+        let settings = Settings {
+            login: cluster.options("authenticator"),
+            pool: options.pool,
+            pool_timeout: options.pool_timeout,
+            single: false,
+        };
+        let url = cluster.url();
+        let cluster = Mutex::new(cluster);
+        Stack::behind_rest(Database::Postgres { cluster, url }, settings).await
+    }
+
+    /// A Supabase that runs elsewhere: `CTX0_TEST_SUPABASE_URL` names it,
+    /// `CTX0_TEST_SERVICE_KEY` opens it, and `CTX0_TEST_DATABASE_URL`, which
+    /// may be missing, lets tests look behind its API. `None` where the first
+    /// is not set.
+    ///
+    /// # Errors
+    ///
+    /// When there is a URL and no key.
+    pub async fn external() -> Result<Option<Stack>, StackError> {
+        let Some(url) = variable("CTX0_TEST_SUPABASE_URL") else {
+            return Ok(None);
+        };
+        let service_key = variable("CTX0_TEST_SERVICE_KEY")
+            .ok_or(StackError::Incomplete("CTX0_TEST_SERVICE_KEY"))?;
+        Ok(Some(Stack {
+            url: url.trim_end_matches('/').to_owned(),
+            service_key,
+            rest: Mutex::new(None),
+            settings: None,
+            database: Database::External {
+                url: variable("CTX0_TEST_DATABASE_URL"),
+            },
+        }))
+    }
+
+    /// What a test runs on: the external Supabase where one is named, and the
+    /// machine's own PostgreSQL otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stack::external`] and [`Stack::postgres`].
+    pub async fn for_tests() -> Result<Stack, StackError> {
+        match Stack::external().await? {
+            Some(stack) => Ok(stack),
+            None => Stack::postgres().await,
+        }
+    }
+
+    async fn behind_rest(database: Database, settings: Settings) -> Result<Stack, StackError> {
+        let rest = Rest::start(settings.clone(), 0).await?;
+        rest.ready().await;
+        Ok(Stack {
+            url: format!("http://{}", rest.address()),
+            service_key: keys::key("service_role"),
+            rest: Mutex::new(Some(rest)),
+            settings: Some(settings),
+            database,
+        })
+    }
+
+    /// What stands behind the REST layer.
+    pub fn kind(&self) -> Kind {
+        match self.database {
+            Database::Embedded(_) => Kind::Embedded,
+            Database::Postgres { .. } => Kind::Postgres,
+            Database::External { .. } => Kind::External,
+        }
+    }
+
+    /// The project's URL, such as `http://127.0.0.1:54321`. REST lives under
+    /// `/rest/v1`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The legacy service key. [`SECRET_KEY`](crate::SECRET_KEY) opens a stack
+    /// of one's own as well.
+    pub fn service_key(&self) -> &str {
+        &self.service_key
+    }
+
+    /// A legacy key for any role, such as `anon` or `authenticated`, signed
+    /// with the local CLI's secret.
+    pub fn key(&self, role: &str) -> String {
+        keys::key(role)
+    }
+
+    /// A key like that of [`Stack::key`], which expired an hour ago.
+    pub fn expired_key(&self, role: &str) -> String {
+        keys::expired_key(role)
+    }
+
+    /// Whether [`Stack::sql`] works, which needs more than the API.
+    pub fn can_look_behind(&self) -> bool {
+        !matches!(self.database, Database::External { url: None })
+    }
+
+    /// The database's own URL, as role `postgres`, where another program can
+    /// connect to it.
+    pub fn database_url(&self) -> Option<&str> {
+        match &self.database {
+            Database::Embedded(_) => None,
+            Database::Postgres { url, .. } => Some(url),
+            Database::External { url } => url.as_deref(),
+        }
+    }
+
+    /// Runs SQL behind the API, as a SQL editor does: under the role
+    /// `postgres`, which is no superuser, and all of it in one transaction.
+    /// Returns the rows of all statements.
+    ///
+    /// # Errors
+    ///
+    /// When the database refuses it or is not there, and where
+    /// [`Stack::can_look_behind`] is false.
+    pub async fn sql(&self, sql: &str) -> Result<Rows, StackError> {
+        self.sql_as("postgres", sql).await
+    }
+
+    /// Runs SQL behind the API as the superuser `supabase_admin`; at an
+    /// external Supabase as whoever `CTX0_TEST_DATABASE_URL` names.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stack::sql`].
+    pub async fn admin_sql(&self, sql: &str) -> Result<Rows, StackError> {
+        self.sql_as("supabase_admin", sql).await
+    }
+
+    async fn sql_as(&self, role: &'static str, sql: &str) -> Result<Rows, StackError> {
+        let options = match &self.database {
+            Database::Embedded(embedded) => {
+                // The one connection is the pool's, as long as there is one.
+                if let Some(rest) = &*self.rest.lock().await {
+                    return rest.sql(role, sql).await;
+                }
+                embedded.options(role)
+            }
+            Database::Postgres { cluster, .. } => cluster.lock().await.options(role),
+            Database::External { url: Some(url) } => url.parse::<PgConnectOptions>()?,
+            Database::External { url: None } => {
+                return Err(StackError::NotHere("look behind the API"));
+            }
+        };
+        Ok(sql::run(&options, sql).await?)
+    }
+
+    /// Waits until the REST layer knows the schema as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When the database is not there.
+    pub async fn reload_schema(&self) -> Result<(), StackError> {
+        match &*self.rest.lock().await {
+            Some(rest) => rest.reload().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kills the database and all its processes at once, as a power failure
+    /// would. What was committed stays.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has no [`Kind::Postgres`], or the processes cannot be
+    /// found.
+    pub async fn kill_database(&self) -> Result<(), StackError> {
+        self.cluster("kill its database")?.lock().await.kill().await
+    }
+
+    /// Starts the database after [`Stack::kill_database`] and returns when it
+    /// takes connections; the REST layer finds that out by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has no [`Kind::Postgres`], or the database does not
+    /// start.
+    pub async fn start_database(&self) -> Result<(), StackError> {
+        let cluster = self.cluster("start its database")?;
+        cluster.lock().await.launch().await
+    }
+
+    fn cluster(&self, what: &'static str) -> Result<&Mutex<Cluster>, StackError> {
+        match &self.database {
+            Database::Postgres { cluster, .. } => Ok(cluster),
+            Database::Embedded(_) | Database::External { .. } => Err(StackError::NotHere(what)),
+        }
+    }
+
+    /// Ends the REST layer abruptly: requests stay unanswered, their
+    /// connections to the database are cut, and the port is closed.
+    ///
+    /// # Errors
+    ///
+    /// When the stack is external.
+    pub async fn stop_rest(&self) -> Result<(), StackError> {
+        if self.settings.is_none() {
+            return Err(StackError::NotHere("stop its REST layer"));
+        }
+        match self.rest.lock().await.take() {
+            Some(rest) => rest.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the REST layer after [`Stack::stop_rest`], on the same port, and
+    /// returns when it listens; it may still be reading the schema.
+    ///
+    /// # Errors
+    ///
+    /// When the stack is external, or the port was taken meanwhile.
+    pub async fn start_rest(&self) -> Result<(), StackError> {
+        let Some(settings) = &self.settings else {
+            return Err(StackError::NotHere("start its REST layer"));
+        };
+        let mut rest = self.rest.lock().await;
+        if rest.is_none() {
+            let port = self
+                .url
+                .rsplit(':')
+                .next()
+                .and_then(|port| port.parse().ok());
+            *rest = Some(Rest::start(settings.clone(), port.unwrap_or(0)).await?);
+        }
+        Ok(())
+    }
+}
+
+/// A variable of the environment; an empty one counts as none.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
