@@ -248,6 +248,7 @@ impl fmt::Debug for Migration {
 /// `manifest.json` as written. What it does not name is ignored, so that an older
 /// build reads the manifest of a newer one.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with currentVersion and migrations")]
 struct ManifestFile {
     #[serde(rename = "currentVersion")]
     current_version: i64,
@@ -255,6 +256,7 @@ struct ManifestFile {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with version, name, description and file")]
 struct Entry {
     version: i64,
     name: String,
