@@ -20,8 +20,8 @@ use std::{
 };
 
 use ctx0_schema::{
-    AppliedVersion, Config, ENV_KEY, ENV_URL, LedgerProblem, Migrations, Progress, SchemaVersionManager, WaitReason,
-    install_sql,
+    AppliedVersion, Config, ENV_KEY, ENV_URL, LedgerProblem, Migrations, Progress,
+    SchemaVersionManager, WaitReason, install_sql,
 };
 use ctx0_stack::Stack;
 
@@ -60,11 +60,18 @@ async fn run(yes: bool) -> Result<ExitCode, Box<dyn Error>> {
     let check = manager.check_for_updates().await?;
     if let Some(problem) = check.problem {
         eprintln!("\n{problem}");
-        let code = if matches!(problem, LedgerProblem::DatabaseAhead { .. }) { 3 } else { 1 };
+        let code = if matches!(problem, LedgerProblem::DatabaseAhead { .. }) {
+            3
+        } else {
+            1
+        };
         return Ok(ExitCode::from(code));
     }
     if check.has_updates {
-        println!("\nctx0 schema update available (v{} → v{})\n", check.current_version, check.latest_version);
+        println!(
+            "\nctx0 schema update available (v{} → v{})\n",
+            check.current_version, check.latest_version
+        );
         for pending in &check.pending_migrations {
             println!("  v{}: {}", pending.version, pending.description);
         }
@@ -76,7 +83,10 @@ async fn run(yes: bool) -> Result<ExitCode, Box<dyn Error>> {
     }
 
     let check = manager.check_for_updates().await?;
-    println!("\nThe database is up to date at v{}. Its ledger:\n", check.current_version);
+    println!(
+        "\nThe database is up to date at v{}. Its ledger:\n",
+        check.current_version
+    );
     print_table(&manager.history().await?);
     Ok(ExitCode::SUCCESS)
 }
@@ -95,7 +105,9 @@ async fn database() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
 
 fn agreed() -> io::Result<bool> {
     if !io::stdin().is_terminal() {
-        println!("\nNothing was changed: this is not a terminal, so nobody can be asked. --yes applies without asking.");
+        println!(
+            "\nNothing was changed: this is not a terminal, so nobody can be asked. --yes applies without asking."
+        );
         return Ok(false);
     }
     print!("\nApply? [y/N] ");
@@ -111,7 +123,12 @@ fn agreed() -> io::Result<bool> {
 
 fn show(progress: Progress) {
     match progress {
-        Progress::Started { version, migration_name, position, total } => {
+        Progress::Started {
+            version,
+            migration_name,
+            position,
+            total,
+        } => {
             println!("  [{position}/{total}] v{version} {migration_name} …");
         }
         Progress::Waiting { reason, waited, .. } => {
@@ -123,8 +140,13 @@ fn show(progress: Progress) {
             };
             println!("        {what} ({} s)", waited.as_secs());
         }
-        Progress::Applied { execution_ms: Some(ms), .. } => println!("        applied in {ms} ms"),
-        Progress::Applied { execution_ms: None, .. } => println!("        applied by another process"),
+        Progress::Applied {
+            execution_ms: Some(ms),
+            ..
+        } => println!("        applied in {ms} ms"),
+        Progress::Applied {
+            execution_ms: None, ..
+        } => println!("        applied by another process"),
         Progress::Failed { .. } => println!("        failed"),
         _ => {}
     }
@@ -134,14 +156,35 @@ fn print_table(ledger: &[AppliedVersion]) {
     let mut rows = vec![["version", "name", "applied at", "by", "ms"].map(str::to_owned)];
     rows.extend(ledger.iter().map(|row| {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let applied_at = text(&row.applied_at).chars().take("2026-01-01T00:00:00".len()).collect();
-        let ms = row.execution_ms.map(|ms| ms.to_string()).unwrap_or_default();
-        [row.version.to_string(), row.migration_name.clone(), applied_at, text(&row.applied_by), ms]
+        let applied_at = text(&row.applied_at)
+            .chars()
+            .take("2026-01-01T00:00:00".len())
+            .collect();
+        let ms = row
+            .execution_ms
+            .map(|ms| ms.to_string())
+            .unwrap_or_default();
+        [
+            row.version.to_string(),
+            row.migration_name.clone(),
+            applied_at,
+            text(&row.applied_by),
+            ms,
+        ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let widths: [usize; 5] = std::array::from_fn(width);
     for row in &rows {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         println!("  {}", cells.join("  ").trim_end());
     }
 }

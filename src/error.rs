@@ -246,6 +246,43 @@ pub enum Error {
 }
 
 impl Error {
+    /// A short name of the variant, for programs that cannot match on it: the same in every
+    /// release, in the messages of [`Ipc`](crate::Ipc) for example.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "config",
+            Self::Manifest(_) => "manifest",
+            Self::Ledger(problem) => problem.code(),
+            Self::UnknownVersion { .. } => "unknownVersion",
+            Self::NotNext { .. } => "notNext",
+            Self::RpcNotInstalled { .. } => "rpcNotInstalled",
+            Self::RpcOutdated { .. } => "rpcOutdated",
+            Self::KeyRejected { .. } => "keyRejected",
+            Self::PermissionDenied { .. } => "permissionDenied",
+            Self::SchemaNotExposed { .. } => "schemaNotExposed",
+            Self::DatabaseUnavailable { .. } => "databaseUnavailable",
+            Self::PoolExhausted => "poolExhausted",
+            Self::ProjectPaused => "projectPaused",
+            Self::RateLimited => "rateLimited",
+            Self::Gateway { .. } => "gateway",
+            Self::RequestTooLarge => "requestTooLarge",
+            Self::Redirected { .. } => "redirected",
+            Self::NotSupabase { .. } => "notSupabase",
+            Self::PostgrestTooOld { .. } => "postgrestTooOld",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Tls { .. } => "tls",
+            Self::Timeout { .. } => "timeout",
+            Self::ConnectionLost { .. } => "connectionLost",
+            Self::Cancelled { .. } => "cancelled",
+            Self::UnexpectedAnswer { .. } => "unexpectedAnswer",
+            Self::MigrationFailed(_) => "migrationFailed",
+            Self::Conflict { .. } => "conflict",
+            Self::StillRunning { .. } => "stillRunning",
+            Self::OutcomeUnknown { .. } => "outcomeUnknown",
+        }
+    }
+
     /// Whether the same call may work a little later without anyone changing anything.
     ///
     /// True for: no connection, no or a broken answer, a gateway's own answer, too many

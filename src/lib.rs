@@ -2,10 +2,14 @@
 //! notices that a newer schema exists, shows what it brings, and applies it once the user
 //! agrees, exactly once and all or nothing per version, over a network that fails.
 
+#[cfg(feature = "ipc")]
+mod ipc;
 mod manager;
 mod manifest;
 mod plan;
 mod report;
+#[cfg(feature = "scheduler")]
+mod scheduler;
 mod transport;
 
 mod config;
@@ -15,6 +19,10 @@ mod install;
 pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyProblem, ServiceKey};
 pub use error::{Cause, ConflictReason, Error, LockHolder, MigrationFailure};
 pub use install::{RPC_VERSION, install_sql, uninstall_sql};
+#[cfg(feature = "json-schema")]
+pub use ipc::ipc_schema;
+#[cfg(feature = "ipc")]
+pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
 pub use manager::{Apply, SchemaVersionManager};
 pub use manifest::{
     Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations,
@@ -25,3 +33,5 @@ pub use report::{
     AppliedVersion, ApplyError, ApplyReport, Attempt, DatabaseStatus, Progress, SchemaVersion,
     UpdateCheck, WaitReason,
 };
+#[cfg(feature = "scheduler")]
+pub use scheduler::{CheckResult, Listener, Scheduler, SchedulerBuilder, SchemaState};

@@ -26,6 +26,7 @@ pub(crate) struct Plan<'m> {
     rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum LedgerProblem {
     /// A newer build was here.
@@ -64,6 +65,18 @@ pub enum LedgerProblem {
         /// Its name and the beginning of its checksum in this build.
         expected: String,
     },
+}
+
+impl LedgerProblem {
+    /// The name of the variant, as [`Error::code`](crate::Error::code) and the JSON have it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DatabaseAhead { .. } => "databaseAhead",
+            Self::Gap { .. } => "gap",
+            Self::Differs { .. } => "differs",
+        }
+    }
 }
 
 /// Compares. `ledger` is ordered by version.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     error::Error,
@@ -12,6 +12,7 @@ use crate::{
 
 /// A version that can be applied, as the specification's `SchemaVersion`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SchemaVersion {
     /// The version.
@@ -39,6 +40,7 @@ impl From<&Migration> for SchemaVersion {
 /// to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct UpdateCheck {
     /// Whether anything can be applied.
@@ -50,7 +52,11 @@ pub struct UpdateCheck {
     /// What would be applied, in this order.
     pub pending_migrations: Vec<SchemaVersion>,
     /// Why nothing may be applied, where that is so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "with_message"
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ProblemMessage>"))]
     pub problem: Option<LedgerProblem>,
 }
 
@@ -64,6 +70,7 @@ impl UpdateCheck {
 
 /// A row of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AppliedVersion {
     /// The version.
@@ -86,6 +93,7 @@ pub struct AppliedVersion {
 
 /// How the database stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DatabaseStatus {
     /// The release of the installed functions.
@@ -106,6 +114,7 @@ pub struct DatabaseStatus {
 
 /// One decided request to change the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Attempt {
     /// Its id.
@@ -141,10 +150,13 @@ pub struct ApplyReport {
 
 impl Serialize for ApplyReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut result = serializer.serialize_struct("ApplyReport", 2)?;
-        result.serialize_field("success", &true)?;
-        result.serialize_field("applied", &self.applied)?;
-        result.end()
+        let applied = self.applied.clone();
+        ApplyResult {
+            success: true,
+            applied,
+            error: None,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -173,12 +185,24 @@ impl fmt::Display for ApplyError {
 
 impl Serialize for ApplyError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut result = serializer.serialize_struct("ApplyError", 3)?;
-        result.serialize_field("success", &false)?;
-        result.serialize_field("applied", &self.applied)?;
-        result.serialize_field("error", &self.error.to_string())?;
-        result.end()
+        let applied = self.applied.clone();
+        ApplyResult {
+            success: false,
+            applied,
+            error: Some(self.error.to_string()),
+        }
+        .serialize(serializer)
     }
+}
+
+/// How a run ended, as the specification writes it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub(crate) struct ApplyResult {
+    success: bool,
+    applied: Vec<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// What happens while migrations are applied.
@@ -188,6 +212,7 @@ impl Serialize for ApplyError {
     rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Progress {
     /// A version is being applied.
@@ -195,6 +220,7 @@ pub enum Progress {
         /// The version.
         version: Version,
         /// Its name.
+        #[serde(rename = "migration_name")]
         migration_name: String,
         /// Its place in this run, from 1.
         position: usize,
@@ -209,6 +235,7 @@ pub enum Progress {
         reason: WaitReason,
         /// How long already, in milliseconds.
         #[serde(rename = "waitedMs", serialize_with = "as_millis")]
+        #[cfg_attr(feature = "json-schema", schemars(with = "u64"))]
         waited: Duration,
     },
     /// A version is there, and recorded.
@@ -216,7 +243,6 @@ pub enum Progress {
         /// The version.
         version: Version,
         /// Milliseconds that it took in the database; none where another process applied it.
-        #[serde(rename = "executionMs")]
         execution_ms: Option<u64>,
     },
     /// The run ends here.
@@ -231,6 +257,7 @@ pub enum Progress {
 /// What an apply waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum WaitReason {
     /// A migration is running, this one or another's.
@@ -243,4 +270,32 @@ pub enum WaitReason {
 
 fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(duration.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// A problem with its text, for readers that cannot make the text themselves.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub(crate) struct ProblemMessage {
+    #[serde(flatten)]
+    problem: LedgerProblem,
+    message: String,
+}
+
+impl From<&LedgerProblem> for ProblemMessage {
+    fn from(problem: &LedgerProblem) -> Self {
+        Self {
+            problem: problem.clone(),
+            message: problem.to_string(),
+        }
+    }
+}
+
+fn with_message<S: Serializer>(
+    problem: &Option<LedgerProblem>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    problem
+        .as_ref()
+        .map(ProblemMessage::from)
+        .serialize(serializer)
 }

@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 /// LF, so that a checkout on Windows agrees with one on Linux.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "json-schema",
+    derive(schemars::JsonSchema),
+    schemars(with = "String")
+)]
 pub struct Checksum([u8; 32]);
 
 impl Checksum {

@@ -6,22 +6,39 @@ use ctx0_stack::Stack;
 use crate::support::{Project, version};
 
 fn text(version_number: u32) -> String {
-    Migrations::bundled().unwrap().get(version(version_number)).unwrap().sql().to_owned()
+    Migrations::bundled()
+        .unwrap()
+        .get(version(version_number))
+        .unwrap()
+        .sql()
+        .to_owned()
 }
 
 fn down_text(version_number: u32) -> String {
-    Migrations::bundled().unwrap().get(version(version_number)).unwrap().down_sql().unwrap().to_owned()
+    Migrations::bundled()
+        .unwrap()
+        .get(version(version_number))
+        .unwrap()
+        .down_sql()
+        .unwrap()
+        .to_owned()
 }
 
 /// As a person runs it in a SQL editor.
 async fn by_hand(project: &Project, sql: &str) {
-    project.sql(&format!("set search_path = public, extensions;\n{sql}")).await;
+    project
+        .sql(&format!("set search_path = public, extensions;\n{sql}"))
+        .await;
 }
 
 /// Everything that is true of the bundled migrations on any PostgreSQL.
 async fn hold_together(project: &Project) {
     let manager = project.bundled();
-    let steps: Vec<_> = Migrations::bundled().unwrap().iter().map(|migration| migration.version()).collect();
+    let steps: Vec<_> = Migrations::bundled()
+        .unwrap()
+        .iter()
+        .map(|migration| migration.version())
+        .collect();
     for step in &steps {
         manager.apply_migration(*step).await.unwrap();
     }
@@ -40,7 +57,12 @@ async fn hold_together(project: &Project) {
     for step in steps.iter().rev() {
         by_hand(project, &down_text(step.get())).await;
     }
-    assert_eq!(project.value("select to_regclass('public.ctx0_entries')::text").await, "");
+    assert_eq!(
+        project
+            .value("select to_regclass('public.ctx0_entries')::text")
+            .await,
+        ""
+    );
     assert_eq!(project.ledger().await, Vec::<u32>::new());
     manager.apply_all_pending().await.unwrap();
     assert_eq!(project.catalog().await, step_by_step);
@@ -62,7 +84,11 @@ async fn they_hold_together_on_the_embedded_postgresql() {
 async fn all_at_once_and_one_by_one_give_the_same_catalog() {
     let one_by_one = Project::installed().await;
     for step in [1, 2] {
-        one_by_one.bundled().apply_migration(version(step)).await.unwrap();
+        one_by_one
+            .bundled()
+            .apply_migration(version(step))
+            .await
+            .unwrap();
     }
     let expected = one_by_one.catalog().await;
     drop(one_by_one);
@@ -75,7 +101,11 @@ async fn all_at_once_and_one_by_one_give_the_same_catalog() {
 #[tokio::test]
 async fn by_hand_and_then_installed_gives_the_same_catalog_as_through_the_function() {
     let through_function = Project::installed().await;
-    through_function.bundled().apply_all_pending().await.unwrap();
+    through_function
+        .bundled()
+        .apply_all_pending()
+        .await
+        .unwrap();
     let expected = through_function.catalog().await;
     drop(through_function);
 
@@ -84,11 +114,26 @@ async fn by_hand_and_then_installed_gives_the_same_catalog_as_through_the_functi
     by_hand(&project, &text(2)).await;
     assert_eq!(project.ledger().await, [1, 2]);
     project.stack.reload_schema().await.unwrap();
-    assert!(project.bundled().check_for_updates().await.unwrap().is_up_to_date(), "without any function");
+    assert!(
+        project
+            .bundled()
+            .check_for_updates()
+            .await
+            .unwrap()
+            .is_up_to_date(),
+        "without any function"
+    );
 
     project.install().await;
     assert_eq!(project.catalog().await, expected);
-    assert!(project.bundled().check_for_updates().await.unwrap().is_up_to_date());
+    assert!(
+        project
+            .bundled()
+            .check_for_updates()
+            .await
+            .unwrap()
+            .is_up_to_date()
+    );
 }
 
 #[tokio::test]
@@ -106,7 +151,12 @@ async fn the_first_one_made_by_hand_is_applied_over_with_its_rows_kept() {
 
     let report = project.bundled().apply_all_pending().await.unwrap();
     assert_eq!(report.applied, [version(1), version(2)]);
-    assert_eq!(project.value("select count(*) from public.ctx0_entries where content = 'kept'").await, "1");
+    assert_eq!(
+        project
+            .value("select count(*) from public.ctx0_entries where content = 'kept'")
+            .await,
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -122,12 +172,23 @@ async fn the_ledger_of_migration_2_has_the_columns_of_the_specification() {
               where a.attrelid = 'public.ctx0_schema_versions'::regclass and a.attnum > 0 order by a.attnum",
         )
         .await;
-    let columns: Vec<Vec<&str>> =
-        columns.iter().map(|row| row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect()).collect();
+    let columns: Vec<Vec<&str>> = columns
+        .iter()
+        .map(|row| {
+            row.iter()
+                .map(|cell| cell.as_deref().unwrap_or("-"))
+                .collect()
+        })
+        .collect();
     assert_eq!(
         columns,
         [
-            ["id", "integer", "true", "nextval('ctx0_schema_versions_id_seq'::regclass)"],
+            [
+                "id",
+                "integer",
+                "true",
+                "nextval('ctx0_schema_versions_id_seq'::regclass)"
+            ],
             ["version", "integer", "true", "-"],
             ["migration_name", "text", "true", "-"],
             ["description", "text", "false", "-"],

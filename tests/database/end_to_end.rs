@@ -7,8 +7,14 @@ use serde_json::{json, to_value};
 
 use crate::support::{Project, migrations, version};
 
-const TABLE: (&str, &str) = ("001_table", "create table public.ctx0_test_a (id int primary key);");
-const COLUMN: (&str, &str) = ("002_column", "alter table public.ctx0_test_a add column note text;");
+const TABLE: (&str, &str) = (
+    "001_table",
+    "create table public.ctx0_test_a (id int primary key);",
+);
+const COLUMN: (&str, &str) = (
+    "002_column",
+    "alter table public.ctx0_test_a add column note text;",
+);
 const BROKEN: (&str, &str) = (
     "003_broken",
     "create table public.ctx0_test_b (id int);\n\n-- the next one fails\ninsert into public.ctx0_test_a (id, nope)\n  values (1, 2);\n",
@@ -35,7 +41,10 @@ async fn from_nothing_to_up_to_date() {
     );
 
     let report = manager.apply_all_pending().await.unwrap();
-    assert_eq!(to_value(&report).unwrap(), json!({"success": true, "applied": [1, 2]}));
+    assert_eq!(
+        to_value(&report).unwrap(),
+        json!({"success": true, "applied": [1, 2]})
+    );
     assert_eq!(report.current_version.get(), 2);
     assert_eq!(
         to_value(manager.check_for_updates().await.unwrap()).unwrap(),
@@ -43,12 +52,27 @@ async fn from_nothing_to_up_to_date() {
     );
 
     let history = manager.history().await.unwrap();
-    assert_eq!(history.iter().map(|row| row.version.get()).collect::<Vec<_>>(), [1, 2]);
-    assert!(history.iter().all(|row| row.checksum.is_some() && row.execution_ms.is_some() && row.applied_at.is_some()));
-    assert!(history.iter().all(|row| row.applied_by.as_deref() == Some("bot0-daemon")));
+    assert_eq!(
+        history
+            .iter()
+            .map(|row| row.version.get())
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert!(history.iter().all(|row| row.checksum.is_some()
+        && row.execution_ms.is_some()
+        && row.applied_at.is_some()));
+    assert!(
+        history
+            .iter()
+            .all(|row| row.applied_by.as_deref() == Some("bot0-daemon"))
+    );
 
     let again = manager.apply_all_pending().await.unwrap();
-    assert_eq!(to_value(&again).unwrap(), json!({"success": true, "applied": []}));
+    assert_eq!(
+        to_value(&again).unwrap(),
+        json!({"success": true, "applied": []})
+    );
 }
 
 #[tokio::test]
@@ -57,7 +81,10 @@ async fn without_a_ledger_the_version_is_0_and_applying_tells_how_to_install() {
     let manager = project.bundled();
     assert_eq!(manager.current_version().await.unwrap().get(), 0);
     let error = manager.apply_all_pending().await.unwrap_err();
-    assert!(matches!(error.error, Error::RpcNotInstalled { .. }), "{error}");
+    assert!(
+        matches!(error.error, Error::RpcNotInstalled { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("install_sql"), "{error}");
 }
 
@@ -67,15 +94,25 @@ async fn progress_is_told_in_order() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&told);
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
-    manager.apply_all_pending().on_progress(move |progress| listener.lock().unwrap().push(progress)).await.unwrap();
+    manager
+        .apply_all_pending()
+        .on_progress(move |progress| listener.lock().unwrap().push(progress))
+        .await
+        .unwrap();
     let told = told.lock().unwrap();
-    let [started_1, applied_1, started_2, applied_2] = &told[..] else { panic!("{told:?}") };
+    let [started_1, applied_1, started_2, applied_2] = &told[..] else {
+        panic!("{told:?}")
+    };
     for (progress, number) in [(started_1, 1), (started_2, 2)] {
-        assert!(matches!(progress, Progress::Started { version: v, position, total: 2, .. }
-            if v.get() == number && *position == number as usize));
+        assert!(
+            matches!(progress, Progress::Started { version: v, position, total: 2, .. }
+            if v.get() == number && *position == number as usize)
+        );
     }
     for (progress, number) in [(applied_1, 1), (applied_2, 2)] {
-        assert!(matches!(progress, Progress::Applied { version: v, execution_ms: Some(_), .. } if v.get() == number));
+        assert!(
+            matches!(progress, Progress::Applied { version: v, execution_ms: Some(_), .. } if v.get() == number)
+        );
     }
 }
 
@@ -86,8 +123,13 @@ async fn a_failure_names_the_statement_and_leaves_nothing_of_its_version() {
     let error = manager.apply_all_pending().await.unwrap_err();
 
     assert_eq!(error.applied, [version(1), version(2)]);
-    let Error::MigrationFailed(failure) = &error.error else { panic!("{error}") };
-    assert_eq!((failure.file.as_str(), failure.statement, failure.line), ("003_broken.sql", Some(2), Some(4)));
+    let Error::MigrationFailed(failure) = &error.error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (failure.file.as_str(), failure.statement, failure.line),
+        ("003_broken.sql", Some(2), Some(4))
+    );
     assert_eq!(failure.sqlstate, "42703");
     assert!(failure.message.contains("nope"), "{failure}");
     assert!(!error.error.is_retryable());
@@ -98,15 +140,31 @@ async fn a_failure_names_the_statement_and_leaves_nothing_of_its_version() {
     );
 
     assert_eq!(project.ledger().await, [1, 2]);
-    assert_eq!(project.value("select to_regclass('public.ctx0_test_b')::text").await, "");
+    assert_eq!(
+        project
+            .value("select to_regclass('public.ctx0_test_b')::text")
+            .await,
+        ""
+    );
     let recorded = project
         .sql("select version::text, sqlstate, outcome from public.ctx0_schema_attempts order by finished_at desc limit 1")
         .await;
-    assert_eq!(recorded[0], [Some("3".to_owned()), Some("42703".to_owned()), Some("failed".to_owned())]);
+    assert_eq!(
+        recorded[0],
+        [
+            Some("3".to_owned()),
+            Some("42703".to_owned()),
+            Some("failed".to_owned())
+        ]
+    );
 
     // The mended file of the next release goes on from there.
     let mended = ("003_broken", "create table public.ctx0_test_b (id int);");
-    let report = project.manager(migrations(&[TABLE, COLUMN, mended])).apply_all_pending().await.unwrap();
+    let report = project
+        .manager(migrations(&[TABLE, COLUMN, mended]))
+        .apply_all_pending()
+        .await
+        .unwrap();
     assert_eq!(report.applied, [version(3)]);
 }
 
@@ -119,9 +177,18 @@ async fn a_deferred_constraint_fails_its_own_version() {
          create table public.ctx0_test_b (a int references public.ctx0_test_a deferrable initially deferred);
          insert into public.ctx0_test_b values (1);",
     );
-    let error = project.manager(migrations(&[deferred])).apply_all_pending().await.unwrap_err();
-    let Error::MigrationFailed(failure) = &error.error else { panic!("{error}") };
-    assert_eq!((failure.sqlstate.as_str(), failure.statement), ("23503", None));
+    let error = project
+        .manager(migrations(&[deferred]))
+        .apply_all_pending()
+        .await
+        .unwrap_err();
+    let Error::MigrationFailed(failure) = &error.error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (failure.sqlstate.as_str(), failure.statement),
+        ("23503", None)
+    );
     assert_eq!(project.ledger().await, Vec::<u32>::new());
 }
 
@@ -131,32 +198,62 @@ async fn one_version_is_applied_when_it_is_the_next() {
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
     let error = manager.apply_migration(version(2)).await.unwrap_err();
     assert!(matches!(error.error, Error::NotNext { .. }), "{error}");
-    assert_eq!(manager.apply_migration(version(1)).await.unwrap().applied, [version(1)]);
-    assert_eq!(manager.apply_migration(version(1)).await.unwrap().applied, []);
-    assert_eq!(manager.apply_migration(version(2)).await.unwrap().applied, [version(2)]);
+    assert_eq!(
+        manager.apply_migration(version(1)).await.unwrap().applied,
+        [version(1)]
+    );
+    assert_eq!(
+        manager.apply_migration(version(1)).await.unwrap().applied,
+        []
+    );
+    assert_eq!(
+        manager.apply_migration(version(2)).await.unwrap().applied,
+        [version(2)]
+    );
     assert_eq!(project.ledger().await, [1, 2]);
 }
 
 #[tokio::test]
 async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
     let project = Project::installed().await;
-    project.manager(migrations(&[TABLE, COLUMN])).apply_all_pending().await.unwrap();
+    project
+        .manager(migrations(&[TABLE, COLUMN]))
+        .apply_all_pending()
+        .await
+        .unwrap();
 
     let older = project.manager(migrations(&[TABLE]));
     let check = older.check_for_updates().await.unwrap();
-    assert!(matches!(check.problem, Some(LedgerProblem::DatabaseAhead { .. })), "{check:?}");
+    assert!(
+        matches!(check.problem, Some(LedgerProblem::DatabaseAhead { .. })),
+        "{check:?}"
+    );
     assert!(!check.is_up_to_date());
     let error = older.apply_all_pending().await.unwrap_err();
-    assert!(matches!(error.error, Error::Ledger(LedgerProblem::DatabaseAhead { .. })), "{error}");
+    assert!(
+        matches!(
+            error.error,
+            Error::Ledger(LedgerProblem::DatabaseAhead { .. })
+        ),
+        "{error}"
+    );
 
     let other_text = project.manager(migrations(&[TABLE, ("002_column", "select 1;")]));
     let check = other_text.check_for_updates().await.unwrap();
-    assert!(matches!(check.problem, Some(LedgerProblem::Differs { .. })), "{check:?}");
+    assert!(
+        matches!(check.problem, Some(LedgerProblem::Differs { .. })),
+        "{check:?}"
+    );
 
-    project.sql("delete from public.ctx0_schema_versions where version = 1").await;
+    project
+        .sql("delete from public.ctx0_schema_versions where version = 1")
+        .await;
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
     let check = manager.check_for_updates().await.unwrap();
-    assert!(matches!(check.problem, Some(LedgerProblem::Gap { .. })), "{check:?}");
+    assert!(
+        matches!(check.problem, Some(LedgerProblem::Gap { .. })),
+        "{check:?}"
+    );
     assert!(manager.apply_all_pending().await.is_err());
 }
 
@@ -164,15 +261,29 @@ async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
 async fn a_ledger_of_several_pages_is_read_whole() {
     let project = Project::installed().await;
     let names: Vec<_> = (1..=2500).map(|number| format!("{number:04}_m")).collect();
-    let files: Vec<_> = names.iter().map(|name| (name.as_str(), "select 1;")).collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), "select 1;"))
+        .collect();
     project
         .sql(
             "insert into public.ctx0_schema_versions (version, migration_name)
              select n, to_char(n, 'FM0000') || '_m' from generate_series(1, 2400) n",
         )
         .await;
-    let check = project.manager(migrations(&files)).check_for_updates().await.unwrap();
-    assert_eq!((check.current_version.get(), check.pending_migrations.len(), check.problem), (2400, 100, None));
+    let check = project
+        .manager(migrations(&files))
+        .check_for_updates()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            check.current_version.get(),
+            check.pending_migrations.len(),
+            check.problem
+        ),
+        (2400, 100, None)
+    );
 }
 
 #[tokio::test]
@@ -182,7 +293,19 @@ async fn texts_arrive_as_they_are() {
                insert into public.ctx0_test_a values ('O''Brien; \"ü\" 🦀 $1 \\ {}');\n\
                do $x$ begin insert into public.ctx0_test_a values ($$;$$); end $x$;\n\
                update public.ctx0_test_a set t = t || '!';";
-    project.manager(migrations(&[("001_texts", sql)])).apply_all_pending().await.unwrap();
-    let rows = project.sql("select t from public.ctx0_test_a order by t collate \"C\"").await;
-    assert_eq!(rows, [[Some(";!".to_owned())], [Some("O'Brien; \"ü\" 🦀 $1 \\ {}!".to_owned())]]);
+    project
+        .manager(migrations(&[("001_texts", sql)]))
+        .apply_all_pending()
+        .await
+        .unwrap();
+    let rows = project
+        .sql("select t from public.ctx0_test_a order by t collate \"C\"")
+        .await;
+    assert_eq!(
+        rows,
+        [
+            [Some(";!".to_owned())],
+            [Some("O'Brien; \"ü\" 🦀 $1 \\ {}!".to_owned())]
+        ]
+    );
 }

@@ -41,7 +41,16 @@ async fn it_installs_over_a_ledger_that_was_made_from_the_specification() {
     project.install().await;
     assert_eq!(project.catalog().await, expected);
     assert_eq!(project.ledger().await, [1]);
-    assert_eq!(project.bundled().apply_all_pending().await.unwrap().current_version.get(), 2);
+    assert_eq!(
+        project
+            .bundled()
+            .apply_all_pending()
+            .await
+            .unwrap()
+            .current_version
+            .get(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -75,7 +84,9 @@ async fn a_superuser_installs_for_the_owner_of_the_schema() {
         )
         .await;
     assert_eq!(owners, "postgres");
-    let superuser = project.value("select rolsuper::text from pg_roles where rolname = 'postgres'").await;
+    let superuser = project
+        .value("select rolsuper::text from pg_roles where rolname = 'postgres'")
+        .await;
     assert_eq!(superuser, "false");
     // And the owner can install over it.
     project.install().await;
@@ -86,16 +97,39 @@ async fn the_status_tells_how_the_database_stands() {
     let project = Project::installed().await;
     let manager = project.bundled();
     let status = manager.status().await.unwrap();
-    assert_eq!((status.rpc_version, status.current_version.get(), status.locked), (RPC_VERSION, 0, false));
+    assert_eq!(
+        (
+            status.rpc_version,
+            status.current_version.get(),
+            status.locked
+        ),
+        (RPC_VERSION, 0, false)
+    );
     assert_eq!((status.ledger.len(), status.last_attempt), (0, None));
     assert_eq!(status.owner, "postgres");
-    assert!(status.server_version.split('.').next().unwrap().parse::<u32>().unwrap() >= 15);
+    assert!(
+        status
+            .server_version
+            .split('.')
+            .next()
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+            >= 15
+    );
 
     manager.apply_all_pending().await.unwrap();
     let status = manager.status().await.unwrap();
     assert_eq!(status.ledger, manager.history().await.unwrap());
     let last = status.last_attempt.unwrap();
-    assert_eq!((last.version.get(), last.outcome.as_str(), last.action.as_str()), (2, "applied", "apply"));
+    assert_eq!(
+        (
+            last.version.get(),
+            last.outcome.as_str(),
+            last.action.as_str()
+        ),
+        (2, "applied", "apply")
+    );
 }
 
 #[tokio::test]
@@ -106,10 +140,15 @@ async fn uninstalling_takes_the_functions_and_keeps_the_record() {
     project.sql(uninstall_sql()).await;
     project.stack.reload_schema().await.unwrap();
 
-    let left = project.value(r"select count(*) from pg_proc where proname like 'ctx0\_%'").await;
+    let left = project
+        .value(r"select count(*) from pg_proc where proname like 'ctx0\_%'")
+        .await;
     assert_eq!(left, "1", "the trigger function of migration 1 stays");
     assert_eq!(manager.current_version().await.unwrap().get(), 2);
-    assert!(matches!(manager.status().await, Err(Error::RpcNotInstalled { .. })));
+    assert!(matches!(
+        manager.status().await,
+        Err(Error::RpcNotInstalled { .. })
+    ));
 
     project.install().await;
     assert!(manager.check_for_updates().await.unwrap().is_up_to_date());

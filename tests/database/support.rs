@@ -55,24 +55,37 @@ impl Project {
             Kind::Embedded | Kind::Postgres => None,
         };
         let project = Self { stack, _turn: turn };
-        let found = project.value(r"select count(*) from pg_class where relname like 'ctx0\_%'").await;
-        assert_eq!(found, "0", "the database under test already has ctx0 objects, which the tests would remove");
+        let found = project
+            .value(r"select count(*) from pg_class where relname like 'ctx0\_%'")
+            .await;
+        assert_eq!(
+            found, "0",
+            "the database under test already has ctx0 objects, which the tests would remove"
+        );
         project
     }
 
     pub(crate) async fn install(&self) {
         self.sql(install_sql()).await;
-        self.stack.reload_schema().await.expect("the schema is read again");
+        self.stack
+            .reload_schema()
+            .await
+            .expect("the schema is read again");
     }
 
     pub(crate) async fn sql(&self, sql: &str) -> Rows {
-        self.stack.sql(sql).await.unwrap_or_else(|error| panic!("{error}\n{sql}"))
+        self.stack
+            .sql(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{sql}"))
     }
 
     /// The first value of the first row.
     pub(crate) async fn value(&self, sql: &str) -> String {
         let rows = self.sql(sql).await;
-        rows.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default()
+        rows.first()
+            .and_then(|row| row.first().cloned().flatten())
+            .unwrap_or_default()
     }
 
     pub(crate) fn config(&self) -> ConfigBuilder {
@@ -90,8 +103,18 @@ impl Project {
 
     /// The versions in the ledger, behind the API.
     pub(crate) async fn ledger(&self) -> Vec<u32> {
-        let rows = self.sql("select version from public.ctx0_schema_versions order by version").await;
-        rows.into_iter().map(|row| row[0].as_ref().expect("a version").parse().expect("a number")).collect()
+        let rows = self
+            .sql("select version from public.ctx0_schema_versions order by version")
+            .await;
+        rows.into_iter()
+            .map(|row| {
+                row[0]
+                    .as_ref()
+                    .expect("a version")
+                    .parse()
+                    .expect("a number")
+            })
+            .collect()
     }
 
     /// Every definition of ours, one a line: for comparing two states of a database.
@@ -113,8 +136,13 @@ impl Drop for Project {
         // A thread of its own, because this one may be inside the test's runtime and unwinding.
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                runtime.block_on(self.stack.sql(REMOVE_EVERYTHING)).expect("the tests' objects are removed");
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
+                runtime
+                    .block_on(self.stack.sql(REMOVE_EVERYTHING))
+                    .expect("the tests' objects are removed");
             });
         });
     }
@@ -134,8 +162,12 @@ pub(crate) fn migrations(files: &[(&str, &str)]) -> Migrations {
             })
         })
         .collect();
-    let manifest = serde_json::json!({ "currentVersion": files.len(), "migrations": entries }).to_string();
-    let files: Vec<_> = files.iter().map(|(name, sql)| (format!("{name}.sql"), *sql)).collect();
+    let manifest =
+        serde_json::json!({ "currentVersion": files.len(), "migrations": entries }).to_string();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, sql)| (format!("{name}.sql"), *sql))
+        .collect();
     let mut all = vec![("manifest.json", manifest.as_str())];
     all.extend(files.iter().map(|(name, sql)| (name.as_str(), *sql)));
     Migrations::embedded(&all).expect("valid migrations")

@@ -1,0 +1,469 @@
+//! What the daemon and its windows say to each other: JSON-RPC 2.0 over whatever carries text.
+//!
+//! | Method | Result |
+//! |---|---|
+//! | `schema:checkUpdates` | [`UpdateCheck`] |
+//! | `schema:applyUpdates` | `{success, applied, error?}`; a failed run is a result too |
+//! | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
+//! | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
+//!
+//! | Event | Parameters |
+//! |---|---|
+//! | `schema:updateAvailable` | [`UpdateCheck`] |
+//! | `schema:applyProgress` | [`Progress`] |
+//! | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
+//! | `schema:error` | `{code, message, retryable, installSql?, applied?, problem?}` |
+//!
+//! None of the methods takes parameters.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    error::Error,
+    install::install_sql,
+    manager::SchemaVersionManager,
+    manifest::Version,
+    plan::LedgerProblem,
+    report::{ApplyError, ApplyReport, ProblemMessage, Progress, UpdateCheck},
+    scheduler::{Listener, Scheduler, SchemaState},
+};
+
+/// The largest message that is read, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// How many events a window may be behind before it gets the present state instead.
+const EVENTS_KEPT: usize = 256;
+
+const CHECK_UPDATES: &str = "schema:checkUpdates";
+const APPLY_UPDATES: &str = "schema:applyUpdates";
+const CHANGE_LOG: &str = "schema:changeLog";
+const STATUS: &str = "schema:status";
+
+const UPDATE_AVAILABLE: &str = "schema:updateAvailable";
+const APPLY_PROGRESS: &str = "schema:applyProgress";
+const APPLIED: &str = "schema:applied";
+const ERROR: &str = "schema:error";
+
+/// The daemon's end, for any number of windows. Cheap to clone.
+///
+/// It does not know how the texts travel: give each one that comes from a window to
+/// [`Ipc::handle`], and each one of [`Ipc::events`] to the window.
+#[derive(Clone)]
+pub struct Ipc(Arc<Shared>);
+
+struct Shared {
+    manager: SchemaVersionManager,
+    scheduler: Scheduler,
+    /// The run that is under way, and how it ended once it has.
+    running: Mutex<Option<watch::Receiver<Option<Value>>>>,
+    events: broadcast::Sender<Event>,
+    /// Where the run is, for a window that comes in the middle.
+    progress: watch::Sender<Option<Progress>>,
+}
+
+impl Ipc {
+    /// Answers for a manager and the scheduler that checks with it.
+    #[must_use]
+    pub fn new(manager: SchemaVersionManager, scheduler: Scheduler) -> Self {
+        Self(Arc::new(Shared {
+            manager,
+            scheduler,
+            running: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            progress: watch::Sender::new(None),
+        }))
+    }
+
+    /// Answers one message, or a batch. Nothing for a notification, which wants no answer.
+    ///
+    /// Malformed JSON, unknown methods, wrong parameters and messages over
+    /// [`MAX_MESSAGE_BYTES`] get the standard's errors. When the future is dropped, an apply
+    /// goes on all the same.
+    pub async fn handle(&self, message: &str) -> Option<String> {
+        let answer = if message.len() > MAX_MESSAGE_BYTES {
+            Some(Refusal::invalid_request("the message is larger than 64 KiB").answer(Value::Null))
+        } else {
+            match serde_json::from_str(message) {
+                Ok(Value::Array(batch)) if !batch.is_empty() => self.answer_batch(batch).await,
+                Ok(request) => self.answer(request).await,
+                Err(_) => Some(Refusal::parse_error().answer(Value::Null)),
+            }
+        };
+        answer.map(|answer| answer.to_string())
+    }
+
+    /// The events for one window: first what is known, then what happens. A window that is
+    /// far behind loses the oldest ones, and holds up nobody.
+    #[must_use]
+    pub fn events(&self) -> IpcEvents {
+        let happened = self.0.events.subscribe();
+        let (state, found) = self.0.scheduler.state_and_later();
+        let progress = self.0.progress.borrow().clone().map(Event::ApplyProgress);
+        IpcEvents {
+            first: Event::of(&state).into_iter().chain(progress).collect(),
+            happened,
+            found,
+        }
+    }
+
+    async fn answer_batch(&self, batch: Vec<Value>) -> Option<Value> {
+        let mut answers = Vec::new();
+        for request in batch {
+            answers.extend(self.answer(request).await);
+        }
+        (!answers.is_empty()).then_some(Value::Array(answers))
+    }
+
+    async fn answer(&self, mut request: Value) -> Option<Value> {
+        let id = match request.get_mut("id").map(Value::take) {
+            None => None,
+            Some(id @ (Value::Null | Value::String(_) | Value::Number(_))) => Some(id),
+            Some(_) => {
+                return Some(
+                    Refusal::invalid_request("the id is neither text nor number")
+                        .answer(Value::Null),
+                );
+            }
+        };
+        let method = match (&request["jsonrpc"], &request["method"]) {
+            (Value::String(version), Value::String(method)) if version == "2.0" => method.as_str(),
+            _ => {
+                let refusal = Refusal::invalid_request("jsonrpc must be \"2.0\" and method a text");
+                return Some(refusal.answer(id.unwrap_or_default()));
+            }
+        };
+        let without_parameters = match &request["params"] {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            _ => false,
+        };
+        let result = match method {
+            CHECK_UPDATES | APPLY_UPDATES | CHANGE_LOG | STATUS if !without_parameters => {
+                Err(Refusal::invalid_params())
+            }
+            CHECK_UPDATES => match self.0.scheduler.check_now().await {
+                Ok(check) => Ok(json!(*check)),
+                Err(error) => Err(Refusal::of(&error)),
+            },
+            APPLY_UPDATES => self.apply().await,
+            CHANGE_LOG => Ok(json!(self.0.manager.change_log())),
+            STATUS => match self.0.manager.status().await {
+                Ok(status) => Ok(json!(status)),
+                Err(error) => Err(Refusal::of(&error)),
+            },
+            _ => Err(Refusal::method_not_found()),
+        };
+        let id = id?;
+        Some(match result {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+            Err(refusal) => refusal.answer(id),
+        })
+    }
+
+    /// Waits for the end of the run that is under way, or of a new one.
+    async fn apply(&self) -> Result<Value, Refusal> {
+        let mut run = {
+            let mut running = self
+                .0
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match &*running {
+                Some(run) if run.borrow().is_none() && run.has_changed().is_ok() => run.clone(),
+                _ => running.insert(self.start_apply()).clone(),
+            }
+        };
+        // The sender goes without a word only when its runtime is shut down.
+        let result = run
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| Refusal::internal_error())?;
+        result.clone().ok_or_else(Refusal::internal_error)
+    }
+
+    /// Runs in a task of its own, so that it goes on when the window that asked is closed.
+    fn start_apply(&self) -> watch::Receiver<Option<Value>> {
+        let (sender, receiver) = watch::channel(None);
+        let ipc = self.clone();
+        tokio::spawn(async move {
+            let listener = ipc.clone();
+            let result = ipc
+                .0
+                .manager
+                .apply_all_pending()
+                .on_progress(move |progress| {
+                    listener.0.progress.send_replace(Some(progress.clone()));
+                    listener.tell(Event::ApplyProgress(progress));
+                })
+                .await;
+            ipc.0.progress.send_replace(None);
+            let value = match result {
+                Ok(report) => {
+                    let value = json!(report);
+                    let ApplyReport {
+                        applied,
+                        current_version,
+                        ..
+                    } = report;
+                    ipc.tell(Event::Applied(Applied {
+                        applied,
+                        current_version,
+                    }));
+                    value
+                }
+                Err(error) => {
+                    let value = json!(error);
+                    ipc.tell(Event::Error(Box::new(ErrorEvent::of_run(&error))));
+                    value
+                }
+            };
+            sender.send_replace(Some(value));
+            // What listens to the scheduler learns of the new version too; should the check
+            // fail, the scheduler tells that itself.
+            let _ = ipc.0.scheduler.check_now().await;
+        });
+        receiver
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.0.events.send(event);
+    }
+}
+
+impl std::fmt::Debug for Ipc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ipc")
+            .field("manager", &self.0.manager)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The events for one window.
+#[derive(Debug)]
+pub struct IpcEvents {
+    /// What was known when the window came.
+    first: VecDeque<Event>,
+    happened: broadcast::Receiver<Event>,
+    found: Listener,
+}
+
+impl IpcEvents {
+    /// The next event as a JSON-RPC notification, or nothing once the daemon's end is gone.
+    pub async fn next(&mut self) -> Option<String> {
+        Some(self.event().await?.notification().to_string())
+    }
+
+    async fn event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.first.pop_front() {
+                return Some(event);
+            }
+            tokio::select! {
+                // What happens in a run comes before what a check finds after it.
+                biased;
+                happened = self.happened.recv() => match happened {
+                    Ok(event) => return Some(event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                state = self.found.next() => self.first.extend(Event::of(&state?)),
+            }
+        }
+    }
+}
+
+/// What windows are told.
+#[derive(Clone, Debug)]
+enum Event {
+    UpdateAvailable(Arc<UpdateCheck>),
+    ApplyProgress(Progress),
+    Applied(Applied),
+    Error(Box<ErrorEvent>),
+}
+
+impl Event {
+    fn of(state: &SchemaState) -> Option<Self> {
+        Some(match state {
+            SchemaState::Unknown => return None,
+            SchemaState::Failed(error) => Self::Error(Box::new(ErrorEvent::of(error))),
+            SchemaState::Checked(check) => match &check.problem {
+                Some(problem) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
+                None if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
+                None => Self::Applied(Applied {
+                    applied: Vec::new(),
+                    current_version: check.current_version,
+                }),
+            },
+        })
+    }
+
+    fn notification(&self) -> Value {
+        let (method, params) = match self {
+            Self::UpdateAvailable(check) => (UPDATE_AVAILABLE, json!(**check)),
+            Self::ApplyProgress(progress) => (APPLY_PROGRESS, json!(progress)),
+            Self::Applied(applied) => (APPLIED, json!(applied)),
+            Self::Error(error) => (ERROR, json!(error)),
+        };
+        json!({"jsonrpc": "2.0", "method": method, "params": params})
+    }
+}
+
+/// The parameters of `schema:applied`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct Applied {
+    applied: Vec<Version>,
+    current_version: Version,
+}
+
+/// The parameters of `schema:error`, and the `data` of an error that is not the standard's.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct ErrorEvent {
+    /// The name of the error, such as `rpcNotInstalled`.
+    code: &'static str,
+    message: String,
+    retryable: bool,
+    /// The text for the SQL editor, where pasting it is the remedy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    install_sql: Option<&'static str>,
+    /// After a failed run: what it had applied before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<Vec<Version>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemMessage>,
+}
+
+impl ErrorEvent {
+    fn of(error: &Error) -> Self {
+        if let Error::Ledger(problem) = error {
+            return Self::of_problem(problem);
+        }
+        let install = matches!(
+            error,
+            Error::RpcNotInstalled { .. } | Error::RpcOutdated { .. }
+        );
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+            install_sql: install.then(install_sql),
+            applied: None,
+            problem: None,
+        }
+    }
+
+    fn of_problem(problem: &LedgerProblem) -> Self {
+        Self {
+            code: problem.code(),
+            message: problem.to_string(),
+            retryable: false,
+            install_sql: None,
+            applied: None,
+            problem: Some(problem.into()),
+        }
+    }
+
+    fn of_run(error: &ApplyError) -> Self {
+        Self {
+            applied: Some(error.applied.clone()),
+            ..Self::of(&error.error)
+        }
+    }
+}
+
+/// An error of JSON-RPC 2.0: <https://www.jsonrpc.org/specification#error_object>.
+#[derive(Clone, Debug)]
+struct Refusal {
+    code: i32,
+    message: String,
+    data: Option<Box<ErrorEvent>>,
+}
+
+impl Refusal {
+    fn standard(code: i32, message: &str) -> Self {
+        Self {
+            code,
+            message: message.to_owned(),
+            data: None,
+        }
+    }
+
+    fn parse_error() -> Self {
+        Self::standard(-32700, "Parse error")
+    }
+
+    fn invalid_request(why: &str) -> Self {
+        Self::standard(-32600, &format!("Invalid Request: {why}"))
+    }
+
+    fn method_not_found() -> Self {
+        Self::standard(-32601, "Method not found")
+    }
+
+    fn invalid_params() -> Self {
+        Self::standard(-32602, "Invalid params: the method takes none")
+    }
+
+    fn internal_error() -> Self {
+        Self::standard(-32603, "Internal error")
+    }
+
+    /// One of ours, in the range that the standard leaves to servers.
+    fn of(error: &Error) -> Self {
+        let data = ErrorEvent::of(error);
+        Self {
+            code: -32000,
+            message: data.message.clone(),
+            data: Some(Box::new(data)),
+        }
+    }
+
+    fn answer(self, id: Value) -> Value {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(data) = self.data {
+            error["data"] = json!(data);
+        }
+        json!({"jsonrpc": "2.0", "id": id, "error": error})
+    }
+}
+
+/// The JSON Schema of every result and event, by the name of its method.
+#[cfg(feature = "json-schema")]
+#[must_use]
+pub fn ipc_schema() -> Value {
+    let mut generator = schemars::generate::SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator();
+    let results = json!({
+        CHECK_UPDATES: generator.subschema_for::<UpdateCheck>(),
+        APPLY_UPDATES: generator.subschema_for::<crate::report::ApplyResult>(),
+        CHANGE_LOG: generator.subschema_for::<Vec<crate::report::SchemaVersion>>(),
+        STATUS: generator.subschema_for::<crate::report::DatabaseStatus>(),
+    });
+    let events = json!({
+        UPDATE_AVAILABLE: generator.subschema_for::<UpdateCheck>(),
+        APPLY_PROGRESS: generator.subschema_for::<Progress>(),
+        APPLIED: generator.subschema_for::<Applied>(),
+        ERROR: generator.subschema_for::<ErrorEvent>(),
+    });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Messages of the ctx0-schema IPC: the result of each method, the parameters of each event",
+        "results": results,
+        "events": events,
+        "errorData": generator.subschema_for::<ErrorEvent>(),
+        "$defs": generator.take_definitions(true),
+    })
+}
