@@ -35,9 +35,18 @@ pub(crate) async fn check(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Answers a request to a path that the gateway does not have.
+pub(crate) async fn no_route() -> Response {
+    answer(StatusCode::NOT_FOUND, "no Route matched with those values")
+}
+
 fn refuse(message: &str) -> Response {
+    answer(StatusCode::UNAUTHORIZED, message)
+}
+
+fn answer(status: StatusCode, message: &str) -> Response {
     let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json; charset=utf-8"),

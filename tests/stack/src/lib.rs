@@ -3,6 +3,7 @@
 mod account;
 mod answer;
 mod api;
+mod call;
 mod cluster;
 mod embedded;
 mod error;
@@ -10,10 +11,12 @@ pub mod fault;
 mod gateway;
 mod keys;
 mod rest;
+mod schema;
 mod scratch;
 mod sql;
 mod stack;
 mod template;
+mod transaction;
 
 pub use error::StackError;
 pub use keys::{JWT_SECRET, SECRET_KEY};

@@ -19,19 +19,17 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
-    StackError, answer,
+    StackError,
+    answer::Refusal,
     api::{Api, Pools},
-    gateway,
-    sql::{self, Rows},
+    embedded, gateway,
+    sql::Rows,
 };
-
-/// What the authenticator's settings would be, where nobody logs in.
-const SETTINGS_OF_THE_AUTHENTICATOR: &str = "set statement_timeout = '8s'; set lock_timeout = '8s'";
 
 /// How the REST layer of a stack reaches its database.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// How to log in as the authenticator.
+    /// How to become the authenticator.
     pub(crate) login: PgConnectOptions,
     /// Connections for requests.
     pub(crate) pool: u32,
@@ -72,20 +70,12 @@ impl Rest {
         self.home.run(async move { api.load().await }).await?
     }
 
-    /// Runs SQL on a connection of the pool, as the role that `before`
-    /// switches to.
-    pub(crate) async fn sql(&self, before: &'static str, sql: &str) -> Result<Rows, StackError> {
+    /// Runs SQL as `role` on the one connection of the embedded database.
+    pub(crate) async fn run_as(&self, role: &'static str, sql: &str) -> Result<Rows, StackError> {
         let (api, sql) = (Arc::clone(&self.api), sql.to_owned());
         let run = async move {
             let mut connection = api.requests().acquire().await?;
-            sql::run_on(&mut connection, before).await?;
-            let rows = sql::run_on(&mut connection, &sql).await;
-            sql::run_on(
-                &mut connection,
-                "rollback; reset search_path; set role authenticator",
-            )
-            .await?;
-            rows
+            embedded::run_as(&mut connection, role, &sql).await
         };
         Ok(self.home.run(run).await??)
     }
@@ -107,12 +97,7 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
             .max_lifetime(None)
     };
     let api = if settings.single {
-        let requests = pool(1).after_connect(|connection, _| {
-            Box::pin(async move {
-                sql::run_on(connection, SETTINGS_OF_THE_AUTHENTICATOR).await?;
-                Ok(())
-            })
-        });
+        let requests = pool(1).after_connect(|connection, _| Box::pin(embedded::open(connection)));
         Api::new(Pools {
             requests: requests.connect_lazy_with(login),
             upkeep: None,
@@ -132,7 +117,9 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
         .fallback(request)
         .layer(middleware::from_fn(gateway::check))
         .with_state(Arc::clone(&api));
-    let router = Router::new().nest("/rest/v1", rest);
+    let router = Router::new()
+        .nest("/rest/v1/", rest)
+        .fallback(gateway::no_route);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok((api, address))
 }
@@ -142,7 +129,7 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
 async fn request(State(api): State<Arc<Api>>, request: Request) -> Response {
     match tokio::spawn(api.answer(request)).await {
         Ok(response) => response,
-        Err(_) => answer::INTERNAL.into_response(),
+        Err(_) => Refusal::internal().response(),
     }
 }
 

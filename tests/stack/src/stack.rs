@@ -1,12 +1,12 @@
 use std::{env, time::Duration};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use crate::{
     StackError,
     cluster::Cluster,
-    embedded::Embedded,
+    embedded::{self, Embedded},
     keys,
     rest::{Rest, Settings},
     sql::{self, Rows},
@@ -74,7 +74,7 @@ impl Stack {
     pub async fn embedded() -> Result<Stack, StackError> {
         let embedded = Embedded::start().await?;
         let settings = Settings {
-            login: embedded.options("authenticator"),
+            login: embedded.options(),
             pool: 1,
             pool_timeout: Duration::from_secs(60),
             single: true,
@@ -235,9 +235,12 @@ impl Stack {
             Database::Embedded(embedded) => {
                 // The one connection is the pool's, as long as there is one.
                 if let Some(rest) = &*self.rest.lock().await {
-                    return rest.sql(role, sql).await;
+                    return rest.run_as(role, sql).await;
                 }
-                embedded.options(role)
+                let mut connection = embedded.options().connect().await?;
+                let rows = embedded::run_as(&mut connection, role, sql).await;
+                connection.close().await?;
+                return Ok(rows?);
             }
             Database::Postgres { cluster, .. } => cluster.lock().await.options(role),
             Database::External { url: Some(url) } => url.parse::<PgConnectOptions>()?,

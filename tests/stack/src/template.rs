@@ -29,6 +29,7 @@ listen_addresses = '127.0.0.1'
 fsync = off
 full_page_writes = off
 shared_buffers = 64MB
+jit = off
 # In the data directory, so that a killed server leaves nothing in /dev/shm.
 dynamic_shared_memory_type = mmap
 timezone = 'UTC'
