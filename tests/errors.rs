@@ -558,7 +558,7 @@ mod texts {
             (
                 json!({
                     "statement": 1, "sqlstate": "40P01", "retryable": true,
-                    "message": "deadlock detected",
+                    "message": "deadlock detected.",
                 }),
                 "version 1 failed, nothing of it is left in the database: 001_a.sql, statement 1, line 1: deadlock \
                  detected (SQLSTATE 40P01); apply it again in a moment",
@@ -587,6 +587,7 @@ mod texts {
             assert_text(&error, text, false);
             assert_text(&error.error, text, false);
             assert_eq!(error.error.is_retryable(), retryable, "{error}");
+            assert_eq!(error.error.code(), "migrationFailed");
             assert_eq!(
                 serde_json::to_value(&error).unwrap(),
                 json!({"success": false, "applied": [], "error": text})
@@ -679,92 +680,145 @@ mod texts {
     }
 }
 
-mod retryable {
+mod programs {
     use super::*;
 
     #[test]
-    fn are_errors_that_may_pass_by_themselves() {
-        for error in [
-            Error::DatabaseUnavailable {
-                reason: String::new(),
-            },
-            Error::PoolExhausted,
-            Error::RateLimited,
-            Error::Gateway {
-                status: 502,
-                excerpt: String::new(),
-            },
-            Error::Unreachable { source: cause() },
-            Error::Timeout {
-                limit: Duration::from_secs(1),
-            },
-            Error::ConnectionLost { source: cause() },
-            Error::Cancelled {
-                reason: String::new(),
-            },
-            Error::StillRunning {
-                version: version(1),
-                waited: Duration::ZERO,
-            },
-            // Asking again tells, whatever it was that lost the answer.
-            Error::OutcomeUnknown {
-                version: version(1),
-                source: Box::new(Error::ProjectPaused),
-            },
-            conflict(ConflictReason::Damaged),
-            conflict(ConflictReason::UnexpectedVersion),
-        ] {
-            assert!(error.is_retryable(), "{error}");
+    fn may_try_again_what_may_pass_by_itself() {
+        for (error, _, retryable) in every_error() {
+            assert_eq!(error.is_retryable(), retryable, "{error}");
         }
     }
 
     #[test]
-    fn are_no_errors_that_someone_has_to_mend() {
-        let text = String::new;
-        for error in [
-            Error::from(ConfigError::UserAgent),
-            Error::from(manifest_error()),
-            Error::from(LedgerProblem::DatabaseAhead {
-                current: version(2),
-                latest: version(1),
-            }),
-            Error::UnknownVersion {
-                version: version(2),
-                latest: version(1),
-            },
-            Error::NotNext {
-                version: version(3),
-                current: version(1),
-                next: version(2),
-            },
-            Error::RpcNotInstalled { function: "f" },
-            Error::RpcOutdated {
-                installed: 1,
-                needed: 2,
-            },
-            Error::KeyRejected { reason: text() },
-            Error::PermissionDenied { reason: text() },
-            Error::SchemaNotExposed { reason: text() },
-            Error::ProjectPaused,
-            Error::RequestTooLarge,
-            Error::Redirected { location: text() },
-            Error::NotSupabase {
-                status: 404,
-                excerpt: text(),
-            },
-            Error::PostgrestTooOld { version: text() },
-            Error::Tls { source: cause() },
-            Error::UnexpectedAnswer {
-                status: 400,
-                code: None,
-                message: text(),
-            },
-            conflict(ConflictReason::AttemptReused),
-            conflict(ConflictReason::DifferentMigration),
-            conflict(ConflictReason::Gap),
-        ] {
-            assert!(!error.is_retryable(), "{error}");
+    fn know_an_error_by_its_code() {
+        for (error, code, _) in every_error() {
+            assert_eq!(error.code(), code, "{error}");
         }
+    }
+
+    /// Each with its code and whether it may pass by itself.
+    fn every_error() -> Vec<(Error, &'static str, bool)> {
+        let text = String::new;
+        let ledger = LedgerProblem::DatabaseAhead {
+            current: version(2),
+            latest: version(1),
+        };
+        let gap = LedgerProblem::Gap {
+            current: version(2),
+            missing: vec![version(1)],
+        };
+        let differs = LedgerProblem::Differs {
+            version: version(1),
+            applied: text(),
+            expected: text(),
+        };
+        let unknown_version = Error::UnknownVersion {
+            version: version(2),
+            latest: version(1),
+        };
+        let not_next = Error::NotNext {
+            version: version(3),
+            current: version(1),
+            next: version(2),
+        };
+        let rpc_outdated = Error::RpcOutdated {
+            installed: 1,
+            needed: 2,
+        };
+        let gateway = Error::Gateway {
+            status: 502,
+            excerpt: text(),
+        };
+        let not_supabase = Error::NotSupabase {
+            status: 404,
+            excerpt: text(),
+        };
+        let timeout = Error::Timeout {
+            limit: Duration::from_secs(1),
+        };
+        let unexpected = Error::UnexpectedAnswer {
+            status: 400,
+            code: None,
+            message: text(),
+        };
+        let running = Error::StillRunning {
+            version: version(1),
+            waited: Duration::ZERO,
+        };
+        // Asking again tells, whatever it was that lost the answer.
+        let unknown = Error::OutcomeUnknown {
+            version: version(1),
+            source: Box::new(Error::ProjectPaused),
+        };
+        vec![
+            (ConfigError::UserAgent.into(), "config", false),
+            (manifest_error().into(), "manifest", false),
+            (ledger.into(), "databaseAhead", false),
+            (gap.into(), "gap", false),
+            (differs.into(), "differs", false),
+            (unknown_version, "unknownVersion", false),
+            (not_next, "notNext", false),
+            (
+                Error::RpcNotInstalled { function: "f" },
+                "rpcNotInstalled",
+                false,
+            ),
+            (rpc_outdated, "rpcOutdated", false),
+            (Error::KeyRejected { reason: text() }, "keyRejected", false),
+            (
+                Error::PermissionDenied { reason: text() },
+                "permissionDenied",
+                false,
+            ),
+            (
+                Error::SchemaNotExposed { reason: text() },
+                "schemaNotExposed",
+                false,
+            ),
+            (
+                Error::DatabaseUnavailable { reason: text() },
+                "databaseUnavailable",
+                true,
+            ),
+            (Error::PoolExhausted, "poolExhausted", true),
+            (Error::ProjectPaused, "projectPaused", false),
+            (Error::RateLimited, "rateLimited", true),
+            (gateway, "gateway", true),
+            (Error::RequestTooLarge, "requestTooLarge", false),
+            (Error::Redirected { location: text() }, "redirected", false),
+            (not_supabase, "notSupabase", false),
+            (
+                Error::PostgrestTooOld { version: text() },
+                "postgrestTooOld",
+                false,
+            ),
+            (Error::Unreachable { source: cause() }, "unreachable", true),
+            (Error::Tls { source: cause() }, "tls", false),
+            (timeout, "timeout", true),
+            (
+                Error::ConnectionLost { source: cause() },
+                "connectionLost",
+                true,
+            ),
+            (Error::Cancelled { reason: text() }, "cancelled", true),
+            (unexpected, "unexpectedAnswer", false),
+            (conflict(ConflictReason::Damaged), "conflict", true),
+            (
+                conflict(ConflictReason::UnexpectedVersion),
+                "conflict",
+                true,
+            ),
+            (conflict(ConflictReason::AttemptReused), "conflict", false),
+            (
+                conflict(ConflictReason::DifferentMigration),
+                "conflict",
+                false,
+            ),
+            (conflict(ConflictReason::Gap), "conflict", false),
+            (running, "stillRunning", true),
+            (unknown, "outcomeUnknown", true),
+        ]
     }
 }
 
