@@ -9,6 +9,10 @@ use super::{Call, Effect, Fault, Reply, Retry, Transport, classify::classify};
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
+/// What a request gets at least, even at the deadline: with less, all that could come of it
+/// is that there was no answer in time, in place of the error that led here.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// The waits for a schema that PostgREST may be reading at this moment, which takes
 /// it about 100 ms.
 const SOON: [Duration; 3] = [
@@ -47,10 +51,11 @@ pub(crate) async fn read(
 /// How long one goes on asking, and when next. Pure but for the jitter.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    /// Until when, while it is certain that nothing has run.
-    idle_until: Instant,
-    /// Until when, once something may be running.
-    busy_until: Instant,
+    started: Instant,
+    /// How long, while it is certain that nothing has run.
+    while_idle: Duration,
+    /// How long, once something may be running.
+    while_busy: Duration,
     /// Whether an earlier copy of the request may have run, or may still.
     busy: bool,
     delay: Duration,
@@ -59,10 +64,11 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new(now: Instant, idle: Duration, busy: Duration) -> Self {
+    pub(crate) fn new(now: Instant, while_idle: Duration, while_busy: Duration) -> Self {
         Self {
-            idle_until: now + idle,
-            busy_until: now + busy,
+            started: now,
+            while_idle,
+            while_busy,
             busy: false,
             delay: FIRST_DELAY,
             soon: SOON.iter(),
@@ -75,16 +81,9 @@ impl Patience {
         self.busy
     }
 
-    /// The time that is left for one more request.
+    /// The time for one more request.
     pub(crate) fn left(&self, now: Instant) -> Duration {
-        let until = if self.busy {
-            self.busy_until
-        } else {
-            self.idle_until
-        };
-        until
-            .saturating_duration_since(now)
-            .max(Duration::from_millis(1))
+        self.remaining(now).max(LEAST)
     }
 
     /// How long to wait before the next request, or the fault when there is to be none.
@@ -101,23 +100,24 @@ impl Patience {
             }
             Retry::After(at_least) => Some(self.backoff().max(at_least)),
         };
-        wait.filter(|wait| self.in_time(now, *wait)).ok_or(fault)
+        wait.filter(|wait| *wait < self.remaining(now)).ok_or(fault)
     }
 
     /// How long to wait for something that is known to be running; none when the time is over.
     pub(crate) fn wait_for_running(&mut self, now: Instant) -> Option<Duration> {
         self.busy = true;
         let wait = self.backoff();
-        self.in_time(now, wait).then_some(wait)
+        (wait < self.remaining(now)).then_some(wait)
     }
 
-    fn in_time(&self, now: Instant, wait: Duration) -> bool {
-        now + wait
-            < if self.busy {
-                self.busy_until
-            } else {
-                self.idle_until
-            }
+    /// A limit may be longer than any clock goes, so it is never added to a time.
+    fn remaining(&self, now: Instant) -> Duration {
+        let limit = if self.busy {
+            self.while_busy
+        } else {
+            self.while_idle
+        };
+        limit.saturating_sub(now - self.started)
     }
 
     /// Doubles, with a jitter down to the half, so that many callers do not come together.
