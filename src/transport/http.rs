@@ -5,7 +5,7 @@
 //! setters would keep the key in a value that `Debug` prints. So `postgrest` is given
 //! no secret, and what it built is copied, piece by piece, into a new request.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use postgrest::Postgrest;
 use reqwest::{
@@ -44,8 +44,9 @@ impl Http {
             .retry(reqwest::retry::never())
             .referer(false);
         if config.rest_url.scheme() == "http" {
-            // A proxy would see the key. Over https it only sees a tunnel.
-            client = client.no_proxy();
+            // A proxy would see the key; over https it only sees a tunnel. And no certificate is
+            // looked at, so the system's authorities, which may not be installed, are not wanted.
+            client = client.no_proxy().tls_certs_only([]);
         }
         if let Some(pem) = &config.ca_pem {
             client =
@@ -68,7 +69,9 @@ impl Http {
                     .from(LEDGER_TABLE)
                     .select("*")
                     .order("version.asc")
-                    .exact_count();
+                    .exact_count()
+                    // `exact_count` wants nothing but the count, so it asks for one row only.
+                    .range(0, i32::MAX as usize);
                 if above.get() == 0 {
                     rows
                 } else {
@@ -141,7 +144,7 @@ impl Http {
             retry_after: text(RETRY_AFTER)
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),
-            server: text(SERVER),
+            server: text(SERVER).map(|server| self.key.redact(&server)),
             location: text(LOCATION).map(|location| self.key.redact(&without_query(location))),
             body: String::new(),
         };
@@ -199,8 +202,15 @@ fn no_answer(error: reqwest::Error, limit: Duration) -> NoAnswer {
 
 /// The TLS library reports what it does not trust as invalid data of the stream.
 fn is_tls(error: &reqwest::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes
+    std::iter::successors(error.source(), |cause| inner(*cause))
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+/// What an error wraps: an `io::Error` leaves that out of its `source`, which is one further down.
+fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => Some(error.get_ref()?),
+        None => error.source(),
+    }
 }
