@@ -165,7 +165,7 @@ impl Apply {
             let limit = request.min(patience.left(Instant::now()));
             let answer = try_once(&*manager.0.transport, &call, limit)
                 .await
-                .and_then(outcome);
+                .and_then(|reply| outcome(version, reply));
             let now = Instant::now();
             let (reason, wait) = match answer {
                 Ok(Outcome::Applied { execution_ms }) => {
@@ -324,7 +324,7 @@ impl Failed {
     }
 }
 
-fn outcome(reply: Reply) -> Result<Outcome, Fault> {
+fn outcome(version: Version, reply: Reply) -> Result<Outcome, Fault> {
     let read = match reply {
         Reply::Json { value, .. } => parse(value),
         Reply::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
@@ -332,10 +332,14 @@ fn outcome(reply: Reply) -> Result<Outcome, Fault> {
     match read {
         // The body came damaged to the function. The attempt is unused, so it is sent again.
         Ok(Outcome::Conflict {
-            reason: ConflictReason::Damaged,
+            reason: reason @ ConflictReason::Damaged,
             message,
         }) => Err(Fault {
-            error: Box::new(unexpected(message)),
+            error: Box::new(Error::Conflict {
+                version,
+                reason,
+                message,
+            }),
             effect: Effect::None,
             retry: Retry::Yes,
         }),
