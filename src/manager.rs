@@ -209,3 +209,29 @@ fn unexpected(message: String) -> Error {
         message,
     }
 }
+
+#[cfg(test)]
+impl SchemaVersionManager {
+    /// A manager of two migrations, with the default limits, on a database of the tests' own.
+    pub(crate) fn on(fake: &crate::transport::fake::Fake) -> Self {
+        let manifest = r#"{"currentVersion": 2, "migrations": [
+            {"version": 1, "name": "001_a", "description": "A", "file": "001_a.sql"},
+            {"version": 2, "name": "002_b", "description": "B", "file": "002_b.sql"}]}"#;
+        let files = [
+            ("manifest.json", manifest),
+            ("001_a.sql", "select 1;\n\nselect 2;"),
+            ("002_b.sql", "select 3;"),
+        ];
+        let config = Config::new("http://127.0.0.1", "sb_secret_test").expect("a configuration");
+        Self(Arc::new(Inner {
+            transport: Box::new(fake.clone()),
+            migrations: Migrations::embedded(&files).expect("valid migrations"),
+            applied_by: config.applied_by,
+            limits: Limits {
+                request: config.request_timeout,
+                retry: config.retry_deadline,
+                apply: config.apply_deadline,
+            },
+        }))
+    }
+}

@@ -359,36 +359,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{
-        manager::Inner,
-        manifest::Migrations,
-        transport::fake::{Fake, Scripted, answer, refusal},
-    };
+    use crate::transport::fake::{Fake, Scripted, answer, refusal};
 
-    const REQUEST: Duration = Duration::from_secs(35);
     const RETRY: Duration = Duration::from_secs(30);
     const DEADLINE: Duration = Duration::from_secs(20 * 60);
-
-    fn manager(fake: &Fake) -> SchemaVersionManager {
-        let manifest = r#"{"currentVersion": 2, "migrations": [
-            {"version": 1, "name": "001_a", "description": "A", "file": "001_a.sql"},
-            {"version": 2, "name": "002_b", "description": "B", "file": "002_b.sql"}]}"#;
-        let files = [
-            ("manifest.json", manifest),
-            ("001_a.sql", "select 1;\n\nselect 2;"),
-            ("002_b.sql", "select 3;"),
-        ];
-        SchemaVersionManager(Arc::new(Inner {
-            transport: Box::new(fake.clone()),
-            migrations: Migrations::embedded(&files).unwrap(),
-            applied_by: "test".to_owned(),
-            limits: Limits {
-                request: REQUEST,
-                retry: RETRY,
-                apply: DEADLINE,
-            },
-        }))
-    }
 
     fn empty_ledger() -> Scripted {
         answer(200, json!([]))
@@ -423,7 +397,7 @@ mod tests {
             let waited_for = Arc::new(Mutex::new(Vec::new()));
             let listener = Arc::clone(&waited_for);
             let started = Instant::now();
-            let apply = manager(&fake)
+            let apply = SchemaVersionManager::on(&fake)
                 .apply_migration(Version::new(1).unwrap())
                 .on_progress(move |progress| {
                     if let Progress::Waiting { reason, .. } = progress {
@@ -579,7 +553,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_run_says_what_it_applied() {
         let fake = Fake::new([empty_ledger(), applied(1), failed("42P01")]);
-        let error = manager(&fake).apply_all_pending().await.unwrap_err();
+        let error = SchemaVersionManager::on(&fake)
+            .apply_all_pending()
+            .await
+            .unwrap_err();
         assert_eq!(error.applied, [Version::new(1).unwrap()]);
         assert_eq!(fake.asked().len(), 3, "one to read, one a version");
     }
@@ -588,7 +565,7 @@ mod tests {
     async fn the_caller_sets_the_deadline() {
         let fake = Fake::new([empty_ledger(), locked()]);
         let started = Instant::now();
-        let error = manager(&fake)
+        let error = SchemaVersionManager::on(&fake)
             .apply_all_pending()
             .deadline(Duration::from_secs(60))
             .await
@@ -601,19 +578,19 @@ mod tests {
     async fn versions_are_applied_in_order_only() {
         let fake = Fake::new([empty_ledger()]);
         let version = |number| Version::new(number).unwrap();
-        let error = manager(&fake)
+        let error = SchemaVersionManager::on(&fake)
             .apply_migration(version(2))
             .await
             .unwrap_err()
             .error;
         assert!(matches!(error, Error::NotNext { .. }));
-        let error = manager(&fake)
+        let error = SchemaVersionManager::on(&fake)
             .apply_migration(version(3))
             .await
             .unwrap_err()
             .error;
         assert!(matches!(error, Error::UnknownVersion { .. }));
-        let error = manager(&fake)
+        let error = SchemaVersionManager::on(&fake)
             .apply_migration(Version::ZERO)
             .await
             .unwrap_err()
@@ -626,7 +603,7 @@ mod tests {
     async fn a_version_that_is_there_needs_no_request_of_its_own() {
         let row = json!([{"version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null}]);
         let fake = Fake::new([answer(200, row)]);
-        let report = manager(&fake)
+        let report = SchemaVersionManager::on(&fake)
             .apply_migration(Version::new(1).unwrap())
             .await
             .unwrap();

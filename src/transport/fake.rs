@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::{Answer, BoxFuture, Call, NoAnswer, Transport};
 
-/// Answers from a queue; what is beyond its end gets the last answer again.
-#[derive(Clone, Default)]
+/// Answers from a script, and remembers what was asked.
+#[derive(Clone)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
 
-#[derive(Default)]
 struct State {
-    queue: VecDeque<Scripted>,
+    script: Box<dyn FnMut(&Call) -> Scripted + Send>,
+    remembers: bool,
     asked: Vec<(Call, Instant)>,
 }
 
@@ -31,15 +31,39 @@ pub(crate) enum Scripted {
     Lost,
     /// No answer for as long as the caller waits.
     Silent,
+    /// This, but later.
+    Later(Duration, Box<Scripted>),
 }
 
 impl Fake {
+    /// Answers from a queue; what is beyond its end gets the last answer again.
     pub(crate) fn new(queue: impl IntoIterator<Item = Scripted>) -> Self {
+        let mut queue: VecDeque<_> = queue.into_iter().collect();
+        Self::by(move |_| {
+            let next = if queue.len() > 1 {
+                queue.pop_front()
+            } else {
+                queue.front().cloned()
+            };
+            next.expect("an answer is scripted")
+        })
+    }
+
+    /// Answers each request as a function says.
+    pub(crate) fn by(script: impl FnMut(&Call) -> Scripted + Send + 'static) -> Self {
         let state = State {
-            queue: queue.into_iter().collect(),
+            script: Box::new(script),
+            remembers: true,
             asked: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Answers as a function says and remembers nothing.
+    pub(crate) fn forgetful(script: impl FnMut(&Call) -> Scripted + Send + 'static) -> Self {
+        let fake = Self::by(script);
+        fake.state().remembers = false;
+        fake
     }
 
     /// The requests so far.
@@ -83,17 +107,19 @@ impl Transport for Fake {
         call: &'a Call,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
-        let scripted = {
+        let mut scripted = {
             let mut state = self.state();
-            state.asked.push((call.clone(), Instant::now()));
-            if state.queue.len() > 1 {
-                state.queue.pop_front()
-            } else {
-                state.queue.front().cloned()
+            if state.remembers {
+                state.asked.push((call.clone(), Instant::now()));
             }
+            (state.script)(call)
         };
         Box::pin(async move {
-            match scripted.expect("an answer is scripted") {
+            if let Scripted::Later(wait, later) = scripted {
+                tokio::time::sleep(wait).await;
+                scripted = *later;
+            }
+            match scripted {
                 Scripted::Answer(answer) => Ok(answer),
                 Scripted::Refused => Err(NoAnswer::Unreachable("refused".into())),
                 Scripted::Lost => Err(NoAnswer::Lost("reset".into())),
@@ -101,6 +127,7 @@ impl Transport for Fake {
                     tokio::time::sleep(limit).await;
                     Err(NoAnswer::Timeout(limit))
                 }
+                Scripted::Later(..) => unreachable!("one delay is enough"),
             }
         })
     }
