@@ -1,0 +1,190 @@
+//! The database, the REST server, its connections or its knowledge of the schema go away.
+
+use std::time::{Duration, Instant};
+
+use ctx0_schema::{Error, WaitReason};
+use ctx0_stack::Options;
+
+use crate::support::{GATE, Network, Run, manager, numbers, steps};
+
+#[tokio::test]
+async fn a_running_call_outlives_a_database_that_is_killed() {
+    let network = Network::start().await;
+    let manager = network.manager(&steps(&["", GATE, ""]));
+    let mut run = Run::start(manager.apply_all_pending());
+    network.until_asleep().await;
+    network.stack.kill_database().await.expect("it is killed");
+    run.until_waiting_for(WaitReason::NoAnswer).await;
+    network.stack.start_database().await.expect("it starts");
+    assert_eq!(network.ledger().await, [1]);
+    network.open_gate().await;
+    assert_eq!(run.success().await, (vec![1, 2, 3], 3));
+
+    network.proxy.settle().await;
+    let truth = network.truth().await;
+    assert_eq!(truth.outcomes(2), ["applied"]);
+}
+
+#[tokio::test]
+async fn the_next_call_carries_on_after_a_database_that_was_killed() {
+    let network = Network::start().await;
+    let migrations = steps(&["", GATE, ""]);
+    let config = network.config().apply_deadline(Duration::from_secs(1));
+    let run = Run::start(manager(config, &migrations).apply_all_pending());
+    network.until_asleep().await;
+    network.stack.kill_database().await.expect("it is killed");
+    let error = run.failure().await;
+    assert_eq!(numbers(&error.applied), [1]);
+    let Error::OutcomeUnknown { version, .. } = error.error else {
+        panic!("{error}")
+    };
+    assert_eq!(version.get(), 2);
+
+    network.stack.start_database().await.expect("it starts");
+    assert_eq!(network.truth().await.versions(), [1]);
+    network.open_gate().await;
+    let next = Run::start(network.manager(&migrations).apply_all_pending());
+    assert_eq!(next.success().await, (vec![2, 3], 3));
+    network.truth().await;
+}
+
+#[tokio::test]
+async fn a_database_that_stays_away_is_given_up_and_nothing_has_run() {
+    let network = Network::start().await;
+    let config = network.config().retry_deadline(Duration::from_secs(1));
+    let manager = manager(config, &steps(&[""]));
+    network.stack.kill_database().await.expect("it is killed");
+    let error = Run::start(manager.apply_all_pending()).failure().await;
+    assert!(error.error.is_retryable(), "{error}");
+    assert!(
+        matches!(error.error, Error::DatabaseUnavailable { .. }),
+        "{error}"
+    );
+    network.stack.start_database().await.expect("it starts");
+    assert_eq!(network.truth().await.attempts, []);
+}
+
+#[tokio::test]
+async fn a_running_call_outlives_a_rest_server_that_is_restarted() {
+    let network = Network::start().await;
+    let manager = network.manager(&steps(&["", GATE, ""]));
+    let mut run = Run::start(manager.apply_all_pending());
+    network.until_asleep().await;
+    network.stack.stop_rest().await.expect("it stops");
+    run.until_waiting_for(WaitReason::NoAnswer).await;
+    network.stack.start_rest().await.expect("it starts");
+    network.open_gate().await;
+    assert_eq!(run.success().await, (vec![1, 2, 3], 3));
+
+    network.proxy.settle().await;
+    let truth = network.truth().await;
+    assert_eq!(truth.outcomes(2), ["applied"]);
+}
+
+#[tokio::test]
+async fn a_rest_server_that_stays_away_is_unreachable_and_nothing_has_run() {
+    let network = Network::start().await;
+    network.stack.stop_rest().await.expect("it stops");
+    let config = network
+        .project
+        .config()
+        .retry_deadline(Duration::from_secs(1));
+    let manager = manager(config, &steps(&[""]));
+    let error = Run::start(manager.apply_all_pending()).failure().await;
+    assert!(error.error.is_retryable(), "{error}");
+    assert!(matches!(error.error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(network.truth().await.attempts, []);
+}
+
+#[tokio::test]
+async fn a_full_pool_is_waited_for() {
+    let network = Network::informed_once(one_connection()).await;
+    let migrations = steps(&[GATE]);
+    let busy = Run::start(network.manager(&migrations).apply_all_pending());
+    network.until_asleep().await;
+    let other = network.manager(&migrations);
+    let read = tokio::spawn(async move { other.current_version().await });
+    until_refused(&network).await;
+    network.open_gate().await;
+    assert_eq!(busy.success().await, (vec![1], 1));
+    let version = read.await.expect("no panic").expect("it is read");
+    assert_eq!(version.get(), 1);
+}
+
+#[tokio::test]
+async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
+    let network = Network::informed_once(one_connection()).await;
+    let busy = Run::start(network.manager(&steps(&[GATE])).apply_all_pending());
+    network.until_asleep().await;
+    let config = network.config().retry_deadline(Duration::from_secs(1));
+    let other = manager(config.applied_by("other"), &steps(&[GATE]));
+    let error = Run::start(other.apply_all_pending()).failure().await;
+    assert!(error.error.is_retryable(), "{error}");
+    assert!(matches!(error.error, Error::PoolExhausted), "{error}");
+    network.open_gate().await;
+    assert_eq!(busy.success().await, (vec![1], 1));
+    let truth = network.truth().await;
+    assert_eq!(
+        (truth.versions_by("other"), truth.attempts.len()),
+        (vec![], 1)
+    );
+}
+
+#[tokio::test]
+async fn functions_that_were_just_installed_are_waited_for() {
+    let network = Network::uninformed().await;
+    let mut run = Run::start(network.manager(&steps(&[""])).apply_all_pending());
+    run.until_waiting_for(WaitReason::NoAnswer).await;
+    network.stack.reload_schema().await.expect("it is read");
+    assert_eq!(run.success().await, (vec![1], 1));
+    network.truth().await;
+}
+
+#[tokio::test]
+async fn functions_that_stay_unknown_are_given_up_within_a_second_or_so() {
+    let network = Network::uninformed().await;
+    let began = Instant::now();
+    let run = Run::start(network.manager(&steps(&[""])).apply_all_pending());
+    let error = run.failure().await;
+    let took = began.elapsed();
+    assert!(!error.error.is_retryable(), "{error}");
+    assert!(
+        matches!(error.error, Error::RpcNotInstalled { .. }),
+        "{error}"
+    );
+    assert!(
+        Duration::from_millis(850) <= took && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+    assert_eq!(
+        network.proxy.records().len(),
+        1 + 4,
+        "one to read, four to call"
+    );
+    assert_eq!(network.truth().await.attempts, []);
+}
+
+fn one_connection() -> Options {
+    Options {
+        pool: 1,
+        pool_timeout: Duration::from_millis(100),
+    }
+}
+
+/// Waits until a request was refused for want of a connection.
+async fn until_refused(network: &Network) {
+    let refused = async {
+        while !network
+            .proxy
+            .records()
+            .iter()
+            .any(|record| record.upstream == [504])
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, refused)
+        .await
+        .expect("it is refused");
+}

@@ -1,0 +1,19 @@
+//! The crate over a network that fails, on a real PostgreSQL that is looked at from behind the
+//! API: each version is applied exactly once or not at all, and every report is the truth.
+//!
+//! - `CTX0_CHAOS_RUNS=10000` tries more seeded schedules of faults than the usual 1,000,
+//!   `CTX0_CHAOS_SEED=7` replays a single one.
+//! - `CTX0_LONG_SECONDS=90/5` takes a longer migration behind a gateway that gives up later than
+//!   the usual `10/1`.
+
+mod chaos;
+mod contention;
+mod crashes;
+mod duplicates;
+mod failures;
+mod long_running;
+mod lost_answers;
+#[path = "../database/support.rs"]
+#[expect(dead_code, reason = "the database suite uses the rest of it")]
+mod project;
+mod support;

@@ -1,0 +1,358 @@
+//! A project behind a network that fails, and the truth about its database.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
+
+use ctx0_schema::{
+    Apply, ApplyError, ApplyReport, Config, ConfigBuilder, Migrations, Progress,
+    SchemaVersionManager, WaitReason, install_sql,
+};
+use ctx0_stack::{Options, Stack, fault::FaultProxy};
+use serde::Deserialize;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::project::{Project, migrations};
+
+/// Long enough for anything that comes to an end, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A statement that does not end before [`Network::open_gate`].
+pub(crate) const GATE: &str = "
+do $$
+begin
+  while not exists (select from public.gate) loop
+    perform pg_sleep(0.01);
+  end loop;
+end
+$$;";
+
+/// A project whose requests go through a proxy that injects faults.
+pub(crate) struct Network {
+    pub(crate) project: Project,
+    pub(crate) proxy: FaultProxy,
+}
+
+impl Network {
+    /// The functions are installed, and every request passes.
+    pub(crate) async fn start() -> Self {
+        let network = Self::without_functions(Options::default()).await;
+        network.install().await;
+        network
+    }
+
+    /// The REST server has not heard of the functions, and neither of what migrations do.
+    pub(crate) async fn uninformed() -> Self {
+        let network = Self::without_functions(Options::default()).await;
+        network.install_silently().await;
+        network
+    }
+
+    /// The REST server has read the schema, and does not read it again after a migration.
+    ///
+    /// That would take far longer than the migration, and may need more connections than
+    /// there are to be.
+    pub(crate) async fn informed_once(options: Options) -> Self {
+        let network = Self::without_functions(options).await;
+        network.install_silently().await;
+        while network.stack.reload_schema().await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        network
+    }
+
+    async fn without_functions(options: Options) -> Self {
+        let stack = Stack::postgres_with(options).await;
+        let project = Project::on(stack.expect("a stack starts")).await;
+        project.sql(COUNTERS_AND_GATE).await;
+        let proxy = FaultProxy::start(project.stack.url()).await;
+        let proxy = proxy.expect("a proxy starts");
+        Self { project, proxy }
+    }
+
+    async fn install_silently(&self) {
+        self.sql(&install_sql().replace("pgrst", "nobody")).await;
+    }
+
+    pub(crate) fn config(&self) -> ConfigBuilder {
+        Config::builder(self.proxy.url(), self.project.stack.service_key())
+    }
+
+    pub(crate) fn manager(&self, migrations: &Migrations) -> SchemaVersionManager {
+        manager(self.config(), migrations)
+    }
+
+    /// What the database says of itself. It must hold together at any time that no migration
+    /// runs and nobody has taken one back.
+    pub(crate) async fn truth(&self) -> Truth {
+        let truth = self.look().await;
+        truth.must_hold_together();
+        truth
+    }
+
+    /// What the database says of itself, whatever that is.
+    pub(crate) async fn look(&self) -> Truth {
+        serde_json::from_str(&self.value(LOOK).await).expect("the truth")
+    }
+
+    /// Waits for a condition in SQL.
+    pub(crate) async fn until(&self, condition: &str) {
+        self.until_some(&format!("select true where {condition}"))
+            .await;
+    }
+
+    /// Waits until a migration has come to its [`GATE`] or to another sleep, and returns the
+    /// process of its session.
+    pub(crate) async fn until_asleep(&self) -> String {
+        self.until_some(SLEEPING).await
+    }
+
+    /// Waits until a query gives a value.
+    async fn until_some(&self, query: &str) -> String {
+        let asked = Instant::now();
+        loop {
+            let value = self.value(query).await;
+            if !value.is_empty() {
+                return value;
+            }
+            assert!(asked.elapsed() < PATIENCE, "it never came: {query}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn open_gate(&self) {
+        self.sql("insert into public.gate values (true)").await;
+    }
+}
+
+pub(crate) fn manager(config: ConfigBuilder, migrations: &Migrations) -> SchemaVersionManager {
+    let config = config.build().expect("a valid configuration");
+    SchemaVersionManager::new(&config, migrations.clone()).expect("a manager")
+}
+
+/// One migration for each of these texts. Each also counts its executions and makes a table.
+pub(crate) fn steps(texts: &[&str]) -> Migrations {
+    let files: Vec<_> = (1..)
+        .zip(texts)
+        .map(|(version, text)| {
+            let sql = format!(
+                "select nextval('public.executed_{version}');\n\
+                 create table public.step_{version} (id int primary key);\n{text}"
+            );
+            (format!("{version:03}_step"), sql)
+        })
+        .collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, sql)| (name.as_str(), sql.as_str()))
+        .collect();
+    migrations(&files)
+}
+
+/// The numbers of an apply's versions.
+pub(crate) fn numbers(versions: &[ctx0_schema::Version]) -> Vec<u32> {
+    versions.iter().map(|version| version.get()).collect()
+}
+
+/// An apply that runs on its own, and what it tells.
+pub(crate) struct Run {
+    pub(crate) task: JoinHandle<Result<ApplyReport, ApplyError>>,
+    told: UnboundedReceiver<Progress>,
+}
+
+impl Run {
+    pub(crate) fn start(apply: Apply) -> Self {
+        let (tell, told) = unbounded_channel();
+        let apply = apply.on_progress(move |progress| {
+            // A test that does not listen any more has heard enough.
+            let _ = tell.send(progress);
+        });
+        let task = tokio::spawn(apply.into_future());
+        Self { task, told }
+    }
+
+    /// Waits until it tells that it waits for this.
+    pub(crate) async fn until_waiting_for(&mut self, wanted: WaitReason) {
+        let waiting = async {
+            while let Some(progress) = self.told.recv().await {
+                if matches!(progress, Progress::Waiting { reason, .. } if reason == wanted) {
+                    return;
+                }
+            }
+            panic!("it ended without waiting for {wanted:?}");
+        };
+        timeout(PATIENCE, waiting).await.expect("it waits in time");
+    }
+
+    pub(crate) async fn end(self) -> Result<ApplyReport, ApplyError> {
+        let ended = timeout(PATIENCE, self.task).await;
+        ended.expect("it ends in time").expect("it does not panic")
+    }
+
+    /// The versions that it applied, and the one that the database has then.
+    pub(crate) async fn success(self) -> (Vec<u32>, u32) {
+        let report = self.end().await.expect("it succeeds");
+        (numbers(&report.applied), report.current_version.get())
+    }
+
+    pub(crate) async fn failure(self) -> ApplyError {
+        self.end().await.expect_err("it fails")
+    }
+}
+
+/// A transaction of the app's own, which stays open until it is [ended](Self::end).
+pub(crate) struct AppTransaction {
+    network: Arc<Network>,
+    pub(crate) process: String,
+}
+
+impl AppTransaction {
+    pub(crate) const NAME: &str = "the app";
+
+    /// Runs the statements and waits until they have run.
+    pub(crate) async fn begin(network: &Arc<Network>, statements: &str) -> Self {
+        let name = Self::NAME;
+        let sql = format!("set application_name = '{name}'; {statements}; select pg_sleep(3600)");
+        let session = Arc::clone(network);
+        // It ends with an error, because its session is terminated.
+        tokio::spawn(async move { session.stack.sql(&sql).await });
+        let asleep = format!(
+            "select pid from pg_stat_activity where application_name = '{name}' and wait_event = 'PgSleep'"
+        );
+        let process = network.until_some(&asleep).await;
+        let network = Arc::clone(network);
+        Self { network, process }
+    }
+
+    pub(crate) async fn end(self) {
+        let ended = format!("select pg_terminate_backend({}, 60000)::text", self.process);
+        assert_eq!(self.network.value(&ended).await, "true");
+    }
+}
+
+/// What the database says of itself.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Truth {
+    pub(crate) ledger: Vec<Applied>,
+    pub(crate) attempts: Vec<Attempt>,
+    /// The steps whose tables there are.
+    tables: Vec<u32>,
+    /// The steps that were begun, and how often.
+    executions: BTreeMap<u32, u64>,
+    /// Locks that a transaction or a session still holds, in words.
+    left_over: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Applied {
+    pub(crate) version: u32,
+    pub(crate) applied_by: String,
+    attempt: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) attempt: String,
+    pub(crate) version: u32,
+    pub(crate) outcome: String,
+    pub(crate) sqlstate: Option<String>,
+    pub(crate) applied_by: String,
+}
+
+impl Truth {
+    pub(crate) fn versions(&self) -> Vec<u32> {
+        self.ledger.iter().map(|row| row.version).collect()
+    }
+
+    /// The versions that are recorded as this manager's.
+    pub(crate) fn versions_by(&self, manager: &str) -> Vec<u32> {
+        let rows = self.ledger.iter().filter(|row| row.applied_by == manager);
+        rows.map(|row| row.version).collect()
+    }
+
+    /// The outcomes of the attempts at a version, in the order in which they ended.
+    pub(crate) fn outcomes(&self, version: u32) -> Vec<&str> {
+        let attempts = self.attempts.iter();
+        let attempts = attempts.filter(|attempt| attempt.version == version);
+        attempts.map(|attempt| attempt.outcome.as_str()).collect()
+    }
+
+    /// How often the migration to a version was begun, rolled back or not.
+    pub(crate) fn executions(&self, version: u32) -> u64 {
+        self.executions.get(&version).copied().unwrap_or(0)
+    }
+
+    fn must_hold_together(&self) {
+        let prefix: Vec<u32> = (1..).take(self.ledger.len()).collect();
+        assert_eq!(
+            self.versions(),
+            prefix,
+            "whole versions in order: {self:#?}"
+        );
+        assert_eq!(
+            self.tables, prefix,
+            "what the ledger says is there: {self:#?}"
+        );
+        let successes = self.attempts.iter();
+        let successes = successes.filter(|attempt| attempt.outcome == "applied");
+        let mut successes: Vec<_> = successes
+            .map(|attempt| (attempt.version, &attempt.attempt, &attempt.applied_by))
+            .collect();
+        successes.sort();
+        let ledger = self.ledger.iter();
+        let ledger: Vec<_> = ledger
+            .map(|row| (row.version, &row.attempt, &row.applied_by))
+            .collect();
+        assert_eq!(successes, ledger, "one success for each version: {self:#?}");
+        assert!(self.left_over.is_empty(), "nothing is left over: {self:#?}");
+    }
+}
+
+impl Deref for Network {
+    type Target = Project;
+
+    fn deref(&self) -> &Project {
+        &self.project
+    }
+}
+
+/// Sequences, because what they count survives a rollback.
+const COUNTERS_AND_GATE: &str = "
+create sequence public.executed_1;
+create sequence public.executed_2;
+create sequence public.executed_3;
+create sequence public.executed_4;
+create sequence public.executed_5;
+create table public.gate (open boolean);
+";
+
+const SLEEPING: &str = "
+select pid from pg_stat_activity where usename = 'authenticator' and wait_event = 'PgSleep' limit 1";
+
+const LOOK: &str = r"
+select jsonb_build_object(
+  'ledger', (
+    select coalesce(jsonb_agg(to_jsonb(v) order by version), '[]')
+      from public.ctx0_schema_versions v),
+  'attempts', (
+    select coalesce(jsonb_agg(to_jsonb(a) - 'result' order by finished_at), '[]')
+      from public.ctx0_schema_attempts a),
+  'tables', (
+    select coalesce(jsonb_agg(step order by step), '[]')
+      from (select substr(relname, 6)::int
+              from pg_class
+             where relnamespace = 'public'::regnamespace and relkind = 'r' and relname like 'step\_%') t (step)),
+  'executions', (
+    select coalesce(jsonb_object_agg(substr(sequencename, 10), last_value), '{}')
+      from pg_sequences
+     where sequencename like 'executed\_%' and last_value is not null),
+  'left_over', (
+    select coalesce(jsonb_agg(words), '[]')
+      from (select concat_ws(' ', 'lock', l.locktype, l.mode, c.relname)
+              from pg_locks l
+              left join pg_class c on c.oid = l.relation
+             where l.pid <> pg_backend_pid()
+               and (l.locktype = 'advisory' or c.relname ~ '^(step|ctx0)_')) l (words))
+)";
