@@ -784,4 +784,16 @@ mod tests {
             .collect();
         assert_eq!(ids, [json!("a"), Value::Null, json!(2)]);
     }
+
+    /// `CTX0_WRITE_SCHEMA=1 cargo test --all-features --lib schema` writes the file anew.
+    #[cfg(feature = "json-schema")]
+    #[test]
+    fn the_schema_that_is_checked_in_is_that_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/desktop/messages.schema.json");
+        if std::env::var_os("CTX0_WRITE_SCHEMA").is_some() {
+            std::fs::write(path, format!("{:#}\n", ipc_schema())).unwrap();
+        }
+        let checked_in: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(checked_in == ipc_schema(), "the messages have changed: write {path} anew, as told above");
+    }
 }
