@@ -1,0 +1,15 @@
+//! What the crate sends, what it makes of every answer, and what it never gives away.
+//!
+//! Everything here goes through real sockets on this computer: `wiremock` stands in for
+//! Supabase where an answer is HTTP, and a bare listener where it is not.
+
+mod answers;
+mod arbitrary;
+mod bounds;
+mod outcomes;
+mod proxy;
+mod requests;
+mod results;
+mod secrets;
+mod support;
+mod tls;
