@@ -789,11 +789,18 @@ mod tests {
     #[cfg(feature = "json-schema")]
     #[test]
     fn the_schema_that_is_checked_in_is_that_of_the_types() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/desktop/messages.schema.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/examples/desktop/messages.schema.json"
+        );
         if std::env::var_os("CTX0_WRITE_SCHEMA").is_some() {
             std::fs::write(path, format!("{:#}\n", ipc_schema())).unwrap();
         }
-        let checked_in: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        assert!(checked_in == ipc_schema(), "the messages have changed: write {path} anew, as told above");
+        let checked_in: Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(
+            checked_in == ipc_schema(),
+            "the messages have changed: write {path} anew, as told above"
+        );
     }
 }
