@@ -1,10 +1,5 @@
-//! Looks after the database schema of a self-hosted ctx0 on Supabase, over HTTPS only:
-//! notices that a newer schema exists, shows what it brings, and applies it once the user
-//! agrees, exactly once and all or nothing per version, over a network that fails.
+#![doc = include_str!("../README.md")]
 
-#[cfg(feature = "ipc")]
-mod ipc;
-mod manager;
 mod manifest;
 mod plan;
 mod report;
