@@ -757,7 +757,7 @@ mod refused_files {
         for role in ROLES {
             let folder = role.folder(Some(b"select 1;"));
             let path = folder.path.join(role.file);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
             // The superuser may read everything: then there is nothing to refuse.
             match (Migrations::from_dir(&folder.path), fs::read(&path)) {
                 (Err(error), Err(_)) => assert_unreadable(&error, role.file),
