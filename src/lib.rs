@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "ipc")]
+mod ipc;
+mod manager;
 mod manifest;
 mod plan;
 mod report;
