@@ -70,8 +70,8 @@ pub(crate) fn classify(call: &Call, answer: Result<Answer, NoAnswer>) -> Result<
         };
     }
     match serde_json::from_str::<Body>(&answer.body) {
-        Ok(body) => match body.code {
-            Some(ref code) => by_code(call, &answer, code, &body),
+        Ok(body) => match body.code.as_deref().filter(|code| is_postgrests(code)) {
+            Some(code) => by_code(call, &answer, code, &body),
             None => Err(by_status(&answer, body.message.as_deref())),
         },
         // PostgREST before 13 may say with an empty body that a table is missing.
@@ -83,7 +83,7 @@ pub(crate) fn classify(call: &Call, answer: Result<Answer, NoAnswer>) -> Result<
     }
 }
 
-/// The error of PostgREST, and of Kong, which has no `code`.
+/// The error of PostgREST, and of gateways, which have no `code` or one of their own.
 #[derive(Deserialize)]
 struct Body {
     code: Option<String>,
@@ -103,6 +103,13 @@ impl Body {
             .collect();
         excerpt(&parts.join("; "), 500)
     }
+}
+
+/// Whether it is `PGRST` and more, or an SQLSTATE. Gateways have codes of their own, such as
+/// `UPSTREAM_TIMEOUT`, behind which the request may have run.
+fn is_postgrests(code: &str) -> bool {
+    let digit_or_capital = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+    code.starts_with("PGRST") || (code.len() == 5 && code.bytes().all(digit_or_capital))
 }
 
 fn by_code(call: &Call, answer: &Answer, code: &str, body: &Body) -> Result<Reply, Fault> {
@@ -173,10 +180,10 @@ fn by_status(answer: &Answer, message: Option<&str>) -> Fault {
         413 => (Error::RequestTooLarge, Effect::None, Retry::No),
         429 => (Error::RateLimited, Effect::None, again),
         300..=399 => {
-            let location = answer
-                .location
-                .clone()
-                .unwrap_or_else(|| "an address that it does not name".to_owned());
+            let location = match answer.location.as_deref().map(str::trim) {
+                None | Some("") => "an address that it does not name".to_owned(),
+                Some(location) => self::excerpt(location, 300),
+            };
             (Error::Redirected { location }, Effect::None, Retry::No)
         }
         540 => (Error::ProjectPaused, Effect::None, Retry::No),
