@@ -103,8 +103,18 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Nobody is left whom this file could protect, and its number may
-        // become another process's before the server starts again.
-        fs::remove_file(self.scratch.path().join("data/postmaster.pid"))?;
+        // become another process's before the server starts again. It also
+        // names the shared memory that outlives a killed server.
+        let file = self.scratch.path().join("data/postmaster.pid");
+        let memory = fs::read_to_string(&file)?;
+        fs::remove_file(&file)?;
+        if let Some(id) = memory
+            .lines()
+            .nth(6)
+            .and_then(|keys| keys.split_whitespace().nth(1))
+        {
+            let _ = self.account.command("ipcrm").args(["-m", id]).output();
+        }
         Ok(())
     }
 

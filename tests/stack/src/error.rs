@@ -39,7 +39,7 @@ pub enum StackError {
 
     /// The REST layer could not read the schema.
     #[error("the REST layer cannot load its schema cache")]
-    Schema(#[from] postrust_core::Error),
+    Schema(#[source] Box<postrust_core::Error>),
 
     /// This kind of stack cannot do that.
     #[error("this stack cannot {0}")]
@@ -61,5 +61,11 @@ impl StackError {
             StackError::Sql(error) => Some(error.as_database_error()?.code()?.into_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<postrust_core::Error> for StackError {
+    fn from(error: postrust_core::Error) -> StackError {
+        StackError::Schema(Box::new(error))
     }
 }

@@ -26,17 +26,21 @@ use crate::{
     sql::Rows,
 };
 
+/// How long the first look at the database may take.
+const READY: Duration = Duration::from_secs(60);
+
 /// How the REST layer of a stack reaches its database.
 #[derive(Clone)]
 pub(crate) struct Settings {
     /// How to become the authenticator.
     pub(crate) login: PgConnectOptions,
+    /// How to become the superuser, who sees every table as PostgREST does;
+    /// `None` where the database serves only one connection at a time.
+    pub(crate) upkeep: Option<PgConnectOptions>,
     /// Connections for requests.
     pub(crate) pool: u32,
     /// How long a request waits for a connection.
     pub(crate) pool_timeout: Duration,
-    /// Whether the database serves only one connection at a time.
-    pub(crate) single: bool,
 }
 
 /// A running REST layer. Dropping it is as abrupt as killing PostgREST:
@@ -60,8 +64,16 @@ impl Rest {
     }
 
     /// Waits until the schema has been read for the first time.
-    pub(crate) async fn ready(&self) {
-        self.api.ready().await;
+    pub(crate) async fn ready(&self) -> Result<(), StackError> {
+        let api = Arc::clone(&self.api);
+        let ready = async move {
+            match tokio::time::timeout(READY, api.ready()).await {
+                Ok(()) => Ok(()),
+                // Another try says why.
+                Err(_) => api.load().await,
+            }
+        };
+        self.home.run(ready).await?
     }
 
     /// Reads the schema again.
@@ -88,7 +100,6 @@ impl Rest {
 }
 
 async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), StackError> {
-    let login = settings.login.statement_cache_capacity(0);
     let pool = |size: u32| {
         PgPoolOptions::new()
             .max_connections(size)
@@ -96,18 +107,22 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let api = if settings.single {
-        let requests = pool(1).after_connect(|connection, _| Box::pin(embedded::open(connection)));
-        Api::new(Pools {
-            requests: requests.connect_lazy_with(login),
+    // A prepared statement would fail after a migration has changed its table.
+    let login = settings.login.statement_cache_capacity(0);
+    let pools = match settings.upkeep {
+        Some(upkeep) => Pools {
+            requests: pool(settings.pool).connect_lazy_with(login),
+            // One listens, one reads.
+            upkeep: Some(pool(2).connect_lazy_with(upkeep.statement_cache_capacity(0))),
+        },
+        None => Pools {
+            requests: pool(1)
+                .after_connect(|connection, _| Box::pin(embedded::open(connection)))
+                .connect_lazy_with(login),
             upkeep: None,
-        })?
-    } else {
-        Api::new(Pools {
-            requests: pool(settings.pool).connect_lazy_with(login.clone()),
-            upkeep: Some(pool(2).connect_lazy_with(login)),
-        })?
+        },
     };
+    let api = Api::new(pools)?;
     let api = Arc::new(api);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;

@@ -75,9 +75,9 @@ impl Stack {
         let embedded = Embedded::start().await?;
         let settings = Settings {
             login: embedded.options(),
+            upkeep: None,
             pool: 1,
             pool_timeout: Duration::from_secs(60),
-            single: true,
         };
         Stack::behind_rest(Database::Embedded(embedded), settings).await
     }
@@ -102,9 +102,9 @@ impl Stack {
         let cluster = Cluster::start().await?;
         let settings = Settings {
             login: cluster.options("authenticator"),
+            upkeep: Some(cluster.options("supabase_admin")),
             pool: options.pool,
             pool_timeout: options.pool_timeout,
-            single: false,
         };
         let url = cluster.url();
         let cluster = Mutex::new(cluster);
@@ -151,7 +151,7 @@ impl Stack {
 
     async fn behind_rest(database: Database, settings: Settings) -> Result<Stack, StackError> {
         let rest = Rest::start(settings.clone(), 0).await?;
-        rest.ready().await;
+        rest.ready().await?;
         Ok(Stack {
             url: format!("http://{}", rest.address()),
             service_key: keys::key("service_role"),

@@ -1,0 +1,274 @@
+//! How the stack breaks, comes back and goes away.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use ctx0_stack::{Options, Stack};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{call, outcome, request};
+
+const SCHEMA: &str = "
+    create table kept (id int);
+    create function keep_slowly(seconds float8) returns int
+    language sql set statement_timeout = '1min' as $$
+        insert into kept values (1);
+        select 1 from pg_sleep(seconds);
+    $$;";
+
+async fn stack(options: Options) -> Stack {
+    let stack = Stack::postgres_with(options).await.unwrap();
+    stack.sql(SCHEMA).await.unwrap();
+    stack.reload_schema().await.unwrap();
+    stack
+}
+
+/// Waits until `count` requests sleep in the database.
+async fn sleeping(stack: &Stack, count: usize) {
+    until(async || {
+        let sql = "select 1 from pg_stat_activity where wait_event = 'PgSleep'";
+        stack.admin_sql(sql).await.unwrap().len() == count
+    })
+    .await;
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited for 20 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn kept(stack: &Stack) -> usize {
+    stack.sql("select 1 from kept").await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_killed_database_is_answered_for_and_comes_back() {
+    let stack = stack(Options::default()).await;
+    stack.sql("insert into kept values (7)").await.unwrap();
+    let slow = call(
+        &stack,
+        "service_role",
+        "keep_slowly",
+        json!({"seconds": 30}),
+    );
+    let slow = tokio::spawn(outcome(slow));
+    sleeping(&stack, 1).await;
+
+    stack.kill_database().await.unwrap();
+    let (status, body) = slow.await.unwrap();
+    assert_eq!((status, &body["code"]), (503, &json!("PGRST001")));
+    assert!(stack.sql("select 1").await.is_err());
+    let response = request(&stack, Method::GET, "/kept", stack.service_key())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["retry-after"], "0");
+    let (status, body) = crate::client::read(response).await;
+    assert_eq!((status, &body["code"]), (503, &json!("PGRST002")));
+
+    stack.start_database().await.unwrap();
+    assert_eq!(
+        stack.sql("select id from kept").await.unwrap(),
+        [[Some("7".to_owned())]]
+    );
+    until(async || {
+        let read = request(&stack, Method::GET, "/kept", stack.service_key());
+        match outcome(read).await {
+            (503, body) => {
+                assert_eq!(body["code"], "PGRST002");
+                false
+            }
+            found => {
+                assert_eq!(found, (200, json!([{"id": 7}])));
+                true
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopped_rest_layer_cuts_its_requests_and_comes_back_on_its_port() {
+    let stack = stack(Options::default()).await;
+    let url = stack.url().to_owned();
+    let slow = call(&stack, "service_role", "keep_slowly", json!({"seconds": 1}));
+    let slow = tokio::spawn(slow.send());
+    sleeping(&stack, 1).await;
+
+    stack.stop_rest().await.unwrap();
+    assert!(slow.await.unwrap().is_err(), "unanswered");
+    let refused = reqwest::get(&url).await.unwrap_err();
+    assert!(refused.is_connect(), "{refused:?}");
+    sleeping(&stack, 0).await;
+    assert_eq!(kept(&stack).await, 0, "nobody was left to commit it");
+
+    stack.start_rest().await.unwrap();
+    assert_eq!(stack.url(), url);
+    until(async || {
+        let read = request(&stack, Method::GET, "/kept", stack.service_key());
+        outcome(read).await == (200, json!([]))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_outlives_its_client() {
+    let stack = stack(Options::default()).await;
+    let slow = call(
+        &stack,
+        "service_role",
+        "keep_slowly",
+        json!({"seconds": 0.5}),
+    );
+    let client = tokio::spawn(slow.send());
+    sleeping(&stack, 1).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    until(async || kept(&stack).await == 1).await;
+}
+
+#[tokio::test]
+async fn an_exhausted_pool_refuses_after_its_timeout() {
+    let stack = stack(Options {
+        pool: 2,
+        pool_timeout: Duration::from_millis(100),
+    })
+    .await;
+    let slow = || {
+        outcome(call(
+            &stack,
+            "service_role",
+            "keep_slowly",
+            json!({"seconds": 2}),
+        ))
+    };
+    let refused = async {
+        sleeping(&stack, 2).await;
+        outcome(request(&stack, Method::GET, "/kept", stack.service_key())).await
+    };
+    let (one, two, (status, body)) = tokio::join!(slow(), slow(), refused);
+    assert_eq!((one, two), ((200, json!(1)), (200, json!(1))));
+    assert_eq!((status, &body["code"]), (504, &json!("PGRST003")));
+}
+
+#[tokio::test]
+async fn a_lost_race_is_run_again_until_it_is_won() {
+    let stack = stack(Options::default()).await;
+    stack
+        .sql(
+            "create sequence tries;
+             create function unlucky() returns int language plpgsql security definer as $$
+             declare try int := nextval('tries');
+             begin
+                 if try < 5 then raise serialization_failure; end if;
+                 return try;
+             end $$",
+        )
+        .await
+        .unwrap();
+    stack.reload_schema().await.unwrap();
+    let request = call(&stack, "service_role", "unlucky", json!({}));
+    assert_eq!(outcome(request).await, (200, json!(5)));
+}
+
+#[tokio::test]
+async fn a_dropped_stack_leaves_nothing() {
+    let stack = Stack::postgres().await.unwrap();
+    let url = stack.url().to_owned();
+    let rows = stack.admin_sql("show data_directory").await.unwrap();
+    let data = rows[0][0].clone().unwrap();
+    assert!(Path::new(&data).exists());
+    drop(stack);
+    assert!(!Path::new(&data).parent().unwrap().exists());
+    assert!(reqwest::get(&url).await.unwrap_err().is_connect());
+}
+
+/// A stack in a process of its own, whose temporary files are in a directory
+/// of their own.
+struct Process {
+    child: Child,
+    /// Kept open, as the process may still write.
+    _output: BufReader<ChildStdout>,
+    files: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts the process and returns when its stack is ready.
+    fn start(arguments: &[&str]) -> Process {
+        let files = tempfile::tempdir().unwrap();
+        // Root's stack works in it as another user.
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ctx0-stack"))
+            .args(arguments)
+            .env("TMPDIR", files.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.starts_with("SUPABASE_ANON_KEY=")));
+        assert!(left(files.path()) > 0);
+        Process {
+            child,
+            _output: output,
+            files,
+        }
+    }
+}
+
+/// The number of files in a directory, apart from the templates for the next
+/// cluster.
+fn left(directory: &Path) -> usize {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("ctx0-templates-"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_nothing() {
+    for arguments in [&["--postgres"][..], &[]] {
+        let mut process = Process::start(arguments);
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        until(async || left(process.files.path()) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_program_ends_with_its_input_and_leaves_nothing() {
+    let mut process = Process::start(&["--postgres"]);
+    drop(process.child.stdin.take());
+    assert!(process.child.wait().unwrap().success());
+    assert_eq!(left(process.files.path()), 0);
+}
+
+#[tokio::test]
+async fn two_processes_can_make_the_first_template_together() {
+    let files = tempfile::tempdir().unwrap();
+    fs::set_permissions(files.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_ctx0-stack"))
+            .arg("--postgres")
+            .env("TMPDIR", files.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    for mut process in [start(), start()] {
+        assert!(process.wait().unwrap().success());
+    }
+}
