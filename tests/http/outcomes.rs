@@ -286,6 +286,12 @@ async fn an_answer_that_the_gateway_did_not_wait_for_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn an_answer_lost_behind_a_gateway_with_codes_of_its_own_is_asked_for_again() {
+    let text = "the upstream did not answer";
+    is_asked_for_again(refusal(504, "UPSTREAM_TIMEOUT", text), ENOUGH).await;
+}
+
+#[tokio::test]
 async fn an_answer_lost_with_the_database_is_asked_for_again() {
     let text = "Database client error. Retrying the connection.";
     is_asked_for_again(refusal(503, "PGRST001", text), ENOUGH).await;

@@ -221,14 +221,13 @@ async fn run_into_every_error(key: &str) -> Vec<ctx0_schema::Error> {
     manager.check_for_updates().await.unwrap();
     manager.apply_all_pending().await.unwrap();
 
-    let html = || ResponseTemplate::new(503).set_body_string("<p>busy</p>");
     let failed = json!({"outcome": "failed", "statement": 1, "sqlstate": "P0001", "message": "no", "retryable": false});
     for answer in [
         json_answer(&failed),
         json_answer(&json!({"outcome": "locked"})),
         json_answer(&json!({"outcome": "conflict", "reason": "gap", "message": "no"})),
         json_answer(&json!({"outcome": "exploded"})),
-        html(),
+        ResponseTemplate::new(503).set_body_string("<p>busy</p>"),
         json_answer(&json!([])).set_delay(Duration::from_secs(60)),
         ResponseTemplate::new(401),
         ResponseTemplate::new(403),

@@ -6,7 +6,7 @@ use std::{
     error::Error as StdError,
     iter,
     net::SocketAddr,
-    process::{Command, Output},
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -29,6 +29,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
+/// A key of the newer kind.
 pub(crate) const SECRET_KEY: &str = "sb_secret_hush7QkXmZpw3Vt9";
 
 pub(crate) const LEDGER: &str = "/rest/v1/ctx0_schema_versions";
@@ -47,7 +48,7 @@ pub(crate) fn legacy_key() -> String {
     )
 }
 
-/// The three migrations that the suites apply. The third fails on its line 4 where a test says so.
+/// The three migrations that the suites apply.
 pub(crate) fn migrations() -> Migrations {
     let manifest = json!({"currentVersion": 3, "migrations": [
         {"version": 1, "name": "001_notes", "description": "Adds notes", "file": "001_notes.sql"},
@@ -88,6 +89,7 @@ pub(crate) fn ledger_to(last: u32) -> Value {
     rows.collect()
 }
 
+/// The configuration that a test begins with.
 pub(crate) fn config(url: &str) -> ConfigBuilder {
     Config::builder(url, SECRET_KEY)
 }
@@ -315,13 +317,13 @@ pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Optio
     }
 }
 
-/// Answers every request of a connection with what `answer` makes of it.
+/// Answers every request of a connection, as long as it lasts.
 pub(crate) async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    answer: impl Fn(&str) -> Vec<u8>,
+    answer: impl Fn() -> Vec<u8>,
 ) {
-    while let Some(request) = read_request(&mut stream).await {
-        if stream.write_all(&answer(&request)).await.is_err() {
+    while read_request(&mut stream).await.is_some() {
+        if stream.write_all(&answer()).await.is_err() {
             return;
         }
     }
@@ -329,7 +331,7 @@ pub(crate) async fn converse(
 
 /// Runs one test of this suite in a process of its own, which has `url` and these variables in
 /// its environment: the only way to set them while other tests run.
-pub(crate) fn in_a_process_of_its_own(test: &str, url: &str, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn in_a_process_of_its_own(test: &str, url: &str, variables: &[(&str, String)]) {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args([test, "--exact", "--nocapture"])
@@ -337,9 +339,9 @@ pub(crate) fn in_a_process_of_its_own(test: &str, url: &str, variables: &[(&str,
     for name in PROXY_VARIABLES {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    let output = command.envs(variables.iter().copied()).output().unwrap();
-    assert!(output.status.success(), "{output:#?}");
-    output
+    let output = command.envs(variables.iter().cloned()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }
 
 /// The URL to use, in such a process.

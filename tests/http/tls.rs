@@ -306,7 +306,7 @@ impl Server {
 async fn answer(stream: TlsStream<tokio::net::TcpStream>, protocol: &str, counts: &Counts) {
     let count = || counts.requests.fetch_add(1, Ordering::SeqCst);
     if protocol != "h2" {
-        converse(stream, |_| {
+        converse(stream, || {
             count();
             http("200 OK", &[], "[]")
         })
