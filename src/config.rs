@@ -20,6 +20,9 @@ pub const ENV_URL: &str = "SUPABASE_URL";
 /// The environment variable that [`Config::from_env`] reads the service key from.
 pub const ENV_KEY: &str = "SUPABASE_SERVICE_ROLE_KEY";
 
+/// The longest pause between two copies of a request, however often it was repeated.
+pub(crate) const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(5);
+
 /// A checked configuration: one that exists can be used.
 ///
 /// ```
@@ -40,6 +43,7 @@ pub struct Config {
     pub(crate) applied_by: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    pub(crate) retry_delay: Duration,
     pub(crate) retry_deadline: Duration,
     pub(crate) apply_deadline: Duration,
     pub(crate) ca_pem: Option<Vec<u8>>,
@@ -82,6 +86,7 @@ impl Config {
             applied_by: "bot0-daemon".to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(35),
+            retry_delay: Duration::from_millis(200),
             retry_deadline: Duration::from_secs(30),
             apply_deadline: Duration::from_secs(20 * 60),
         }
@@ -106,6 +111,7 @@ pub struct ConfigBuilder {
     applied_by: String,
     connect_timeout: Duration,
     request_timeout: Duration,
+    retry_delay: Duration,
     retry_deadline: Duration,
     apply_deadline: Duration,
 }
@@ -151,6 +157,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long is waited before a request is repeated for the first time, from 1 ms to
+    /// 5 s. It doubles with every repetition, up to 5 s, and up to half of it is left out by
+    /// chance. Default: 200 ms.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay.clamp(Duration::from_millis(1), LONGEST_RETRY_DELAY);
+        self
+    }
+
     /// How long a request is repeated while nothing of it has run, for example because
     /// the server cannot be reached. Default: 30 s in all.
     pub fn retry_deadline(mut self, limit: Duration) -> Self {
@@ -184,6 +198,7 @@ impl ConfigBuilder {
             applied_by: self.applied_by,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
+            retry_delay: self.retry_delay,
             retry_deadline: self.retry_deadline,
             apply_deadline: self.apply_deadline,
             ca_pem,
@@ -270,5 +285,22 @@ fn read_ca(path: PathBuf) -> Result<Vec<u8>, ConfigError> {
         Ok(pem)
     } else {
         Err(ConfigError::CaFileEmpty { path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_delay_is_neither_a_storm_nor_a_standstill() {
+        for (asked, given) in [
+            (Duration::ZERO, Duration::from_millis(1)),
+            (Duration::from_millis(70), Duration::from_millis(70)),
+            (Duration::MAX, LONGEST_RETRY_DELAY),
+        ] {
+            let config = Config::builder("http://127.0.0.1", "sb_secret_test").retry_delay(asked);
+            assert_eq!(config.build().expect("it is valid").retry_delay, given);
+        }
     }
 }

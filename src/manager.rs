@@ -50,6 +50,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     request: Duration,
+    delay: Duration,
     retry: Duration,
     apply: Duration,
 }
@@ -61,17 +62,12 @@ impl SchemaVersionManager {
     /// [`Error::Config`] when the HTTP client cannot be set up, for example for a CA file
     /// with a damaged certificate.
     pub fn new(config: &Config, migrations: Migrations) -> Result<Self, Error> {
-        let limits = Limits {
-            request: config.request_timeout,
-            retry: config.retry_deadline,
-            apply: config.apply_deadline,
-        };
         let transport = Box::new(Http::new(config)?);
         Ok(Self(Arc::new(Inner {
             transport,
             migrations,
             applied_by: config.applied_by.clone(),
-            limits,
+            limits: config.into(),
         })))
     }
 
@@ -182,10 +178,16 @@ impl SchemaVersionManager {
     }
 
     async fn read(&self, call: &Call) -> Result<Reply, Error> {
-        let Limits { request, retry, .. } = self.0.limits;
-        read(&*self.0.transport, call, request, retry)
-            .await
-            .map_err(|fault| *fault.error)
+        let limits = self.0.limits;
+        read(
+            &*self.0.transport,
+            call,
+            limits.request,
+            limits.delay,
+            limits.retry,
+        )
+        .await
+        .map_err(|fault| *fault.error)
     }
 }
 
@@ -195,6 +197,17 @@ impl fmt::Debug for SchemaVersionManager {
             .field("latest_version", &self.latest_version())
             .field("limits", &self.0.limits)
             .finish_non_exhaustive()
+    }
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        Self {
+            request: config.request_timeout,
+            delay: config.retry_delay,
+            retry: config.retry_deadline,
+            apply: config.apply_deadline,
+        }
     }
 }
 
@@ -226,12 +239,8 @@ impl SchemaVersionManager {
         Self(Arc::new(Inner {
             transport: Box::new(fake.clone()),
             migrations: Migrations::embedded(&files).expect("valid migrations"),
+            limits: Limits::from(&config),
             applied_by: config.applied_by,
-            limits: Limits {
-                request: config.request_timeout,
-                retry: config.retry_deadline,
-                apply: config.apply_deadline,
-            },
         }))
     }
 }

@@ -155,12 +155,17 @@ impl Apply {
     /// Applies one version, and asks until it knows what became of it.
     async fn apply_one(&mut self, migration: &Migration) -> Result<Done, Error> {
         let manager = self.manager.clone();
-        let Limits { request, retry, .. } = manager.0.limits;
+        let Limits {
+            request,
+            delay,
+            retry,
+            ..
+        } = manager.0.limits;
         let version = migration.version();
         let started = Instant::now();
         let mut lock_timeouts = 0;
         let mut call = manager.apply_call(migration);
-        let mut patience = Patience::new(started, retry, self.deadline);
+        let mut patience = Patience::new(started, delay, retry, self.deadline);
         loop {
             let limit = request.min(patience.left(Instant::now()));
             let answer = try_once(&*manager.0.transport, &call, limit)
@@ -195,7 +200,7 @@ impl Apply {
                     lock_timeouts += 1;
                     let deadline = self.deadline.saturating_sub(now - started);
                     call = manager.apply_call(migration);
-                    patience = Patience::new(now, deadline, deadline);
+                    patience = Patience::new(now, delay, deadline, deadline);
                     let wait = patience
                         .wait_for_running(now)
                         .ok_or_else(|| failed.of(migration))?;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Call, Effect, Fault, Reply, Retry, Transport, classify::classify};
-
-const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+use crate::config::LONGEST_RETRY_DELAY;
 
 /// What a request gets at least, even at the deadline: with less, all that could come of it
 /// is that there was no answer in time, in place of the error that led here.
@@ -35,9 +33,10 @@ pub(crate) async fn read(
     transport: &dyn Transport,
     call: &Call,
     limit: Duration,
+    delay: Duration,
     total: Duration,
 ) -> Result<Reply, Fault> {
-    let mut patience = Patience::new(Instant::now(), total, total);
+    let mut patience = Patience::new(Instant::now(), delay, total, total);
     loop {
         let fault = match try_once(transport, call, limit.min(patience.left(Instant::now()))).await
         {
@@ -64,13 +63,19 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new(now: Instant, while_idle: Duration, while_busy: Duration) -> Self {
+    /// The delay is that before the first repetition.
+    pub(crate) fn new(
+        now: Instant,
+        delay: Duration,
+        while_idle: Duration,
+        while_busy: Duration,
+    ) -> Self {
         Self {
             started: now,
             while_idle,
             while_busy,
             busy: false,
-            delay: FIRST_DELAY,
+            delay,
             soon: SOON.iter(),
             asked_at_once: false,
         }
@@ -123,7 +128,7 @@ impl Patience {
     /// Doubles, with a jitter down to the half, so that many callers do not come together.
     fn backoff(&mut self) -> Duration {
         let delay = self.delay;
-        self.delay = (delay * 2).min(LONGEST_DELAY);
+        self.delay = (delay * 2).min(LONGEST_RETRY_DELAY);
         delay.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
@@ -158,6 +163,7 @@ mod tests {
             &fake,
             call,
             Duration::from_secs(35),
+            Duration::from_millis(200),
             Duration::from_secs(30),
         )
         .await;
