@@ -127,6 +127,7 @@ async fn try_seed(network: Arc<Network>, seed: u64) -> Vec<&'static str> {
             .config()
             .applied_by(name)
             .request_timeout(Duration::from_millis(250))
+            .retry_delay(Duration::from_millis(10))
             .retry_deadline(Duration::from_secs(2))
             .apply_deadline(Duration::from_secs(5));
         tokio::spawn(
@@ -234,6 +235,8 @@ impl Scenario {
                             applied.push(version.get());
                         }
                     }
+                    // Too long an answer, the last of several that could not be used.
+                    Error::UnexpectedAnswer { status: 200, .. } => {}
                     _ => assert!(error.is_retryable(), "{}", about()),
                 }
                 assert_eq!(applied, recorded, "{}", about());
@@ -314,7 +317,8 @@ fn variable(name: &str) -> Option<u64> {
 /// Back to the state before the first version.
 const FORGET: &str = "
 drop table if exists public.step_1, public.step_2, public.step_3;
-truncate public.ctx0_schema_versions, public.ctx0_schema_attempts;
+delete from public.ctx0_schema_versions;
+delete from public.ctx0_schema_attempts;
 alter sequence public.executed_1 restart;
 alter sequence public.executed_2 restart;
 alter sequence public.executed_3 restart;

@@ -139,7 +139,7 @@ pub(crate) fn steps(texts: &[&str]) -> Migrations {
         .map(|(version, text)| {
             let sql = format!(
                 "select nextval('public.executed_{version}');\n\
-                 create table public.step_{version} (id int primary key);\n{text}"
+                 create table public.step_{version} (id int);\n{text}"
             );
             (format!("{version:03}_step"), sql)
         })
