@@ -200,10 +200,8 @@ impl Apply {
                     lock_timeouts += 1;
                     let deadline = self.deadline.saturating_sub(now - started);
                     call = manager.apply_call(migration);
-                    patience = Patience::new(now, delay, deadline, deadline);
-                    let wait = patience
-                        .wait_for_running(now)
-                        .ok_or_else(|| failed.of(migration))?;
+                    patience = Patience::new(now, delay, retry.min(deadline), deadline);
+                    let wait = patience.pause(now).ok_or_else(|| failed.of(migration))?;
                     (WaitReason::TableInUse, wait)
                 }
                 Ok(Outcome::Failed(failed)) => return Err(failed.of(migration)),
@@ -538,6 +536,14 @@ mod tests {
         let error = run.error();
         assert!(error.is_retryable(), "{error}");
         assert!(matches!(error, Error::MigrationFailed(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_goes_away_after_a_table_was_in_use_has_run_nothing() {
+        let run = Run::of([failed("55P03"), Scripted::Refused]).await;
+        let took = run.took;
+        assert!(matches!(run.error(), Error::Unreachable { .. }));
+        assert!(took <= RETRY, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

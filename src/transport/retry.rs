@@ -111,6 +111,11 @@ impl Patience {
     /// How long to wait for something that is known to be running; none when the time is over.
     pub(crate) fn wait_for_running(&mut self, now: Instant) -> Option<Duration> {
         self.busy = true;
+        self.pause(now)
+    }
+
+    /// How long to wait for something else; none when the time is over.
+    pub(crate) fn pause(&mut self, now: Instant) -> Option<Duration> {
         let wait = self.backoff();
         (wait < self.remaining(now)).then_some(wait)
     }
