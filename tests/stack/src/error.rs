@@ -41,6 +41,19 @@ pub enum StackError {
     #[error("the REST layer cannot load its schema cache")]
     Schema(#[source] Box<postrust_core::Error>),
 
+    /// The external REST layer could not be reached.
+    #[error("the external REST layer cannot be reached")]
+    Rest(#[from] reqwest::Error),
+
+    /// The external REST layer does not learn what is new in its database.
+    #[error(
+        "the external REST layer does not know a new function after 30 s, it answers {status}:          does its database belong to CTX0_TEST_DATABASE_URL?"
+    )]
+    NotReloaded {
+        /// The status of the last answer.
+        status: axum::http::StatusCode,
+    },
+
     /// This kind of stack cannot do that.
     #[error("this stack cannot {0}")]
     NotHere(&'static str),

@@ -78,6 +78,7 @@ mod call;
 mod cluster;
 mod embedded;
 mod error;
+mod external;
 pub mod fault;
 mod gateway;
 mod keys;

@@ -7,7 +7,7 @@ use crate::{
     StackError,
     cluster::Cluster,
     embedded::{self, Embedded},
-    keys,
+    external, keys,
     rest::{Rest, Settings},
     sql::{self, Rows},
 };
@@ -60,8 +60,13 @@ enum Database {
         url: String,
     },
     External {
-        url: Option<String>,
+        database: Option<External>,
     },
+}
+
+struct External {
+    url: String,
+    options: PgConnectOptions,
 }
 
 impl Stack {
@@ -118,21 +123,26 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// When there is a URL and no key.
+    /// When there is a URL and no key, or the database's URL is none.
     pub async fn external() -> Result<Option<Stack>, StackError> {
         let Some(url) = variable("CTX0_TEST_SUPABASE_URL") else {
             return Ok(None);
         };
         let service_key = variable("CTX0_TEST_SERVICE_KEY")
             .ok_or(StackError::Incomplete("CTX0_TEST_SERVICE_KEY"))?;
+        let database = match variable("CTX0_TEST_DATABASE_URL") {
+            Some(url) => Some(External {
+                options: url.parse()?,
+                url,
+            }),
+            None => None,
+        };
         Ok(Some(Stack {
             url: url.trim_end_matches('/').to_owned(),
             service_key,
             rest: Mutex::new(None),
             settings: None,
-            database: Database::External {
-                url: variable("CTX0_TEST_DATABASE_URL"),
-            },
+            database: Database::External { database },
         }))
     }
 
@@ -195,7 +205,7 @@ impl Stack {
 
     /// Whether [`Stack::sql`] works, which needs more than the API.
     pub fn can_look_behind(&self) -> bool {
-        !matches!(self.database, Database::External { url: None })
+        !matches!(self.database, Database::External { database: None })
     }
 
     /// The database's own URL, as role `postgres`, where another program can
@@ -204,7 +214,7 @@ impl Stack {
         match &self.database {
             Database::Embedded(_) => None,
             Database::Postgres { url, .. } => Some(url),
-            Database::External { url } => url.as_deref(),
+            Database::External { database } => Some(&database.as_ref()?.url),
         }
     }
 
@@ -243,10 +253,7 @@ impl Stack {
                 return Ok(rows?);
             }
             Database::Postgres { cluster, .. } => cluster.lock().await.options(role),
-            Database::External { url: Some(url) } => url.parse::<PgConnectOptions>()?,
-            Database::External { url: None } => {
-                return Err(StackError::NotHere("look behind the API"));
-            }
+            Database::External { .. } => self.elsewhere()?.options.clone(),
         };
         Ok(sql::run(&options, sql).await?)
     }
@@ -255,11 +262,26 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// When the database is not there.
+    /// When the database or the external REST layer is not there, and where
+    /// [`Stack::can_look_behind`] is false.
     pub async fn reload_schema(&self) -> Result<(), StackError> {
+        if let Database::External { .. } = self.database {
+            let database = &self.elsewhere()?.options;
+            return external::reload(database, &self.url, &self.service_key).await;
+        }
         match &*self.rest.lock().await {
             Some(rest) => rest.reload().await,
+            // It reads the schema when it starts.
             None => Ok(()),
+        }
+    }
+
+    fn elsewhere(&self) -> Result<&External, StackError> {
+        match &self.database {
+            Database::External {
+                database: Some(database),
+            } => Ok(database),
+            _ => Err(StackError::NotHere("look behind the API")),
         }
     }
 

@@ -40,9 +40,13 @@ const SCHEMA: &str = "
 
 async fn stack() -> Stack {
     let stack = Stack::postgres().await.unwrap();
+    prepare(&stack).await;
+    stack
+}
+
+async fn prepare(stack: &Stack) {
     stack.sql(SCHEMA).await.unwrap();
     stack.reload_schema().await.unwrap();
-    stack
 }
 
 /// The measured cases that the stack claims to answer alike: their name, the
@@ -134,13 +138,23 @@ fn claimed() -> Vec<(&'static str, Method, &'static str, &'static str, Value)> {
 
 #[tokio::test]
 async fn it_answers_as_postgrest_was_measured_to() {
-    let stack = stack().await;
+    compare_claimed(&stack().await).await;
+}
+
+#[tokio::test]
+async fn the_embedded_database_answers_no_differently() {
+    let stack = Stack::embedded().await.unwrap();
+    prepare(&stack).await;
+    compare_claimed(&stack).await;
+}
+
+async fn compare_claimed(stack: &Stack) {
     for (case, method, path, role, arguments) in claimed() {
         let key = match role {
             "" => String::new(),
             role => stack.key(role),
         };
-        let mut request = request(&stack, method, path, &key);
+        let mut request = request(stack, method, path, &key);
         if arguments != Value::Null {
             request = request
                 .header("content-type", "application/json")

@@ -3,5 +3,6 @@
 mod answers;
 mod client;
 mod embedded;
+mod external;
 mod life;
 mod roles;
