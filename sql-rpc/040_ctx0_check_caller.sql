@@ -4,13 +4,15 @@
 -- The grants say the same, but `grant all on all routines in schema public to
 -- anon, authenticated` is a common pasted snippet, so a grant alone is not
 -- enough. PostgREST switches roles with `set local role`, and that setting stays
--- readable inside a security definer function.
+-- readable inside a security definer function. This is one too, so that
+-- `current_user` is the owner here even where somebody else calls it directly.
 --
 -- Who may call it: only the functions of this folder.
 create function public.ctx0_check_caller()
 returns void
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -16,9 +16,9 @@ as $$
 declare
   v_name text;
 begin
-  for v_name in select name from pg_cursors where is_holdable loop
-    execute format('close %I', v_name);
-  end loop;
+  perform public.ctx0_check_caller();
+  -- All of them, because a table that a cursor still reads cannot be dropped.
+  execute 'close all';
   for v_name in select name from pg_prepared_statements where from_sql loop
     execute format('deallocate %I', v_name);
   end loop;

@@ -7,31 +7,36 @@
 -- Who may call it: only the functions of this folder.
 create function public.ctx0_lock_holders(p_statement text)
 returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_agg(to_jsonb(h) order by h.since nulls last, h.pid, h.relation), '[]')
-    from (
-      select distinct
-             c.oid::regclass::text as relation,
-             l.mode,
-             l.pid,
-             a.usename::text as "user",
-             nullif(a.application_name, '') as application,
-             a.state,
-             a.xact_start as since
-        from pg_locks l
-        join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p', 'm', 'v', 'f', 'S')
-        left join pg_stat_activity a on a.pid = l.pid
-       where l.locktype = 'relation'
-         and l.granted
-         and l.pid <> pg_backend_pid()
-         and l.database = (select oid from pg_database where datname = current_database())
-         and c.relnamespace <> 'pg_catalog'::regnamespace
-         and strpos(lower(p_statement), lower(c.relname)) > 0
-       limit 20
-    ) h
+begin
+  perform public.ctx0_check_caller();
+  return (
+    select coalesce(jsonb_agg(to_jsonb(h) order by h.since nulls last, h.pid, h.relation), '[]')
+      from (
+        select distinct
+               c.oid::regclass::text as relation,
+               l.mode,
+               l.pid,
+               a.usename::text as "user",
+               nullif(a.application_name, '') as application,
+               a.state,
+               a.xact_start as since
+          from pg_locks l
+          join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p', 'm', 'v', 'f', 'S')
+          left join pg_stat_activity a on a.pid = l.pid
+         where l.locktype = 'relation'
+           and l.granted
+           and l.pid <> pg_backend_pid()
+           and l.database = (select oid from pg_database where datname = current_database())
+           and c.relnamespace <> 'pg_catalog'::regnamespace
+           and strpos(lower(p_statement), lower(c.relname)) > 0
+         limit 20
+      ) h
+  );
+end
 $$;
 
 comment on function public.ctx0_lock_holders(text) is

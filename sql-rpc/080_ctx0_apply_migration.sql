@@ -73,7 +73,8 @@ begin
   perform public.ctx0_check_caller();
 
   if p_version is null or p_version < 1 or coalesce(p_name, '') = ''
-     or p_sql is null or p_checksum is null or p_attempt is null then
+     or p_checksum is null or p_attempt is null
+     or coalesce(cardinality(p_sql), 0) = 0 or array_position(p_sql, null) is not null then
     raise invalid_parameter_value using
       message = 'ctx0_apply_migration needs p_version (from 1), p_name, p_sql, p_checksum and p_attempt';
   end if;
@@ -135,7 +136,8 @@ begin
       values (p_version, p_name, p_description, coalesce(p_applied_by, 'bot0-daemon'), lower(p_checksum), p_attempt);
 
       foreach v_piece in array p_sql loop
-        v_statement := v_statement + 1;
+        -- By its schema, because the migration may have set the search_path.
+        v_statement := v_statement operator(pg_catalog.+) 1;
         execute v_piece;
       end loop;
 
@@ -143,6 +145,7 @@ begin
       v_statement := 0;
       v_piece := '';
       set constraints all immediate;
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
       v_ms := ceil(extract(epoch from clock_timestamp() - v_started) * 1000);
       update public.ctx0_schema_versions

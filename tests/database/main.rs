@@ -8,4 +8,7 @@
 mod bundled;
 mod end_to_end;
 mod install;
+mod left_overs;
+mod rest;
+mod rights;
 mod support;
