@@ -157,6 +157,8 @@ begin
       end if;
       v_answer := jsonb_build_object(
         'outcome', 'applied', 'execution_ms', v_ms, 'statements', cardinality(p_sql));
+      -- PostgREST learns of new tables and columns by this, where no event trigger tells it.
+      perform pg_notify('pgrst', 'reload schema');
     -- `others` leaves out these two: a timeout or an assertion is an answer as well.
     exception when query_canceled or assert_failure or others then
       get stacked diagnostics
@@ -184,8 +186,6 @@ begin
          (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by, started_at, finished_at, result)
   values (p_attempt, 'apply', p_version, v_answer ->> 'outcome', lower(p_checksum), p_down_sql,
           v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by, v_started, clock_timestamp(), v_answer);
-  -- PostgREST learns of new tables and columns by this, where no event trigger tells it.
-  perform pg_notify('pgrst', 'reload schema');
   return v_answer;
 end
 $$;
