@@ -80,9 +80,9 @@ impl Cluster {
     /// Kills the server and every process of it at once, as a power failure
     /// would.
     pub(crate) async fn kill(&mut self) -> Result<(), StackError> {
-        let Some(server) = self.server.take() else {
+        if self.server.is_none() {
             return Ok(());
-        };
+        }
         let processes = sql::run(
             &self.options("supabase_admin"),
             "select pid from pg_stat_activity where pid <> pg_backend_pid()",
@@ -94,7 +94,9 @@ impl Cluster {
             .collect();
         // The postmaster first: it would answer the death of a backend by
         // ending the others politely.
-        server.kill();
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
         for process in &processes {
             let _ = kill_process(*process, Signal::KILL);
         }

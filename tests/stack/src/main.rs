@@ -1,7 +1,11 @@
 //! Starts a stand-in Supabase to poke at by hand, until Ctrl-C or the end of
 //! the standard input.
 
-use std::{env, io, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use ctx0_stack::{SECRET_KEY, Stack, StackError};
 use tokio::io::AsyncReadExt;
@@ -33,18 +37,24 @@ async fn main() -> ExitCode {
 
 async fn run(started: Result<Stack, StackError>) -> Result<(), StackError> {
     let stack = started?;
-    println!("SUPABASE_URL={}", stack.url());
-    println!("SUPABASE_SERVICE_ROLE_KEY={}", stack.service_key());
-    println!("SUPABASE_SECRET_KEY={SECRET_KEY}");
-    println!("SUPABASE_ANON_KEY={}", stack.key("anon"));
-    if let Some(url) = stack.database_url() {
-        println!("DATABASE_URL={url}");
-    }
+    announce(&stack)?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         ended = end_of_input() => ended?,
     }
     Ok(())
+}
+
+/// Prints what a client needs, as lines for a shell or an `.env` file.
+fn announce(stack: &Stack) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "SUPABASE_URL={}", stack.url())?;
+    writeln!(output, "SUPABASE_SERVICE_ROLE_KEY={}", stack.service_key())?;
+    writeln!(output, "SUPABASE_SECRET_KEY={SECRET_KEY}")?;
+    if let Some(url) = stack.database_url() {
+        writeln!(output, "DATABASE_URL={url}")?;
+    }
+    writeln!(output, "SUPABASE_ANON_KEY={}", stack.key("anon"))
 }
 
 async fn end_of_input() -> io::Result<()> {
