@@ -1,7 +1,7 @@
 //! The REST layer as a server: a gateway and PostgREST behind one port.
 
 use std::{
-    future::Future,
+    future::{self, Future},
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -144,7 +144,9 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
 async fn request(State(api): State<Arc<Api>>, request: Request) -> Response {
     match tokio::spawn(api.answer(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal::internal().response(),
+        Err(error) if error.is_panic() => Refusal::internal().response(),
+        // The server is being stopped, and a stopped one answers nobody.
+        Err(_) => future::pending().await,
     }
 }
 
