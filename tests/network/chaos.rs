@@ -136,7 +136,7 @@ async fn try_seed(network: Arc<Network>, seed: u64) -> Vec<&'static str> {
                 .into_future(),
         )
     };
-    network.sql(FORGET).await;
+    network.forget().await;
     network.proxy.script(schedule(seed, FAULTS));
 
     let names = ["one", "two"].into_iter();
@@ -313,13 +313,3 @@ fn variable(name: &str) -> Option<u64> {
     let number = value.parse();
     Some(number.unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
 }
-
-/// Back to the state before the first version.
-const FORGET: &str = "
-drop table if exists public.step_1, public.step_2, public.step_3;
-delete from public.ctx0_schema_versions;
-delete from public.ctx0_schema_attempts;
-alter sequence public.executed_1 restart;
-alter sequence public.executed_2 restart;
-alter sequence public.executed_3 restart;
-";

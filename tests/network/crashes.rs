@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use ctx0_schema::{Error, WaitReason};
 use ctx0_stack::Options;
+use tokio::time::{sleep, timeout};
 
-use crate::support::{GATE, Network, Run, manager, numbers, steps};
+use crate::support::{GATE, Network, PATIENCE, Run, manager, numbers, steps};
 
 #[tokio::test]
 async fn a_running_call_outlives_a_database_that_is_killed() {
@@ -49,6 +50,19 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_killed_at_any_moment_has_whole_versions() {
+    let network = Network::start().await;
+    for (position, later) in moments() {
+        let mut run = begin_five(&network).await;
+        run.until_started(position).await;
+        sleep(later).await;
+        network.stack.kill_database().await.expect("it is killed");
+        network.stack.start_database().await.expect("it starts");
+        end_five(&network, run).await;
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_stays_away_is_given_up_and_nothing_has_run() {
     let network = Network::start().await;
     let config = network.config().retry_deadline(Duration::from_secs(1));
@@ -79,6 +93,19 @@ async fn a_running_call_outlives_a_rest_server_that_is_restarted() {
     network.proxy.settle().await;
     let truth = network.truth().await;
     assert_eq!(truth.outcomes(2), ["applied"]);
+}
+
+#[tokio::test]
+async fn a_rest_server_that_is_restarted_at_any_moment_leaves_whole_versions() {
+    let network = Network::start().await;
+    for (position, later) in moments() {
+        let mut run = begin_five(&network).await;
+        run.until_started(position).await;
+        sleep(later).await;
+        network.stack.stop_rest().await.expect("it stops");
+        network.stack.start_rest().await.expect("it starts");
+        end_five(&network, run).await;
+    }
 }
 
 #[tokio::test]
@@ -164,6 +191,27 @@ async fn functions_that_stay_unknown_are_given_up_within_a_second_or_so() {
     assert_eq!(network.truth().await.attempts, []);
 }
 
+/// At the beginning of each of the five versions of [`begin_five`], and a little later.
+fn moments() -> impl Iterator<Item = (usize, Duration)> {
+    (1..=5).flat_map(|position| [0, 15].map(|ms| (position, Duration::from_millis(ms))))
+}
+
+async fn begin_five(network: &Network) -> Run {
+    network.forget().await;
+    let config = network.config().retry_delay(Duration::from_millis(20));
+    let migrations = steps(&["select pg_sleep(0.01);"; 5]);
+    Run::start(manager(config, &migrations).apply_all_pending())
+}
+
+async fn end_five(network: &Network, run: Run) {
+    assert_eq!(run.success().await, (vec![1, 2, 3, 4, 5], 5));
+    network.proxy.settle().await;
+    let truth = network.truth().await;
+    for version in 1..=5 {
+        assert_eq!(truth.outcomes(version), ["applied"]);
+    }
+}
+
 fn one_connection() -> Options {
     Options {
         pool: 1,
@@ -180,11 +228,8 @@ async fn until_refused(network: &Network) {
             .iter()
             .any(|record| record.upstream == [504])
         {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
-    let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, refused)
-        .await
-        .expect("it is refused");
+    timeout(PATIENCE, refused).await.expect("it is refused");
 }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::project::{Project, migrations};
 
 /// Long enough for anything that comes to an end, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A statement that does not end before [`Network::open_gate`].
 pub(crate) const GATE: &str = "
@@ -122,6 +122,11 @@ impl Network {
         }
     }
 
+    /// Takes the database back to the state before the first version.
+    pub(crate) async fn forget(&self) {
+        self.sql(FORGET).await;
+    }
+
     pub(crate) async fn open_gate(&self) {
         self.sql("insert into public.gate values (true)").await;
     }
@@ -175,15 +180,28 @@ impl Run {
 
     /// Waits until it tells that it waits for this.
     pub(crate) async fn until_waiting_for(&mut self, wanted: WaitReason) {
-        let waiting = async {
-            while let Some(progress) = self.told.recv().await {
-                if matches!(progress, Progress::Waiting { reason, .. } if reason == wanted) {
+        self.until(|told| matches!(told, Progress::Waiting { reason, .. } if *reason == wanted))
+            .await;
+    }
+
+    /// Waits until it tells that it begins with its version at this position.
+    pub(crate) async fn until_started(&mut self, wanted: usize) {
+        self.until(
+            |told| matches!(told, Progress::Started { position, .. } if *position == wanted),
+        )
+        .await;
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Progress) -> bool) {
+        let telling = async {
+            while let Some(told) = self.told.recv().await {
+                if wanted(&told) {
                     return;
                 }
             }
-            panic!("it ended without waiting for {wanted:?}");
+            panic!("it ended without telling so");
         };
-        timeout(PATIENCE, waiting).await.expect("it waits in time");
+        timeout(PATIENCE, telling).await.expect("it tells in time");
     }
 
     pub(crate) async fn end(self) -> Result<ApplyReport, ApplyError> {
@@ -326,6 +344,18 @@ create sequence public.executed_3;
 create sequence public.executed_4;
 create sequence public.executed_5;
 create table public.gate (open boolean);
+";
+
+/// Without `truncate`, which would make new files.
+const FORGET: &str = "
+drop table if exists public.step_1, public.step_2, public.step_3, public.step_4, public.step_5;
+delete from public.ctx0_schema_versions;
+delete from public.ctx0_schema_attempts;
+alter sequence public.executed_1 restart;
+alter sequence public.executed_2 restart;
+alter sequence public.executed_3 restart;
+alter sequence public.executed_4 restart;
+alter sequence public.executed_5 restart;
 ";
 
 const SLEEPING: &str = "
