@@ -214,3 +214,18 @@ fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
         None => error.source(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_2_is_told_to_keep_the_key_out_of_its_compression() {
+        // {"role":"service_role"}
+        for key in ["sb_secret_test", "e30.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.e30"] {
+            let headers = secret_headers(&ServiceKey::new(key).unwrap()).unwrap();
+            assert!(headers.contains_key(APIKEY));
+            assert!(headers.values().all(HeaderValue::is_sensitive));
+        }
+    }
+}

@@ -73,7 +73,7 @@ async fn an_answer_that_drips_is_cut_at_the_time_limit() {
         }
     })
     .await;
-    gives_up_on(&format!("http://{address}"), "Timeout").await;
+    times_out(&format!("http://{address}")).await;
 }
 
 #[tokio::test]
@@ -83,23 +83,7 @@ async fn a_server_that_says_nothing_is_left_at_the_time_limit() {
         read_request(&mut stream).await;
     })
     .await;
-    gives_up_on(&format!("http://{address}"), "Timeout").await;
-}
-
-#[tokio::test]
-async fn the_time_limit_stands_in_the_error() {
-    let address = listen(|mut stream| async move {
-        read_request(&mut stream).await;
-        read_request(&mut stream).await;
-    })
-    .await;
-    let limit = Duration::from_millis(200);
-    let manager = build(once(config(&format!("http://{address}"))).request_timeout(limit));
-    let error = manager.current_version().await.unwrap_err();
-    assert!(
-        matches!(error, Error::Timeout { limit: said } if said == limit),
-        "{error:?}"
-    );
+    times_out(&format!("http://{address}")).await;
 }
 
 #[tokio::test]
@@ -238,7 +222,9 @@ async fn a_port_that_nobody_listens_on_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    gives_up_on(&url, "Unreachable").await;
+    let error = hasty(&url).current_version().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(error.is_retryable());
     let error = hasty(&url).apply_all_pending().await.unwrap_err().error;
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
 }
@@ -334,18 +320,23 @@ async fn is_tried_again(answer: impl AsRef<[u8]>) {
 }
 
 /// Expects that a read that is always answered like this ends with this error.
-async fn is_at_last(variant: &str, answer: impl AsRef<[u8]>) {
+async fn is_at_last(wanted: &str, answer: impl AsRef<[u8]>) {
     let server = Parrot::saying([answer]).await;
-    gives_up_on(&server.url, variant).await;
+    let error = hasty(&server.url).check_for_updates().await.unwrap_err();
+    assert_eq!(variant(&error), wanted, "{error:?}");
+    assert!(error.is_retryable());
 }
 
-/// Expects a read that is made once to end with this error, and not long after the time limit.
-async fn gives_up_on(url: &str, wanted: &str) {
+/// Expects a read that is never answered to end not long after the time limit.
+async fn times_out(url: &str) {
     let started = Instant::now();
     let limit = Duration::from_millis(200);
     let manager = build(once(config(url)).request_timeout(limit));
     let error = manager.check_for_updates().await.unwrap_err();
-    assert_eq!(variant(&error), wanted, "{error:?}");
+    assert!(
+        matches!(error, Error::Timeout { limit: said } if said == limit),
+        "{error:?}"
+    );
     assert!(error.is_retryable());
     assert!(started.elapsed() < Duration::from_secs(5));
 }
