@@ -1,14 +1,20 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "ipc")]
-mod ipc;
-mod manager;
 mod manifest;
+
 mod plan;
+
+mod transport;
+
 mod report;
+
+mod manager;
+
 #[cfg(feature = "scheduler")]
 mod scheduler;
-mod transport;
+
+#[cfg(feature = "ipc")]
+mod ipc;
 
 mod config;
 mod error;

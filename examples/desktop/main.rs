@@ -1,0 +1,134 @@
+//! A daemon with its window: looks for a newer schema, says so in a banner, and applies it
+//! when the user agrees.
+//!
+//! ```text
+//! cargo run --example desktop                       # then open the address that it prints
+//! cargo run --example desktop -- --interval 60      # a check every minute
+//! cargo run --example desktop -- --migrations DIR   # other migrations than this crate's
+//! ```
+//!
+//! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set it works on that project. With
+//! neither it starts a real PostgreSQL of its own, at version 1, which is gone when it ends.
+//!
+//! The address holds a key that is another one at each start, because whoever can use the
+//! window can change the database. An app that starts its daemon again can pass the key
+//! itself in `CTX0_DESKTOP_TOKEN`, so that open windows find back.
+
+mod server;
+
+use std::{env, error::Error, process::ExitCode, time::Duration};
+
+use ctx0_schema::{
+    Config, ENV_KEY, ENV_URL, Ipc, Migrations, Scheduler, SchemaVersionManager, install_sql,
+};
+use ctx0_stack::Stack;
+use tokio::io::AsyncReadExt;
+
+use self::server::{Server, Token};
+
+const USAGE: &str =
+    "usage: desktop [--port N] [--interval SECONDS] [--migrations FOLDER] [--until-stdin-closes]";
+
+/// Where the key of the address is taken from, if it is not made here.
+const ENV_TOKEN: &str = "CTX0_DESKTOP_TOKEN";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Some(options) = Options::parse(env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let migrations = match &options.migrations {
+        Some(folder) => Migrations::from_dir(folder)?,
+        None => Migrations::bundled()?,
+    };
+    // Where it is embedded, the database lives as long as this binding.
+    let (config, stack) = project().await?;
+    let manager = SchemaVersionManager::new(&config, migrations)?;
+    if stack.is_some() {
+        // A new database has everything to come; this one is to be a version behind.
+        let first = manager.change_log()[0].version;
+        manager.apply_migration(first).await?;
+    }
+
+    let mut scheduler = Scheduler::builder(manager.clone());
+    if let Some(interval) = options.interval {
+        scheduler = scheduler.interval(interval);
+    }
+    let ipc = Ipc::new(manager, scheduler.start());
+    let token = match env::var(ENV_TOKEN) {
+        Ok(token) => Token::parse(token)
+            .ok_or_else(|| format!("{ENV_TOKEN}: 32 or more letters and digits"))?,
+        Err(_) => Token::random(),
+    };
+    let server = Server::bind(options.port, token).await?;
+    println!("ctx0 is at {}", server.address());
+
+    tokio::select! {
+        ended = server.run(ipc) => ended?,
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        ended = end_of_input(), if options.until_stdin_closes => ended?,
+    }
+    Ok(())
+}
+
+async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
+    if env::var_os(ENV_URL).is_some() || env::var_os(ENV_KEY).is_some() {
+        return Ok((Config::from_env()?, None));
+    }
+    eprintln!("{ENV_URL} is not set: starting a PostgreSQL of its own …");
+    let stack = Stack::embedded().await?;
+    // On a real project this is what a person pastes into the SQL editor once.
+    stack.sql(install_sql()).await?;
+    stack.reload_schema().await?;
+    Ok((Config::new(stack.url(), stack.service_key())?, Some(stack)))
+}
+
+async fn end_of_input() -> std::io::Result<()> {
+    let mut input = tokio::io::stdin();
+    while input.read(&mut [0; 256]).await? > 0 {}
+    Ok(())
+}
+
+#[derive(Default)]
+struct Options {
+    /// 0 for a free one.
+    port: u16,
+    interval: Option<Duration>,
+    migrations: Option<String>,
+    until_stdin_closes: bool,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let mut options = Self::default();
+        while let Some(name) = arguments.next() {
+            match name.as_str() {
+                "--port" => options.port = arguments.next()?.parse().ok()?,
+                "--interval" => {
+                    let seconds = arguments.next()?.parse().ok()?;
+                    options.interval = Some(Duration::from_secs(seconds));
+                }
+                "--migrations" => options.migrations = Some(arguments.next()?),
+                "--until-stdin-closes" => options.until_stdin_closes = true,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}

@@ -1,0 +1,194 @@
+// The daemon as an object. Needs nothing of a browser but the connection that it is given, so
+// the same file serves a page and Electron's main process.
+
+/** What the daemon can be asked for. */
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status"];
+
+/** What the daemon tells, and `connection`, which the client adds. */
+export const EVENTS = [
+  "connection",
+  "schema:updateAvailable",
+  "schema:applyProgress",
+  "schema:applied",
+  "schema:error",
+];
+
+/**
+ * What a request can be refused with. `code` is the daemon's name of the error, such as
+ * `unreachable`, or `disconnected` where the answer was lost with the connection. `installSql`
+ * is there where pasting it into the SQL editor is the remedy.
+ */
+export class SchemaError extends Error {
+  constructor(message, data) {
+    super(message);
+    this.name = "SchemaError";
+    Object.assign(this, data);
+  }
+}
+
+/**
+ * Asks the daemon over JSON-RPC 2.0, hears its events, and connects again for as long as it
+ * is not closed.
+ *
+ * `connect` opens a connection: a `WebSocket`, or anything with its `send`, `close` and
+ * `addEventListener` for `open`, `message` and `close`.
+ */
+export class SchemaClient {
+  #connect;
+  #socket;
+  #open = false;
+  #closed = false;
+  #failures = 0;
+  #retry;
+  #lastId = 0;
+  #calls = new Map();
+  #listeners = new Map(EVENTS.map((event) => [event, new Set()]));
+  #present = new Map([["connection", "connecting"]]);
+
+  constructor(connect) {
+    this.#connect = connect;
+    this.#start();
+  }
+
+  /** Looks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, problem?}`. */
+  checkUpdates() {
+    return this.#ask("schema:checkUpdates");
+  }
+
+  /** Applies what is pending, or joins the run that is under way: `{success, applied, error?}`. */
+  applyUpdates() {
+    return this.#ask("schema:applyUpdates");
+  }
+
+  /** What each version of this build does: `[{version, migration_name, description}]`. */
+  changeLog() {
+    return this.#ask("schema:changeLog");
+  }
+
+  /** How the database stands. */
+  status() {
+    return this.#ask("schema:status");
+  }
+
+  /**
+   * Listens to one of `EVENTS`, first to what holds already. `connection` is `connecting`,
+   * `open` or `lost`. Returns what ends it.
+   */
+  on(event, listener) {
+    const listeners = this.#listeners.get(event);
+    if (!listeners) throw new TypeError(`there is no event ${event}`);
+    // Twice the same function is two listeners.
+    const entry = { listener };
+    listeners.add(entry);
+    queueMicrotask(() => {
+      if (listeners.has(entry) && this.#present.has(event)) call(listener, this.#present.get(event));
+    });
+    return () => listeners.delete(entry);
+  }
+
+  /** What a new listener to this event would hear at once. */
+  present(event) {
+    return this.#present.get(event);
+  }
+
+  /** Disconnects for good. Requests that wait for an answer are refused. */
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    this.#socket?.close();
+    this.#refuseAll();
+  }
+
+  #start() {
+    this.#socket = this.#connect();
+    this.#socket.addEventListener("open", () => this.#opened());
+    this.#socket.addEventListener("message", ({ data }) => call((text) => this.#received(text), data));
+    this.#socket.addEventListener("close", () => this.#lost());
+  }
+
+  #opened() {
+    this.#open = true;
+    this.#failures = 0;
+    this.#tell("connection", "open");
+    for (const { text } of this.#calls.values()) this.#socket.send(text);
+  }
+
+  #lost() {
+    // What the daemon said last may no longer hold, and it says what does when it is back.
+    this.#present.clear();
+    if (this.#open) this.#refuseAll();
+    this.#open = false;
+    if (this.#closed) return;
+    const longest = Math.min(10_000, 250 * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#retry = setTimeout(() => this.#start(), longest * (0.5 + Math.random() / 2));
+    this.#tell("connection", "lost");
+  }
+
+  #ask(method) {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(disconnected());
+      this.#lastId += 1;
+      const text = JSON.stringify({ jsonrpc: "2.0", id: this.#lastId, method });
+      this.#calls.set(this.#lastId, { text, resolve, reject });
+      if (this.#open) this.#socket.send(text);
+    });
+  }
+
+  #refuseAll() {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const { reject } of calls) reject(disconnected());
+  }
+
+  #received(text) {
+    const message = JSON.parse(text);
+    if (message.method !== undefined) {
+      this.#heard(message.method, message.params);
+      return;
+    }
+    const waiting = this.#calls.get(message.id);
+    if (!waiting) return;
+    this.#calls.delete(message.id);
+    const { error } = message;
+    if (error) waiting.reject(new SchemaError(error.message, error.data));
+    else waiting.resolve(message.result);
+  }
+
+  #heard(event, params) {
+    // An event of a later daemon.
+    if (!this.#listeners.has(event)) return;
+    if (event !== "schema:applyProgress") {
+      // Each of the others says how things stand, and so ends what was said before.
+      for (const outdated of EVENTS.slice(1)) this.#present.delete(outdated);
+    }
+    // That something was applied is news once, and no state.
+    if (event === "schema:applied") this.#notify(event, params);
+    else this.#tell(event, params);
+  }
+
+  #tell(event, params) {
+    this.#present.set(event, params);
+    this.#notify(event, params);
+  }
+
+  #notify(event, params) {
+    for (const { listener } of [...this.#listeners.get(event)]) call(listener, params);
+  }
+}
+
+/** A mistake of one listener, or in one message, stays with it. */
+function call(listener, params) {
+  try {
+    listener(params);
+  } catch (error) {
+    console.error(error);
+  }
+}
+
+function disconnected() {
+  return new SchemaError("the connection to the ctx0 daemon was lost before it answered", {
+    code: "disconnected",
+    retryable: true,
+  });
+}

@@ -1,0 +1,480 @@
+// <schema-update-banner>: tells that a newer ctx0 schema exists, and applies it when the user
+// agrees. Give its property `schema` a SchemaClient, or the `window.schema` of the Electron
+// preload. It goes by the daemon's events; an answer to its own request only says that there
+// is nothing more to wait for. Whatever comes from outside is shown as text, never as HTML.
+
+/** How long good news stays, in milliseconds. */
+const GOOD_NEWS = 6_000;
+
+/** How long a lost connection may take to come back before the user hears of it. */
+const GRACE = 1_000;
+
+/** Where it is kept of which version the user was notified. */
+const NOTIFIED = "ctx0-schema-notified";
+
+const NOTHING = { state: "" };
+
+export class SchemaUpdateBanner extends HTMLElement {
+  #schema;
+  #unsubscribe = [];
+  #parts;
+  /** What is to be said: `state` is one of `DESCRIPTIONS`, the rest is what that needs. */
+  #view = NOTHING;
+  #dismissed = false;
+  #expanded = false;
+  /** What an apply would bring, as the daemon told last. */
+  #pending = [];
+  /** The list for which the items were made. */
+  #listed;
+  #grace;
+  #goes;
+  #cameFrom;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [style()];
+    this.#parts = build(root);
+    const { toggle, primary, copy, dismiss } = this.#parts;
+    toggle.addEventListener("click", () => this.#toggle());
+    primary.addEventListener("click", () => this.#act());
+    copy.addEventListener("click", () => this.#copy());
+    dismiss.addEventListener("click", () => this.dismiss());
+    root.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.dismiss();
+    });
+    // Reached from outside only: moves within a shadow tree stay in it.
+    this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget));
+  }
+
+  /** What carries the methods and events of the daemon. */
+  get schema() {
+    return this.#schema;
+  }
+
+  set schema(schema) {
+    this.#ignore();
+    this.#schema = schema;
+    if (this.isConnected) this.#listen();
+  }
+
+  connectedCallback() {
+    this.#listen();
+  }
+
+  disconnectedCallback() {
+    this.#ignore();
+  }
+
+  /** Hides it until the next check, or until something else is to be said. */
+  dismiss() {
+    this.#dismissed = true;
+    this.#render();
+  }
+
+  #listen() {
+    if (!this.#schema) return;
+    const on = (event, listener) => this.#unsubscribe.push(this.#schema.on(event, listener));
+    on("connection", (state) => this.#connection(state));
+    on("schema:updateAvailable", (check) => this.#updateAvailable(check));
+    on("schema:applyProgress", (progress) => this.#progress(progress));
+    on("schema:applied", (report) => this.#applied(report));
+    on("schema:error", (error) => this.#failed(error));
+  }
+
+  #ignore() {
+    for (const off of this.#unsubscribe.splice(0)) off();
+    clearTimeout(this.#grace);
+    this.#show(NOTHING);
+  }
+
+  #connection(state) {
+    clearTimeout(this.#grace);
+    if (state !== "lost" || this.#view.state === "reconnecting") return;
+    const show = () => this.#show({ state: "reconnecting" });
+    // The answer to a run will not come any more.
+    if (this.#view.state === "applying") show();
+    else this.#grace = setTimeout(show, GRACE);
+  }
+
+  #updateAvailable(check) {
+    this.#pending = check.pendingMigrations;
+    // A run tells by itself how it goes, and why it failed stays until the user has seen it.
+    const { state } = this.#view;
+    if (state === "applying" || (RUN_FAILED.includes(state) && !this.#dismissed)) return;
+    this.#show({ state: "available", check, pending: check.pendingMigrations });
+    notify(check);
+  }
+
+  #progress(progress) {
+    const running = this.#view.state === "applying";
+    const view = running ? this.#view : this.#run();
+    const { event, version, position, total } = progress;
+    view.steps.set(version, progress);
+    if (event === "started") Object.assign(view, { version, position, total });
+    view.waiting = event === "waiting" ? progress : undefined;
+    this.#show(view, { quietly: running && this.#dismissed });
+  }
+
+  #applied({ applied, currentVersion }) {
+    this.#pending = [];
+    const { state } = this.#view;
+    if (applied.length > 0) this.#show({ state: "applied", currentVersion });
+    else if (state === "applied" || state === "current") return;
+    else if (state && !this.#dismissed) this.#show({ state: "current", currentVersion });
+    else this.#show(NOTHING);
+  }
+
+  #failed(error) {
+    const { state, pending, steps } = this.#view;
+    if (error.problem) {
+      const ahead = error.problem.kind === "databaseAhead";
+      this.#show({ state: ahead ? "ahead" : "problem", error });
+    } else if (error.applied) {
+      this.#show({ state: error.installSql ? "install" : "failed", error, pending, steps });
+    } else if (state !== "applying" && (!RUN_FAILED.includes(state) || this.#dismissed)) {
+      // The same again is no news: the daemon tries often while something is away.
+      const again = state === "unavailable" && this.#view.error.code === error.code;
+      this.#show({ state: "unavailable", error }, { quietly: again && this.#dismissed });
+    }
+  }
+
+  #act() {
+    if (this.#view.busy || this.#view.state === "applying") return;
+    if (RETRIED_BY_CHECK.includes(this.#view.state)) this.#check();
+    else this.#apply();
+  }
+
+  async #apply() {
+    const view = this.#run();
+    this.#show(view);
+    try {
+      const result = await this.#schema.applyUpdates();
+      if (this.#view !== view) return;
+      if (result.success) this.#applied({ applied: result.applied, currentVersion: result.applied.at(-1) });
+      else this.#failed({ message: result.error, applied: result.applied });
+    } catch (error) {
+      if (this.#view === view) this.#failed({ ...error, message: error.message, applied: [] });
+    }
+  }
+
+  async #check() {
+    const view = { ...this.#view, busy: true };
+    this.#show(view);
+    try {
+      const check = await this.#schema.checkUpdates();
+      if (this.#view !== view) return;
+      if (check.hasUpdates) this.#updateAvailable(check);
+      else if (!check.problem) this.#applied({ applied: [], currentVersion: check.currentVersion });
+    } catch (error) {
+      if (this.#view === view) this.#failed({ ...error, message: error.message });
+    }
+    if (this.#view === view) this.#show({ ...view, busy: false });
+  }
+
+  #run() {
+    return { state: "applying", pending: this.#pending, steps: new Map() };
+  }
+
+  async #copy() {
+    const { sql, note } = this.#parts;
+    try {
+      await navigator.clipboard.writeText(sql.textContent);
+      note.textContent = "Copied.";
+    } catch {
+      getSelection().selectAllChildren(sql);
+      note.textContent = "The text is selected: copy it with Ctrl+C or ⌘C.";
+    }
+  }
+
+  #toggle() {
+    this.#expanded = !this.#expanded;
+    this.#render();
+  }
+
+  #show(view, { quietly = false } = {}) {
+    clearTimeout(this.#goes);
+    if (view.state !== this.#view.state) this.#parts.note.textContent = "";
+    this.#view = view;
+    if (!quietly) this.#dismissed = false;
+    this.#render();
+    if (GOOD.includes(view.state)) this.#goes = setTimeout(() => this.#show(NOTHING), GOOD_NEWS);
+  }
+
+  #render() {
+    const { box, dot, title, alert, detail, bar, changes, sql, toggle, copy, primary } = this.#parts;
+    const view = this.#dismissed ? NOTHING : this.#view;
+    const says = DESCRIPTIONS[view.state](view);
+    const running = view.state === "applying";
+    const busy = running || view.busy === true;
+    const hasChanges = view.pending?.length > 0;
+    const focused = this.shadowRoot.activeElement;
+
+    if (view.state) this.setAttribute("state", view.state);
+    else this.removeAttribute("state");
+    box.ariaLabel = view.state ? "ctx0 schema" : null;
+    box.ariaBusy = String(busy);
+    dot.hidden = !view.state;
+    write(title, says.title);
+    write(alert, says.alert);
+    write(detail, says.detail);
+    bar.hidden = !running;
+    progress(bar, view);
+
+    toggle.hidden = !hasChanges;
+    toggle.textContent = this.#expanded ? "Hide Changes" : "View Changes";
+    toggle.ariaExpanded = String(this.#expanded);
+    changes.hidden = !hasChanges || !this.#expanded;
+    if (!changes.hidden) this.#list(view);
+
+    sql.hidden = copy.hidden = !view.error?.installSql;
+    write(sql, view.error?.installSql);
+    primary.hidden = !says.primary;
+    write(primary, says.primary);
+    // A disabled button would lose the focus.
+    primary.ariaDisabled = String(busy);
+    for (const scroller of [alert, changes, sql]) {
+      scroller.tabIndex = scroller.scrollHeight > scroller.clientHeight ? 0 : -1;
+    }
+    if (focused?.checkVisibility() === false) this.#keepFocus();
+  }
+
+  #list({ pending, steps }) {
+    if (this.#listed !== pending) {
+      this.#listed = pending;
+      this.#parts.changes.replaceChildren(...pending.map(change));
+    }
+    for (const [index, item] of [...this.#parts.changes.children].entries()) {
+      const step = steps?.get(pending[index].version);
+      item.dataset.step = step?.event ?? "";
+      write(item.lastChild, STEPS[step?.event]?.(step));
+    }
+  }
+
+  /** What had the focus is gone: it goes to what is left, or back to where it came from. */
+  #keepFocus() {
+    const { primary, dismiss } = this.#parts;
+    const next = [primary, dismiss].find((button) => button.checkVisibility());
+    (next ?? this.#cameFrom)?.focus();
+  }
+}
+
+/** What is said in each state, and on the main button. */
+const DESCRIPTIONS = {
+  "": () => ({}),
+  available: ({ check }) => ({
+    title: `ctx0 schema update available (v${check.currentVersion} → v${check.latestVersion})`,
+    primary: "Apply Update",
+  }),
+  applying: ({ version, position, total, waiting }) => ({
+    title: version ? `Applying v${version} (${position} of ${total})…` : "Applying ctx0 schema update…",
+    detail: waiting && `${WAITING[waiting.reason] ?? "Waiting"} (${Math.round(waiting.waitedMs / 1000)} s)`,
+    primary: "Applying…",
+  }),
+  applied: ({ currentVersion }) => ({ title: `ctx0 schema updated to v${currentVersion}` }),
+  current: ({ currentVersion }) => ({
+    title: currentVersion ? `ctx0 schema is up to date (v${currentVersion})` : "ctx0 schema is up to date",
+  }),
+  failed: ({ error }) => ({
+    title: "ctx0 schema update failed",
+    alert: error.message,
+    detail: error.applied.length > 0 && `Applied before, and kept: ${error.applied.map((v) => `v${v}`).join(", ")}.`,
+    primary: "Retry",
+  }),
+  install: ({ error }) => ({
+    title: `One step first: ${error.code === "rpcOutdated" ? "update" : "install"} the ctx0 functions`,
+    detail:
+      "Copy this text, paste all of it into the SQL editor of your Supabase dashboard and run it there. " +
+      "Then choose Retry.",
+    primary: "Retry",
+  }),
+  unavailable: ({ error, busy }) => ({
+    title: error.retryable ? "The ctx0 database is not available" : "The ctx0 schema could not be checked",
+    detail: error.message,
+    primary: busy ? "Checking…" : "Check Again",
+  }),
+  ahead: ({ error }) => ({ title: "The ctx0 database is newer than this app", detail: error.message }),
+  problem: ({ error, busy }) => ({
+    title: "The ctx0 database does not match this app",
+    detail: error.message,
+    primary: busy ? "Checking…" : "Check Again",
+  }),
+  reconnecting: () => ({ title: "Connection to the ctx0 daemon lost, reconnecting…" }),
+};
+
+const GOOD = ["applied", "current"];
+const RUN_FAILED = ["failed", "install"];
+const RETRIED_BY_CHECK = ["unavailable", "problem"];
+
+/** What is said beside a version of a run. */
+const STEPS = {
+  started: () => "applying…",
+  waiting: () => "applying…",
+  applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
+  failed: () => "failed",
+};
+
+const WAITING = {
+  running: "Still running in the database",
+  noAnswer: "No answer yet, asking again",
+  tableInUse: "A table is in use, trying again",
+};
+
+/** Tells it outside of a window that is not in front, once a version. */
+function notify({ currentVersion, latestVersion }) {
+  if (document.hasFocus() || globalThis.Notification?.permission !== "granted") return;
+  if (localStorage.getItem(NOTIFIED) === String(latestVersion)) return;
+  localStorage.setItem(NOTIFIED, String(latestVersion));
+  const title = `ctx0 schema update available (v${currentVersion} → v${latestVersion})`;
+  // Several windows may be quick enough to notify: one tag is one notification.
+  const notification = new Notification(title, { tag: `ctx0-schema-v${latestVersion}` });
+  notification.addEventListener("click", () => window.focus());
+}
+
+function change({ version, migration_name, description }) {
+  // A direction of writing that the text sets for itself ends with its element.
+  const what = element("span", {}, `v${version}: `, element("bdi", {}, description || migration_name));
+  return element("li", {}, what, element("span", { className: "step" }));
+}
+
+function progress(bar, { position, total, version, steps }) {
+  if (!total) return bar.removeAttribute("value");
+  bar.max = total;
+  bar.value = steps.get(version).event === "applied" ? position : position - 1;
+}
+
+/** Writes only what is new, because a screen reader speaks what is written. */
+function write(part, text) {
+  if (part.textContent !== (text || "")) part.textContent = text || "";
+}
+
+function build(root) {
+  const parts = {
+    dot: element("span", { className: "dot", ariaHidden: "true" }, "●"),
+    title: element("p", { className: "title", role: "status" }),
+    alert: element("p", { className: "alert", role: "alert" }),
+    detail: element("p", { className: "detail" }),
+    bar: element("progress", { ariaLabel: "Progress" }),
+    changes: element("ul", { id: "changes", ariaLabel: "Changes" }),
+    sql: element("pre"),
+    toggle: element("button", { type: "button" }),
+    copy: element("button", { type: "button" }, "Copy Text"),
+    note: element("span", { className: "note", role: "status" }),
+    primary: element("button", { type: "button", className: "primary" }),
+    dismiss: element("button", { type: "button", className: "dismiss", ariaLabel: "Dismiss" }, "×"),
+  };
+  const { dot, title, alert, detail, bar, changes, sql, toggle, copy, note, primary, dismiss } = parts;
+  toggle.setAttribute("aria-controls", changes.id);
+  const actions = element("div", { className: "actions" }, toggle, copy, primary, note, dismiss);
+  const head = element("div", { className: "head" }, dot, title);
+  parts.box = element("section", {}, head, alert, detail, bar, changes, sql, actions);
+  root.append(parts.box);
+  return parts;
+}
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function style() {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(CSS);
+  return sheet;
+}
+
+// A constructed sheet needs no exception in a Content-Security-Policy. The theme is the
+// system's; the attribute theme="dark" or theme="light" overrules it.
+const CSS = `
+:host {
+  color-scheme: light dark;
+  --surface: light-dark(#ffffff, #1b1d27);
+  --raised: light-dark(#f1f3f8, #262936);
+  --line: light-dark(#c3c9d8, #3a3f52);
+  --text: light-dark(#1c2030, #e6e8f0);
+  --muted: light-dark(#50576b, #a9afc3);
+  --accent: light-dark(#2b55c8, #8fb0ff);
+  --on-accent: light-dark(#ffffff, #10131c);
+  --tone: var(--accent);
+  display: block;
+  color: var(--text);
+  font: 14px/1.5 system-ui, sans-serif;
+}
+:host([theme="dark"]) { color-scheme: dark; }
+:host([theme="light"]) { color-scheme: light; }
+:host([state="applied"]), :host([state="current"]) { --tone: light-dark(#17703a, #6fd694); }
+:host([state="failed"]) { --tone: light-dark(#b3261e, #ff9a91); }
+:host([state="install"]), :host([state="unavailable"]), :host([state="ahead"]),
+:host([state="problem"]), :host([state="reconnecting"]) { --tone: light-dark(#875400, #f2be62); }
+
+[hidden] { display: none !important; }
+:host([state]) section {
+  display: grid;
+  gap: 8px;
+  padding: 12px 14px;
+  background: var(--surface);
+  border: 1px solid var(--line);
+  border-inline-start: 4px solid var(--tone);
+  border-radius: 8px;
+}
+p, ul, pre { margin: 0; overflow-wrap: anywhere; }
+.head { display: flex; gap: 8px; }
+.dot { color: var(--tone); }
+.title { font-weight: 600; }
+.alert, .detail { white-space: pre-line; }
+p:empty:not([role="status"]), .step:empty { display: none; }
+.alert::first-letter, .detail::first-letter { text-transform: uppercase; }
+.alert { color: var(--tone); }
+.detail { color: var(--muted); }
+.alert, ul, pre {
+  max-height: min(40vh, 14rem);
+  overflow-y: auto;
+}
+progress { width: 100%; height: 6px; accent-color: var(--accent); }
+
+ul {
+  padding: 8px 12px;
+  list-style: none;
+  background: var(--raised);
+  border-radius: 6px;
+}
+li { display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: space-between; padding: 2px 0; }
+li > :first-child { min-width: 0; }
+.step { color: var(--muted); font-variant-numeric: tabular-nums; }
+li[data-step="applied"] .step { color: light-dark(#17703a, #6fd694); }
+li[data-step="failed"] .step { color: light-dark(#b3261e, #ff9a91); }
+
+pre {
+  padding: 8px 12px;
+  font: 12px/1.5 ui-monospace, monospace;
+  white-space: pre-wrap;
+  background: var(--raised);
+  border-radius: 6px;
+}
+
+.actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+:host(:not([state])) .actions { display: none; }
+.dismiss { margin-inline-start: auto; }
+.note { color: var(--muted); }
+button {
+  min-height: 32px;
+  padding: 4px 12px;
+  color: var(--text);
+  font: inherit;
+  background: var(--raised);
+  border: 1px solid var(--line);
+  border-radius: 6px;
+  cursor: pointer;
+}
+button:hover { border-color: var(--muted); }
+.primary { color: var(--on-accent); background: var(--accent); border-color: var(--accent); }
+.dismiss { min-width: 32px; padding: 4px; background: none; border-color: transparent; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+[aria-disabled="true"] { opacity: 0.7; cursor: progress; }
+:host([state="applying"]) .dot { animation: pulse 1.2s ease-in-out infinite alternate; }
+@keyframes pulse { to { opacity: 0.25; } }
+@media (prefers-reduced-motion: reduce) { .dot { animation: none !important; } }
+`;
+
+customElements.define("schema-update-banner", SchemaUpdateBanner);
