@@ -384,5 +384,7 @@ select jsonb_build_object(
               from pg_locks l
               left join pg_class c on c.oid = l.relation
              where l.pid <> pg_backend_pid()
+               -- Autovacuum takes locks of its own whenever it likes.
+               and l.pid in (select pid from pg_stat_activity where backend_type = 'client backend')
                and (l.locktype = 'advisory' or c.relname ~ '^(step|ctx0)_')) l (words))
 )";
