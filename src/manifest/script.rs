@@ -215,6 +215,9 @@ impl Words {
         const OUTSIDE_ONLY: &[&[&str]] = &[
             &["vacuum"],
             &["discard", "all"],
+            // It would run, and take away what PostgREST has prepared on the connection.
+            &["deallocate", "all"],
+            &["deallocate", "prepare", "all"],
             &["alter", "system"],
             &["create", "database"],
             &["drop", "database"],
@@ -401,6 +404,9 @@ mod tests {
                 "copy t (a, b) from stdin with (format csv)",
                 "copy … from stdin",
             ),
+            ("discard all", "discard all"),
+            ("deallocate all", "deallocate all"),
+            ("deallocate prepare all", "deallocate prepare all"),
             ("create database d", "create database"),
             ("alter system set work_mem = '1MB'", "alter system"),
             ("set role anon", "set role"),

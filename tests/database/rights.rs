@@ -166,6 +166,34 @@ async fn a_definer_function_of_the_users_own_opens_nothing() {
 }
 
 #[tokio::test]
+async fn the_installation_grants_this_and_no_more() {
+    let project = installed().await;
+    let grants = project
+        .sql(
+            r#"select concat_ws(' ', case grantee when 0 then 'public' else grantee::regrole::text end, privilege_type, name)
+                from (select relname, relowner, coalesce(relacl, acldefault((case relkind when 'S' then 's' else 'r' end)::"char", relowner))
+                        from pg_class where relkind in ('r', 'S') and relname like 'ctx0\_%'
+                      union all
+                      select proname, proowner, coalesce(proacl, acldefault('f', proowner))
+                        from pg_proc where proname like 'ctx0\_%') object (name, owner, acl),
+                     aclexplode(acl)
+               where grantee <> owner
+               order by 1"#,
+        )
+        .await;
+    let grants: Vec<_> = grants.iter().flatten().flatten().collect();
+    assert_eq!(
+        grants,
+        [
+            "service_role EXECUTE ctx0_apply_migration",
+            "service_role EXECUTE ctx0_schema_status",
+            "service_role SELECT ctx0_schema_attempts",
+            "service_role SELECT ctx0_schema_versions",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
     let project = filled().await;
     let ours = Ours::of(&project).await;
