@@ -128,6 +128,7 @@ fn show(progress: Progress) {
             migration_name,
             position,
             total,
+            ..
         } => {
             println!("  [{position}/{total}] v{version} {migration_name} …");
         }

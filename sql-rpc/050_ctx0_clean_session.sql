@@ -23,6 +23,7 @@ begin
     execute format('deallocate %I', v_name);
   end loop;
   perform pg_advisory_unlock_all();
+  execute 'discard sequences';
   execute 'unlisten *';
   execute 'discard temp';
   execute 'reset all';

@@ -11,11 +11,16 @@ begin
         from pg_catalog.pg_class c
        where c.oid in ('public.ctx0_schema_versions'::regclass, 'public.ctx0_schema_attempts'::regclass)
       union all
+      select 'type public.ctx0_schema_object'
+      union all
       select pg_catalog.format('function %s', p.oid::regprocedure)
         from pg_catalog.pg_proc p
        where p.pronamespace = 'public'::regnamespace
-         and p.proname in ('ctx0_check_caller', 'ctx0_clean_session', 'ctx0_lock_holders',
-                           'ctx0_schema_status', 'ctx0_apply_migration')
+         and p.proname in (
+               'ctx0_check_caller', 'ctx0_clean_session', 'ctx0_lock_holders', 'ctx0_is_intact',
+               'ctx0_schema_objects', 'ctx0_describe_schema', 'ctx0_run_migration', 'ctx0_change_schema',
+               'ctx0_apply_migration', 'ctx0_rollback_migration', 'ctx0_rehearse_migrations',
+               'ctx0_verify_schema', 'ctx0_schema_status')
     loop
       execute pg_catalog.format('alter %s owner to postgres', v_object);
     end loop;

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::ConfigError, manifest::ManifestError, manifest::Version, plan::LedgerProblem};
+use crate::{
+    config::ConfigError,
+    manifest::{ManifestError, Version},
+    plan::LedgerProblem,
+    report::Action,
+};
 
 /// The cause of an error, as far as a library below tells it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -45,6 +50,45 @@ pub enum Error {
         /// What can be applied.
         next: Version,
     },
+
+    /// Only what is above a version can be taken back to it.
+    #[error(
+        "the database is at version {current}, so there is nothing to take back to reach version {version}: apply \
+         updates instead"
+    )]
+    NotBelow {
+        /// The version asked for.
+        version: Version,
+        /// What the database has.
+        current: Version,
+    },
+    /// Nobody knows how to take this version back. Nothing was done.
+    #[error(
+        "version {version} cannot be taken back, because no way back is stored for it: nothing was changed; restore a \
+         backup from before it, or write a newer migration that undoes it"
+    )]
+    NoWayBack {
+        /// The version.
+        version: Version,
+    },
+    /// What would be done is not what was previewed. Nothing was done.
+    #[error(
+        "what would be done now is not what the preview showed, so nothing was changed: look at a new preview, then \
+         agree to that"
+    )]
+    PreviewOutdated,
+    /// A version wants a backup first. Nothing was done.
+    #[error(
+        "version {version} requires a backup first, so nothing was changed: make one, then say so with \
+         backup_made_by()"
+    )]
+    BackupRequired {
+        /// The version.
+        version: Version,
+    },
+    /// A preview was asked for while the schema is being changed.
+    #[error("the schema is being changed at this moment: look again when that has ended")]
+    ChangeRunning,
 
     /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
     #[error(
@@ -256,6 +300,11 @@ impl Error {
             Self::Ledger(problem) => problem.code(),
             Self::UnknownVersion { .. } => "unknownVersion",
             Self::NotNext { .. } => "notNext",
+            Self::NotBelow { .. } => "notBelow",
+            Self::NoWayBack { .. } => "noWayBack",
+            Self::PreviewOutdated => "previewOutdated",
+            Self::BackupRequired { .. } => "backupRequired",
+            Self::ChangeRunning => "changeRunning",
             Self::RpcNotInstalled { .. } => "rpcNotInstalled",
             Self::RpcOutdated { .. } => "rpcOutdated",
             Self::KeyRejected { .. } => "keyRejected",
@@ -287,7 +336,8 @@ impl Error {
     ///
     /// True for: no connection, no or a broken answer, a gateway's own answer, too many
     /// requests, busy connections, a database that is away or that cancelled the request,
-    /// a migration that is still running or whose outcome is unknown, and a migration that
+    /// a migration that is still running or whose outcome is unknown, a preview while one is
+    /// running, and a migration that
     /// failed for a lock timeout, a deadlock or a serialization failure. False for all else.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -300,6 +350,7 @@ impl Error {
             | Self::Timeout { .. }
             | Self::ConnectionLost { .. }
             | Self::Cancelled { .. }
+            | Self::ChangeRunning
             | Self::StillRunning { .. }
             | Self::OutcomeUnknown { .. } => true,
             Self::MigrationFailed(failure) => failure.retryable,
@@ -307,13 +358,18 @@ impl Error {
                 ConflictReason::Damaged | ConflictReason::UnexpectedVersion => true,
                 ConflictReason::AttemptReused
                 | ConflictReason::DifferentMigration
-                | ConflictReason::Gap => false,
+                | ConflictReason::Gap
+                | ConflictReason::NoWayBack => false,
             },
             Self::Config(_)
             | Self::Manifest(_)
             | Self::Ledger(_)
             | Self::UnknownVersion { .. }
             | Self::NotNext { .. }
+            | Self::NotBelow { .. }
+            | Self::NoWayBack { .. }
+            | Self::PreviewOutdated
+            | Self::BackupRequired { .. }
             | Self::RpcNotInstalled { .. }
             | Self::RpcOutdated { .. }
             | Self::KeyRejected { .. }
@@ -332,12 +388,15 @@ impl Error {
 
 /// Why a migration failed, as the database told it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MigrationFailure {
+    /// Whether it was applied or taken back.
+    pub action: Action,
     /// The version.
     pub version: Version,
-    /// The file.
-    pub file: String,
+    /// The file; none where the database took a version back that this build does not know.
+    pub file: Option<String>,
     /// The statement, from 1; none where no single one failed, such as at a deferred constraint.
     pub statement: Option<usize>,
     /// The line of the file on which the statement begins, from 1.
@@ -362,37 +421,59 @@ impl std::error::Error for MigrationFailure {}
 
 impl std::fmt::Display for MigrationFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "version {} failed, nothing of it is left in the database: {}",
-            self.version, self.file
-        )?;
-        match (self.statement, self.line) {
-            (Some(statement), Some(line)) => write!(f, ", statement {statement}, line {line}")?,
-            _ => f.write_str(", at its end")?,
+        match self.action {
+            Action::Apply => write!(
+                f,
+                "version {} failed, nothing of it is left in the database: ",
+                self.version
+            )?,
+            Action::Rollback => write!(
+                f,
+                "version {} could not be taken back and is in the database as before: ",
+                self.version
+            )?,
         }
-        let message = self.message.trim_end_matches('.');
-        write!(f, ": {message} (SQLSTATE {})", self.sqlstate)?;
-        let parts = [("detail", &self.detail), ("hint", &self.hint)];
-        for (name, text) in parts
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, text.as_ref()?)))
-        {
-            write!(f, "; {name}: {}", text.trim_end_matches('.'))?;
-        }
+        self.reason().fmt(f)?;
         for holder in &self.holders {
             write!(f, "; {holder}")?;
         }
-        f.write_str(if self.retryable {
-            "; apply it again in a moment"
-        } else {
-            "; correct what it names, then apply it again"
+        f.write_str(match (self.retryable, self.action) {
+            (true, Action::Apply) => "; apply it again in a moment",
+            (false, Action::Apply) => "; correct what it names, then apply it again",
+            (true, Action::Rollback) => "; take it back again in a moment",
+            (false, Action::Rollback) => "; correct what it names, then take it back again",
         })
+    }
+}
+
+impl MigrationFailure {
+    /// Where it failed and what PostgreSQL says, without what that means for the database.
+    pub(crate) fn reason(&self) -> impl std::fmt::Display {
+        let mut text = self
+            .file
+            .clone()
+            .unwrap_or_else(|| "the stored way back".to_owned());
+        match (self.statement, self.line) {
+            (Some(statement), Some(line)) => {
+                text += &format!(", statement {statement}, line {line}")
+            }
+            (Some(statement), None) => text += &format!(", statement {statement}"),
+            (None, _) => text += ", at its end",
+        }
+        let message = self.message.trim_end_matches('.');
+        text += &format!(": {message} (SQLSTATE {})", self.sqlstate);
+        for (name, more) in [("detail", &self.detail), ("hint", &self.hint)] {
+            if let Some(more) = more {
+                text += &format!("; {name}: {}", more.trim_end_matches('.'));
+            }
+        }
+        text
     }
 }
 
 /// A session that holds a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LockHolder {
     /// The table, with its schema where it is not on the search path.
@@ -438,6 +519,8 @@ pub enum ConflictReason {
     DifferentMigration,
     /// Someone changed the version since it was read.
     UnexpectedVersion,
-    /// A version before it is missing.
+    /// A version before it is missing, or one above it is there.
     Gap,
+    /// No way back is stored for the version.
+    NoWayBack,
 }

@@ -1,7 +1,7 @@
 //! The SQL that is pasted into the SQL editor once.
 
 /// The release of the installed functions that this build needs.
-pub const RPC_VERSION: u32 = 1;
+pub const RPC_VERSION: u32 = 2;
 
 /// The whole text that installs what this crate calls: the ledger, the attempts and the
 /// functions. To be pasted into the SQL editor of the Supabase dashboard, or given to
@@ -25,9 +25,25 @@ pub const fn install_sql() -> &'static str {
         "\n",
         include_str!("../sql-rpc/060_ctx0_lock_holders.sql"),
         "\n",
-        include_str!("../sql-rpc/070_ctx0_schema_status.sql"),
+        include_str!("../sql-rpc/070_ctx0_is_intact.sql"),
         "\n",
-        include_str!("../sql-rpc/080_ctx0_apply_migration.sql"),
+        include_str!("../sql-rpc/080_ctx0_schema_objects.sql"),
+        "\n",
+        include_str!("../sql-rpc/090_ctx0_describe_schema.sql"),
+        "\n",
+        include_str!("../sql-rpc/100_ctx0_run_migration.sql"),
+        "\n",
+        include_str!("../sql-rpc/110_ctx0_change_schema.sql"),
+        "\n",
+        include_str!("../sql-rpc/120_ctx0_apply_migration.sql"),
+        "\n",
+        include_str!("../sql-rpc/130_ctx0_rollback_migration.sql"),
+        "\n",
+        include_str!("../sql-rpc/140_ctx0_rehearse_migrations.sql"),
+        "\n",
+        include_str!("../sql-rpc/150_ctx0_verify_schema.sql"),
+        "\n",
+        include_str!("../sql-rpc/160_ctx0_schema_status.sql"),
         "\n",
         include_str!("../sql-rpc/900_owner_and_reload.sql"),
     )

@@ -3,25 +3,30 @@
 //! | Method | Result |
 //! |---|---|
 //! | `schema:checkUpdates` | [`UpdateCheck`] |
-//! | `schema:applyUpdates` | `{success, applied, error?}`; a failed run is a result too |
+//! | `schema:applyUpdates {token?, backupBy?}` | `{success, applied, error?}`; a failed run is a result too |
 //! | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
 //! | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
+//! | `schema:preview {rollbackTo?}` | [`Preview`](crate::Preview) |
+//! | `schema:rollback {version, token?, backupBy?}` | `{success, applied, rolledBack?, error?}` |
+//! | `schema:verify` | [`Verification`](crate::Verification) |
 //!
 //! | Event | Parameters |
 //! |---|---|
 //! | `schema:updateAvailable` | [`UpdateCheck`] |
 //! | `schema:applyProgress` | [`Progress`] |
 //! | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
-//! | `schema:error` | `{code, message, retryable, installSql?, applied?, problem?}` |
+//! | `schema:rolledBack` | `{rolledBack, currentVersion}` |
+//! | `schema:error` | `{code, message, retryable, installSql?, applied?, rolledBack?, problem?}` |
 //!
-//! None of the methods takes parameters.
+//! Parameters are named; of a method that has none, nothing else may be sent.
 
 use std::{
+    borrow::Borrow,
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
@@ -31,7 +36,8 @@ use crate::{
     manager::SchemaVersionManager,
     manifest::Version,
     plan::LedgerProblem,
-    report::{ApplyError, ApplyReport, ProblemMessage, Progress, UpdateCheck},
+    preview::PreviewToken,
+    report::{ProblemMessage, Progress, RunError, RunReport, UpdateCheck},
     scheduler::{Listener, Scheduler, SchemaState},
 };
 
@@ -45,10 +51,14 @@ const CHECK_UPDATES: &str = "schema:checkUpdates";
 const APPLY_UPDATES: &str = "schema:applyUpdates";
 const CHANGE_LOG: &str = "schema:changeLog";
 const STATUS: &str = "schema:status";
+const PREVIEW: &str = "schema:preview";
+const ROLLBACK: &str = "schema:rollback";
+const VERIFY: &str = "schema:verify";
 
 const UPDATE_AVAILABLE: &str = "schema:updateAvailable";
 const APPLY_PROGRESS: &str = "schema:applyProgress";
 const APPLIED: &str = "schema:applied";
+const ROLLED_BACK: &str = "schema:rolledBack";
 const ERROR: &str = "schema:error";
 
 /// The daemon's end, for any number of windows. Cheap to clone.
@@ -62,10 +72,23 @@ struct Shared {
     manager: SchemaVersionManager,
     scheduler: Scheduler,
     /// The run that is under way, and how it ended once it has.
-    running: Mutex<Option<watch::Receiver<Option<Value>>>>,
+    running: Mutex<Option<Running>>,
     events: broadcast::Sender<Event>,
     /// Where the run is, for a window that comes in the middle.
     progress: watch::Sender<Option<Progress>>,
+}
+
+/// A run, and how it ended once it has.
+struct Running {
+    change: Change,
+    end: watch::Receiver<Option<Value>>,
+}
+
+/// What a run is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Apply,
+    RollBackTo(Version),
 }
 
 impl Ipc {
@@ -139,28 +162,7 @@ impl Ipc {
                 return Some(refusal.answer(id.unwrap_or_default()));
             }
         };
-        let without_parameters = match &request["params"] {
-            Value::Null => true,
-            Value::Array(list) => list.is_empty(),
-            Value::Object(fields) => fields.is_empty(),
-            _ => false,
-        };
-        let result = match method {
-            CHECK_UPDATES | APPLY_UPDATES | CHANGE_LOG | STATUS if !without_parameters => {
-                Err(Refusal::invalid_params())
-            }
-            CHECK_UPDATES => match self.0.scheduler.check_now().await {
-                Ok(check) => Ok(json!(*check)),
-                Err(error) => Err(Refusal::of(&error)),
-            },
-            APPLY_UPDATES => self.apply().await,
-            CHANGE_LOG => Ok(json!(self.0.manager.change_log())),
-            STATUS => match self.0.manager.status().await {
-                Ok(status) => Ok(json!(status)),
-                Err(error) => Err(Refusal::of(&error)),
-            },
-            _ => Err(Refusal::method_not_found()),
-        };
+        let result = self.call(method, request["params"].clone()).await;
         let id = id?;
         Some(match result {
             Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
@@ -168,21 +170,78 @@ impl Ipc {
         })
     }
 
+    async fn call(&self, method: &str, params: Value) -> Result<Value, Refusal> {
+        let manager = &self.0.manager;
+        match method {
+            CHECK_UPDATES => {
+                let NoParams {} = parameters(params)?;
+                let check = self.0.scheduler.check_now().await;
+                result(check.map(|check| json!(*check)))
+            }
+            APPLY_UPDATES => {
+                let Consent { token, backup_by } = parameters(params)?;
+                self.change(Change::Apply, token, backup_by).await
+            }
+            CHANGE_LOG => {
+                let NoParams {} = parameters(params)?;
+                Ok(json!(manager.change_log()))
+            }
+            STATUS => {
+                let NoParams {} = parameters(params)?;
+                result(manager.status().await)
+            }
+            PREVIEW => {
+                let PreviewParams { rollback_to } = parameters(params)?;
+                result(match rollback_to {
+                    None => manager.preview().await,
+                    Some(version) => manager.preview_rollback(version).await,
+                })
+            }
+            ROLLBACK => {
+                let RollbackParams {
+                    version,
+                    token,
+                    backup_by,
+                } = parameters(params)?;
+                self.change(Change::RollBackTo(version), token, backup_by)
+                    .await
+            }
+            VERIFY => {
+                let NoParams {} = parameters(params)?;
+                result(manager.verify().await)
+            }
+            _ => Err(Refusal::method_not_found()),
+        }
+    }
+
     /// Waits for the end of the run that is under way, or of a new one.
-    async fn apply(&self) -> Result<Value, Refusal> {
-        let mut run = {
+    async fn change(
+        &self,
+        change: Change,
+        token: Option<PreviewToken>,
+        backup_by: Option<String>,
+    ) -> Result<Value, Refusal> {
+        let mut end = {
             let mut running = self
                 .0
                 .running
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             match &*running {
-                Some(run) if run.borrow().is_none() && run.has_changed().is_ok() => run.clone(),
-                _ => running.insert(self.start_apply()).clone(),
+                Some(run) if run.end.borrow().is_none() && run.end.has_changed().is_ok() => {
+                    if run.change != change {
+                        return Err(Refusal::of(&Error::ChangeRunning));
+                    }
+                    run.end.clone()
+                }
+                _ => {
+                    let end = self.start(change, token, backup_by);
+                    running.insert(Running { change, end }).end.clone()
+                }
             }
         };
         // The sender goes without a word only when its runtime is shut down.
-        let result = run
+        let result = end
             .wait_for(Option::is_some)
             .await
             .map_err(|_| Refusal::internal_error())?;
@@ -190,15 +249,27 @@ impl Ipc {
     }
 
     /// Runs in a task of its own, so that it goes on when the window that asked is closed.
-    fn start_apply(&self) -> watch::Receiver<Option<Value>> {
+    fn start(
+        &self,
+        change: Change,
+        token: Option<PreviewToken>,
+        backup_by: Option<String>,
+    ) -> watch::Receiver<Option<Value>> {
         let (sender, receiver) = watch::channel(None);
         let ipc = self.clone();
+        let mut run = match change {
+            Change::Apply => self.0.manager.apply_all_pending(),
+            Change::RollBackTo(version) => self.0.manager.rollback_to(version),
+        };
+        if let Some(token) = token {
+            run = run.agreed_to(token);
+        }
+        if let Some(name) = backup_by {
+            run = run.backup_made_by(name);
+        }
         tokio::spawn(async move {
             let listener = ipc.clone();
-            let result = ipc
-                .0
-                .manager
-                .apply_all_pending()
+            let result = run
                 .on_progress(move |progress| {
                     listener.0.progress.send_replace(Some(progress.clone()));
                     listener.tell(Event::ApplyProgress(progress));
@@ -208,15 +279,21 @@ impl Ipc {
             let value = match result {
                 Ok(report) => {
                     let value = json!(report);
-                    let ApplyReport {
+                    let RunReport {
                         applied,
+                        rolled_back,
                         current_version,
-                        ..
                     } = report;
-                    ipc.tell(Event::Applied(Applied {
-                        applied,
-                        current_version,
-                    }));
+                    ipc.tell(match change {
+                        Change::Apply => Event::Applied(Applied {
+                            applied,
+                            current_version,
+                        }),
+                        Change::RollBackTo(_) => Event::RolledBack(RolledBack {
+                            rolled_back,
+                            current_version,
+                        }),
+                    });
                     value
                 }
                 Err(error) => {
@@ -287,6 +364,7 @@ enum Event {
     UpdateAvailable(Arc<UpdateCheck>),
     ApplyProgress(Progress),
     Applied(Applied),
+    RolledBack(RolledBack),
     Error(Box<ErrorEvent>),
 }
 
@@ -311,6 +389,7 @@ impl Event {
             Self::UpdateAvailable(check) => (UPDATE_AVAILABLE, json!(**check)),
             Self::ApplyProgress(progress) => (APPLY_PROGRESS, json!(progress)),
             Self::Applied(applied) => (APPLIED, json!(applied)),
+            Self::RolledBack(rolled_back) => (ROLLED_BACK, json!(rolled_back)),
             Self::Error(error) => (ERROR, json!(error)),
         };
         json!({"jsonrpc": "2.0", "method": method, "params": params})
@@ -324,6 +403,71 @@ impl Event {
 struct Applied {
     applied: Vec<Version>,
     current_version: Version,
+}
+
+/// The parameters of `schema:rolledBack`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct RolledBack {
+    rolled_back: Vec<Version>,
+    current_version: Version,
+}
+
+/// Of a method that takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+/// The parameters of `schema:applyUpdates`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Consent {
+    /// That of the preview that the user agreed to.
+    token: Option<PreviewToken>,
+    /// Who says that there is a backup.
+    backup_by: Option<String>,
+}
+
+/// The parameters of `schema:preview`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PreviewParams {
+    /// Of taking back to this version, and not of applying what is pending.
+    rollback_to: Option<Version>,
+}
+
+/// The parameters of `schema:rollback`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RollbackParams {
+    /// The version that the database is to have.
+    version: Version,
+    /// That of the preview that the user agreed to.
+    token: Option<PreviewToken>,
+    /// Who says that there is a backup.
+    backup_by: Option<String>,
+}
+
+/// Reads named parameters; none at all are the same as an empty list of them.
+fn parameters<T: DeserializeOwned>(params: Value) -> Result<T, Refusal> {
+    let params = match params {
+        Value::Null => json!({}),
+        Value::Array(list) if list.is_empty() => json!({}),
+        Value::Object(fields) => Value::Object(fields),
+        _ => return Err(Refusal::invalid_params("they must be named")),
+    };
+    serde_json::from_value(params).map_err(|error| Refusal::invalid_params(&error.to_string()))
+}
+
+fn result<T: Serialize, E: Borrow<Error>>(result: Result<T, E>) -> Result<Value, Refusal> {
+    match result {
+        Ok(value) => Ok(json!(value)),
+        Err(error) => Err(Refusal::of(error.borrow())),
+    }
 }
 
 /// The parameters of `schema:error`, and the `data` of an error that is not the standard's.
@@ -341,6 +485,9 @@ struct ErrorEvent {
     /// After a failed run: what it had applied before.
     #[serde(skip_serializing_if = "Option::is_none")]
     applied: Option<Vec<Version>>,
+    /// After a failed rollback: what it had taken back before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rolled_back: Vec<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemMessage>,
 }
@@ -360,6 +507,7 @@ impl ErrorEvent {
             retryable: error.is_retryable(),
             install_sql: install.then(install_sql),
             applied: None,
+            rolled_back: Vec::new(),
             problem: None,
         }
     }
@@ -371,13 +519,15 @@ impl ErrorEvent {
             retryable: false,
             install_sql: None,
             applied: None,
+            rolled_back: Vec::new(),
             problem: Some(problem.into()),
         }
     }
 
-    fn of_run(error: &ApplyError) -> Self {
+    fn of_run(error: &RunError) -> Self {
         Self {
             applied: Some(error.applied.clone()),
+            rolled_back: error.rolled_back.clone(),
             ..Self::of(&error.error)
         }
     }
@@ -412,8 +562,8 @@ impl Refusal {
         Self::standard(-32601, "Method not found")
     }
 
-    fn invalid_params() -> Self {
-        Self::standard(-32602, "Invalid params: the method takes none")
+    fn invalid_params(why: &str) -> Self {
+        Self::standard(-32602, &format!("Invalid params: {why}"))
     }
 
     fn internal_error() -> Self {
@@ -439,7 +589,7 @@ impl Refusal {
     }
 }
 
-/// The JSON Schema of every result and event, by the name of its method.
+/// The JSON Schema of every message: parameters and result of each method, parameters of each event.
 #[cfg(feature = "json-schema")]
 #[must_use]
 pub fn ipc_schema() -> Value {
@@ -448,19 +598,29 @@ pub fn ipc_schema() -> Value {
         .into_generator();
     let results = json!({
         CHECK_UPDATES: generator.subschema_for::<UpdateCheck>(),
-        APPLY_UPDATES: generator.subschema_for::<crate::report::ApplyResult>(),
+        APPLY_UPDATES: generator.subschema_for::<crate::report::RunResult<'_>>(),
         CHANGE_LOG: generator.subschema_for::<Vec<crate::report::SchemaVersion>>(),
         STATUS: generator.subschema_for::<crate::report::DatabaseStatus>(),
+        PREVIEW: generator.subschema_for::<crate::preview::Preview>(),
+        ROLLBACK: generator.subschema_for::<crate::report::RunResult<'_>>(),
+        VERIFY: generator.subschema_for::<crate::drift::Verification>(),
+    });
+    let parameters = json!({
+        APPLY_UPDATES: generator.subschema_for::<Consent>(),
+        PREVIEW: generator.subschema_for::<PreviewParams>(),
+        ROLLBACK: generator.subschema_for::<RollbackParams>(),
     });
     let events = json!({
         UPDATE_AVAILABLE: generator.subschema_for::<UpdateCheck>(),
         APPLY_PROGRESS: generator.subschema_for::<Progress>(),
         APPLIED: generator.subschema_for::<Applied>(),
+        ROLLED_BACK: generator.subschema_for::<RolledBack>(),
         ERROR: generator.subschema_for::<ErrorEvent>(),
     });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Messages of the ctx0-schema IPC: the result of each method, the parameters of each event",
+        "title": "Messages of the ctx0-schema IPC: parameters and result of each method, parameters of each event",
+        "parameters": parameters,
         "results": results,
         "events": events,
         "errorData": generator.subschema_for::<ErrorEvent>(),
@@ -624,7 +784,7 @@ mod tests {
             told.push((event["method"].clone(), event["params"].clone()));
         }
         let progress = |event: &str, version: u32| json!({"event": event, "version": version});
-        let started = |version: u32, name: &str| json!({"event": "started", "version": version, "migration_name": name, "position": version, "total": 2});
+        let started = |version: u32, name: &str| json!({"event": "started", "action": "apply", "version": version, "migration_name": name, "position": version, "total": 2});
         let mut applied = progress("applied", 1);
         applied["executionMs"] = json!(7);
         assert_eq!(told[0], (json!(APPLY_PROGRESS), started(1, "001_a")));

@@ -8,6 +8,10 @@ mod transport;
 
 mod report;
 
+mod preview;
+
+mod drift;
+
 mod manager;
 
 #[cfg(feature = "scheduler")]
@@ -16,25 +20,32 @@ mod scheduler;
 #[cfg(feature = "ipc")]
 mod ipc;
 
+mod backup;
 mod config;
 mod error;
 mod install;
 
+pub use backup::BackupAdvice;
 pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyProblem, ServiceKey};
+pub use drift::Verification;
 pub use error::{Cause, ConflictReason, Error, LockHolder, MigrationFailure};
 pub use install::{RPC_VERSION, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
 pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
-pub use manager::{Apply, SchemaVersionManager};
+pub use manager::{Run, SchemaVersionManager};
 pub use manifest::{
     Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations,
     Version,
 };
 pub use plan::LedgerProblem;
+pub use preview::{
+    Definition, ObjectChange, Part, Preview, PreviewToken, PreviewedVersion, Rewrite, RowChange,
+    TableLock, Warning, WarningKind,
+};
 pub use report::{
-    AppliedVersion, ApplyError, ApplyReport, Attempt, DatabaseStatus, Progress, SchemaVersion,
+    Action, AppliedVersion, Attempt, DatabaseStatus, Progress, RunError, RunReport, SchemaVersion,
     UpdateCheck, WaitReason,
 };
 #[cfg(feature = "scheduler")]

@@ -1,19 +1,23 @@
 //! The operations, each one read, plan, act and report.
 
-mod apply;
+mod preview;
+mod run;
+mod verify;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::apply::Apply;
+use self::run::Goal;
+pub use self::run::Run;
 use crate::{
+    backup::{BackupAdvice, instructions},
     config::Config,
     error::Error,
     install::RPC_VERSION,
-    manifest::{Migrations, Version},
-    plan::plan,
+    manifest::{Migration, Migrations, Version},
+    plan::{Step, plan, way_back},
     report::{AppliedVersion, DatabaseStatus, SchemaVersion, UpdateCheck},
     transport::{Call, Http, Reply, Transport, read},
 };
@@ -44,6 +48,8 @@ struct Inner {
     transport: Box<dyn Transport>,
     migrations: Migrations,
     applied_by: String,
+    /// How the user makes a backup of this project.
+    backup_instructions: String,
     limits: Limits,
 }
 
@@ -67,6 +73,7 @@ impl SchemaVersionManager {
             transport,
             migrations,
             applied_by: config.applied_by.clone(),
+            backup_instructions: instructions(config.rest_url()),
             limits: config.into(),
         })))
     }
@@ -101,20 +108,37 @@ impl SchemaVersionManager {
             current_version: plan.current,
             latest_version: self.latest_version(),
             pending_migrations: plan.pending.iter().map(SchemaVersion::from).collect(),
+            backup: plan
+                .pending
+                .iter()
+                .filter_map(Migration::backup)
+                .max()
+                .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
             problem: plan.problem,
         })
     }
 
     /// Applies one version, which must be the next one. One request, and one to read the
     /// ledger. A version that is already there is left alone. Await the result to start.
-    pub fn apply_migration(&self, version: Version) -> Apply {
-        Apply::new(self.clone(), Some(version))
+    pub fn apply_migration(&self, version: Version) -> Run {
+        Run::new(self.clone(), Goal::Next(version))
     }
 
     /// Applies what is pending, in order. One request a version, and one to read the
     /// ledger. Await the result to start.
-    pub fn apply_all_pending(&self) -> Apply {
-        Apply::new(self.clone(), None)
+    pub fn apply_all_pending(&self) -> Run {
+        Run::new(self.clone(), Goal::Latest)
+    }
+
+    /// Takes versions back until the database is at this one, newest first, each by the way
+    /// back that was stored when it was applied, so also what a newer build has applied. One
+    /// request a version, and one to read the ledger. Await the result to start.
+    ///
+    /// Where one of the versions has no way back, nothing is done ([`Error::NoWayBack`]).
+    /// A way back restores the schema; whether it restores the data is told by
+    /// [`preview_rollback`](Self::preview_rollback).
+    pub fn rollback_to(&self, version: Version) -> Run {
+        Run::new(self.clone(), Goal::BackTo(version))
     }
 
     /// What each version of this build does, lowest first. No request is made.
@@ -175,6 +199,47 @@ impl SchemaVersionManager {
             }),
             _ => parse(value),
         }
+    }
+
+    /// The database's version, and the steps from there to everything. One request.
+    async fn steps_to_latest(&self) -> Result<(Version, Vec<Step>), Error> {
+        let migrations = &self.0.migrations;
+        let ledger = self.history().await?;
+        let plan = plan(migrations, &ledger);
+        if let Some(problem) = plan.problem {
+            return Err(problem.into());
+        }
+        let steps = plan.pending.iter();
+        let steps = steps.map(|migration| Step::apply(migration, migrations));
+        Ok((plan.current, steps.collect()))
+    }
+
+    /// The same to one version, which must be the next, or be there. One request.
+    async fn steps_to_next(&self, version: Version) -> Result<(Version, Vec<Step>), Error> {
+        if self.0.migrations.get(version).is_none() {
+            let latest = self.latest_version();
+            return Err(Error::UnknownVersion { version, latest });
+        }
+        let (current, mut steps) = self.steps_to_latest().await?;
+        let next = current.next();
+        if version > next {
+            return Err(Error::NotNext {
+                version,
+                current,
+                next,
+            });
+        }
+        steps.truncate(usize::from(version == next));
+        Ok((current, steps))
+    }
+
+    /// The same to a version below, newest first; each has a way back. One request.
+    async fn steps_back_to(&self, version: Version) -> Result<(Version, Vec<Step>), Error> {
+        let migrations = &self.0.migrations;
+        let status = self.status().await?;
+        let rows = way_back(migrations, &status.ledger, &status.ways_back, version)?;
+        let steps = rows.into_iter().map(|row| Step::roll_back(row, migrations));
+        Ok((status.current_version, steps.collect()))
     }
 
     async fn read(&self, call: &Call) -> Result<Reply, Error> {
@@ -240,6 +305,7 @@ impl SchemaVersionManager {
             transport: Box::new(fake.clone()),
             migrations: Migrations::embedded(&files).expect("valid migrations"),
             limits: Limits::from(&config),
+            backup_instructions: instructions(config.rest_url()),
             applied_by: config.applied_by,
         }))
     }

@@ -4,12 +4,14 @@ mod checksum;
 mod error;
 mod script;
 mod source;
+mod sql_file;
 mod version;
 
 use std::{fmt, iter, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::sql_file::SqlFile;
 pub use self::{
     checksum::Checksum,
     error::{ManifestError, ManifestProblem},
@@ -17,7 +19,6 @@ pub use self::{
 };
 use self::{
     error::Place,
-    script::Script,
     source::{Embedded, Folder, Source, is_inside},
 };
 
@@ -68,17 +69,16 @@ pub struct Migration {
     version: Version,
     name: String,
     description: String,
-    file: String,
-    script: Script,
-    checksum: Checksum,
-    down: Option<Script>,
+    up: SqlFile,
+    down: Option<SqlFile>,
     breaking: bool,
     backup: Option<Backup>,
 }
 
 /// Whether a migration asks for a backup first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 pub enum Backup {
     /// It would be wise.
     Recommended,
@@ -191,25 +191,25 @@ impl Migration {
     /// The file it was read from, as the manifest names it.
     #[must_use]
     pub fn file(&self) -> &str {
-        &self.file
+        self.up.name()
     }
 
     /// The SQL, with LF line endings and no byte order mark.
     #[must_use]
     pub fn sql(&self) -> &str {
-        self.script.text()
+        self.up.text()
     }
 
     /// The checksum of [`Migration::sql`].
     #[must_use]
     pub fn checksum(&self) -> Checksum {
-        self.checksum
+        self.up.checksum()
     }
 
     /// The SQL that takes it back, where there is one.
     #[must_use]
     pub fn down_sql(&self) -> Option<&str> {
-        self.down.as_ref().map(Script::text)
+        self.down.as_ref().map(SqlFile::text)
     }
 
     /// Whether older builds cannot work with the database afterwards.
@@ -224,14 +224,12 @@ impl Migration {
         self.backup
     }
 
-    /// The SQL, cut after each statement.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
-        self.script.pieces()
+    pub(crate) fn up(&self) -> &SqlFile {
+        &self.up
     }
 
-    /// The line on which a statement (from 1) begins.
-    pub(crate) fn line_of(&self, statement: usize) -> Option<usize> {
-        self.script.line_of(statement)
+    pub(crate) fn down(&self) -> Option<&SqlFile> {
+        self.down.as_ref()
     }
 }
 
@@ -240,7 +238,7 @@ impl fmt::Debug for Migration {
         f.debug_struct("Migration")
             .field("version", &self.version)
             .field("name", &self.name)
-            .field("checksum", &self.checksum)
+            .field("checksum", &self.checksum())
             .finish_non_exhaustive()
     }
 }
@@ -331,28 +329,16 @@ impl ManifestFile {
 impl Entry {
     fn load(self, source: &dyn Source) -> Result<Migration, ManifestError> {
         let place = Place::of(&self.file, self.version);
-        let text = source.read(&place, &self.file)?;
-        let checksum = Checksum::of(&text);
-        if let Some(stated) = self.checksum.filter(|stated| *stated != checksum) {
-            return Err(place.error(ManifestProblem::Checksum {
-                stated,
-                actual: checksum,
-            }));
-        }
-        let down = self.down.map(|file| {
-            let place = Place::of(&file, self.version);
-            let text = source.read(&place, &file)?;
-            Script::parse(text).map_err(|error| place.error(ManifestProblem::from(error)))
-        });
+        let up = SqlFile::read(source, self.file, self.version, self.checksum)?;
+        let down = self
+            .down
+            .map(|file| SqlFile::read(source, file, self.version, None));
         Ok(Migration {
             version: Version::try_from(self.version)
-                .map_err(|_| place.clone().error(ManifestProblem::NotAVersion))?,
-            script: Script::parse(text)
-                .map_err(|error| place.error(ManifestProblem::from(error)))?,
+                .map_err(|_| place.error(ManifestProblem::NotAVersion))?,
             name: self.name,
             description: self.description,
-            file: self.file,
-            checksum,
+            up,
             down: down.transpose()?,
             breaking: self.breaking,
             backup: self.backup,
@@ -373,7 +359,10 @@ mod tests {
     use proptest::{prelude::*, test_runner::TestRunner};
     use serde_json::json;
 
-    use super::{script::ScriptError, *};
+    use super::{
+        script::{Script, ScriptError},
+        *,
+    };
 
     const CASES: u32 = 50_000;
 
@@ -396,7 +385,7 @@ mod tests {
             taken += 1;
             for (migration, number) in migrations.iter().zip(1..) {
                 prop_assert_eq!(migration.version().get(), number);
-                prop_assert_eq!(migration.pieces().collect::<String>(), migration.sql());
+                prop_assert_eq!(migration.up().pieces().collect::<String>(), migration.sql());
                 prop_assert_eq!(migration.checksum(), Checksum::of(migration.sql()));
             }
             prop_assert_eq!(

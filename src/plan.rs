@@ -1,12 +1,16 @@
 //! What is to be done: the migrations of this build against the ledger's rows. No I/O.
 
+mod step;
+
 use serde::Serialize;
 
 use crate::{
+    error::Error,
     manifest::{Checksum, Migration, Migrations, Version},
     report::AppliedVersion,
 };
 
+pub(crate) use self::step::Step;
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan<'m> {
@@ -94,6 +98,38 @@ pub(crate) fn plan<'m>(migrations: &'m Migrations, ledger: &[AppliedVersion]) ->
         current,
         pending,
         problem,
+    }
+}
+
+/// The rows that have to be taken back to reach a version, newest first, if all of them can be.
+/// `stored` lists the versions for which the database knows the way back.
+pub(crate) fn way_back<'l>(
+    migrations: &Migrations,
+    ledger: &'l [AppliedVersion],
+    stored: &[Version],
+    version: Version,
+) -> Result<Vec<&'l AppliedVersion>, Error> {
+    let current = ledger.last().map_or(Version::ZERO, |row| row.version);
+    if let Some(gap) = gap(current, ledger) {
+        return Err(gap.into());
+    }
+    if version > current {
+        return Err(Error::NotBelow { version, current });
+    }
+    let rows: Vec<_> = ledger.iter().filter(|row| row.version > version).collect();
+    let has_way_back = |row: &AppliedVersion| {
+        // A row that was written by hand has neither a checksum nor a way back of its own.
+        let ours = migrations.get(row.version);
+        stored.contains(&row.version)
+            || row.checksum.is_none()
+                && ours
+                    .is_some_and(|ours| ours.name() == row.migration_name && ours.down().is_some())
+    };
+    match rows.iter().rev().find(|row| !has_way_back(row)) {
+        Some(row) => Err(Error::NoWayBack {
+            version: row.version,
+        }),
+        None => Ok(rows.into_iter().rev().collect()),
     }
 }
 

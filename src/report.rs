@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
+    backup::BackupAdvice,
     error::Error,
     manifest::{Checksum, Migration, Version},
     plan::LedgerProblem,
@@ -33,11 +34,22 @@ impl From<&Migration> for SchemaVersion {
     }
 }
 
+/// Which way a version goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub enum Action {
+    /// It is applied.
+    Apply,
+    /// It is taken back.
+    Rollback,
+}
+
 /// The answer to "is there a newer schema?".
 ///
-/// Serialises to the four keys of the specification. A fifth, `problem`, is there only
-/// where the ledger does not fit this build; then nothing is pending, and it is not up
-/// to date either.
+/// Serialises to the four keys of the specification. Two more are there only where they say
+/// something: `backup`, and `problem` where the ledger does not fit this build; then nothing
+/// is pending, and it is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -51,6 +63,9 @@ pub struct UpdateCheck {
     pub latest_version: Version,
     /// What would be applied, in this order.
     pub pending_migrations: Vec<SchemaVersion>,
+    /// Where a pending version asks for a backup first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupAdvice>,
     /// Why nothing may be applied, where that is so.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -108,6 +123,8 @@ pub struct DatabaseStatus {
     pub owner: String,
     /// The ledger, lowest version first.
     pub ledger: Vec<AppliedVersion>,
+    /// The versions for which the database knows the way back, lowest first.
+    pub ways_back: Vec<Version>,
     /// The newest request to change the schema, whatever became of it.
     pub last_attempt: Option<Attempt>,
 }
@@ -119,11 +136,11 @@ pub struct DatabaseStatus {
 pub struct Attempt {
     /// Its id.
     pub attempt: uuid::Uuid,
-    /// `apply`.
-    pub action: String,
+    /// Which way.
+    pub action: Action,
     /// The version that it was about.
     pub version: Version,
-    /// `applied`, `already_applied`, `conflict` or `failed`.
+    /// `applied`, `already_applied`, `rolled_back`, `already_rolled_back`, `conflict` or `failed`.
     pub outcome: String,
     /// After a failure: the SQLSTATE.
     pub sqlstate: Option<String>,
@@ -131,64 +148,71 @@ pub struct Attempt {
     pub message: Option<String>,
     /// By whom.
     pub applied_by: Option<String>,
+    /// Who said that there is a backup.
+    pub backup_by: Option<String>,
     /// When it began, in RFC 3339.
     pub started_at: String,
     /// When it ended, in RFC 3339.
     pub finished_at: String,
 }
 
-/// A run that reached its end. Serialises to `{"success": true, "applied": […]}`.
+/// A run that reached its end. Serialises to `{"success": true, "applied": […]}`, with
+/// `rolledBack` where versions were taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ApplyReport {
+pub struct RunReport {
     /// The versions that this run applied, in order. One that another process applied in
     /// the meantime is not among them.
     pub applied: Vec<Version>,
+    /// The versions that this run took back, newest first; likewise.
+    pub rolled_back: Vec<Version>,
     /// The version that the database has now.
     pub current_version: Version,
 }
 
-impl Serialize for ApplyReport {
+impl Serialize for RunReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let applied = self.applied.clone();
-        ApplyResult {
+        RunResult {
             success: true,
-            applied,
+            applied: &self.applied,
+            rolled_back: &self.rolled_back,
             error: None,
         }
         .serialize(serializer)
     }
 }
 
-/// A run that ended early. What it had applied stays applied.
-/// Serialises to `{"success": false, "applied": […], "error": "…"}`.
+/// A run that ended early. What it had done stays done.
+/// Serialises to `{"success": false, "applied": […], "error": "…"}`, with `rolledBack` likewise.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct ApplyError {
+pub struct RunError {
     /// The versions that this run applied before, in order.
     pub applied: Vec<Version>,
+    /// The versions that this run took back before, newest first.
+    pub rolled_back: Vec<Version>,
     /// Why it ended.
     pub error: Error,
 }
 
-impl std::error::Error for ApplyError {
+impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
 }
 
-impl fmt::Display for ApplyError {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl Serialize for ApplyError {
+impl Serialize for RunError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let applied = self.applied.clone();
-        ApplyResult {
+        RunResult {
             success: false,
-            applied,
+            applied: &self.applied,
+            rolled_back: &self.rolled_back,
             error: Some(self.error.to_string()),
         }
         .serialize(serializer)
@@ -197,15 +221,18 @@ impl Serialize for ApplyError {
 
 /// How a run ended, as the specification writes it.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-pub(crate) struct ApplyResult {
+pub(crate) struct RunResult<'a> {
     success: bool,
-    applied: Vec<Version>,
+    applied: &'a [Version],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rolled_back: &'a [Version],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// What happens while migrations are applied.
+/// What happens during a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(
     tag = "event",
@@ -215,8 +242,10 @@ pub(crate) struct ApplyResult {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Progress {
-    /// A version is being applied.
+    /// A version is being applied, or taken back.
     Started {
+        /// Which of the two.
+        action: Action,
         /// The version.
         version: Version,
         /// Its name.
@@ -245,6 +274,13 @@ pub enum Progress {
         /// Milliseconds that it took in the database; none where another process applied it.
         execution_ms: Option<u64>,
     },
+    /// A version is there no more.
+    RolledBack {
+        /// The version.
+        version: Version,
+        /// Milliseconds that it took in the database; none where another process took it back.
+        execution_ms: Option<u64>,
+    },
     /// The run ends here.
     Failed {
         /// The version.
@@ -254,7 +290,7 @@ pub enum Progress {
     },
 }
 
-/// What an apply waits for.
+/// What a run waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]

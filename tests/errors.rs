@@ -6,8 +6,8 @@
 use std::{error::Error as StdError, fmt, io, path::PathBuf, time::Duration};
 
 use ctx0_schema::{
-    ApplyError, Config, ConfigError, ConflictReason, Error, KeyProblem, LedgerProblem, LockHolder,
-    ManifestError, ManifestProblem, Migrations, SchemaVersionManager, Version,
+    Config, ConfigError, ConflictReason, Error, KeyProblem, LedgerProblem, LockHolder,
+    ManifestError, ManifestProblem, Migrations, RunError, SchemaVersionManager, Version,
 };
 use serde_json::{Value, json};
 use wiremock::{
@@ -647,12 +647,12 @@ mod texts {
     }
 
     /// A migration of two statements that the database answers with this failure.
-    async fn failed(failure: Value) -> ApplyError {
+    async fn failed(failure: Value) -> RunError {
         let server = MockServer::start().await;
         let answer = |value: Value| ResponseTemplate::new(200).set_body_json(value);
         let mut outcome = failure;
         outcome["outcome"] = json!("failed");
-        outcome["rpc_version"] = json!(1);
+        outcome["rpc_version"] = json!(2);
         Mock::given(method("GET"))
             .and(path("/rest/v1/ctx0_schema_versions"))
             .respond_with(answer(json!([])))
@@ -826,7 +826,7 @@ mod programs {
 fn errors_configurations_and_managers_may_go_to_any_thread() {
     fn any_thread<T: Send + Sync + 'static>() {}
     any_thread::<Error>();
-    any_thread::<ApplyError>();
+    any_thread::<RunError>();
     any_thread::<ConfigError>();
     any_thread::<ManifestError>();
     any_thread::<Config>();

@@ -48,6 +48,11 @@ impl Version {
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// The version below, and none below none.
+    pub(crate) const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Version {

@@ -127,8 +127,8 @@ async fn a_failure_names_the_statement_and_leaves_nothing_of_its_version() {
         panic!("{error}")
     };
     assert_eq!(
-        (failure.file.as_str(), failure.statement, failure.line),
-        ("003_broken.sql", Some(2), Some(4))
+        (failure.file.as_deref(), failure.statement, failure.line),
+        (Some("003_broken.sql"), Some(2), Some(4))
     );
     assert_eq!(failure.sqlstate, "42703");
     assert!(failure.message.contains("nope"), "{failure}");

@@ -1,6 +1,6 @@
 //! `install_sql()` and `uninstall_sql()`.
 
-use ctx0_schema::{Error, RPC_VERSION, install_sql, uninstall_sql};
+use ctx0_schema::{Action, Error, RPC_VERSION, install_sql, uninstall_sql};
 
 use crate::support::Project;
 
@@ -123,12 +123,8 @@ async fn the_status_tells_how_the_database_stands() {
     assert_eq!(status.ledger, manager.history().await.unwrap());
     let last = status.last_attempt.unwrap();
     assert_eq!(
-        (
-            last.version.get(),
-            last.outcome.as_str(),
-            last.action.as_str()
-        ),
-        (2, "applied", "apply")
+        (last.version.get(), last.outcome.as_str(), last.action),
+        (2, "applied", Action::Apply)
     );
 }
 

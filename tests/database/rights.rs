@@ -186,7 +186,10 @@ async fn the_installation_grants_this_and_no_more() {
         grants,
         [
             "service_role EXECUTE ctx0_apply_migration",
+            "service_role EXECUTE ctx0_rehearse_migrations",
+            "service_role EXECUTE ctx0_rollback_migration",
             "service_role EXECUTE ctx0_schema_status",
+            "service_role EXECUTE ctx0_verify_schema",
             "service_role SELECT ctx0_schema_attempts",
             "service_role SELECT ctx0_schema_versions",
         ]
@@ -205,7 +208,16 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
             open.push(name.as_str());
         }
     }
-    assert_eq!(open, ["ctx0_apply_migration", "ctx0_schema_status"]);
+    assert_eq!(
+        open,
+        [
+            "ctx0_apply_migration",
+            "ctx0_rehearse_migrations",
+            "ctx0_rollback_migration",
+            "ctx0_schema_status",
+            "ctx0_verify_schema",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -366,9 +378,11 @@ async fn hostile_texts_arrive_literally() {
     let rest = Rest::of(&project);
     for (version, hostile) in (1..).zip(HOSTILE) {
         let mut arguments = arguments(version, &["select 1"]);
-        for name in ["p_name", "p_description", "p_applied_by", "p_down_sql"] {
+        for name in ["p_name", "p_description", "p_applied_by", "p_backup_by"] {
             arguments[name] = format!("{name} {hostile}").into();
         }
+        arguments["p_down_sql"] = json!([hostile, "more"]);
+        arguments["p_down_checksum"] = sha256(&format!("{hostile}more")).into();
         let answer = rest
             .call("service_role", "ctx0_apply_migration", &arguments)
             .await;
@@ -397,6 +411,7 @@ async fn hostile_texts_arrive_literally() {
             )
             .await;
         assert_eq!(row["down_sql"], arguments["p_down_sql"]);
+        assert_eq!(row["backup_by"], arguments["p_backup_by"]);
         assert_eq!(row["applied_by"], arguments["p_applied_by"]);
 
         for (name, code) in [("p_attempt", "22P02"), ("p_version", "22P02")] {
@@ -718,6 +733,7 @@ impl Ours {
                          (select coalesce(jsonb_object_agg(name, case type::regtype::text
                                    when 'integer' then to_jsonb(3)
                                    when 'text[]' then to_jsonb('{select 1}'::text[])
+                                   when 'boolean' then to_jsonb(true)
                                    when 'uuid' then to_jsonb(gen_random_uuid())
                                    else to_jsonb('a'::text)
                                  end), '{}')

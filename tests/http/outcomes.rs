@@ -24,9 +24,9 @@ async fn what_was_applied_is_told_as_it_happens() {
     assert_eq!(
         events,
         json!([
-            {"event": "started", "version": 2, "migration_name": "002_tags", "position": 1, "total": 2},
+            {"event": "started", "action": "apply", "version": 2, "migration_name": "002_tags", "position": 1, "total": 2},
             {"event": "applied", "version": 2, "executionMs": 12},
-            {"event": "started", "version": 3, "migration_name": "003_index", "position": 2, "total": 2},
+            {"event": "started", "action": "apply", "version": 3, "migration_name": "003_index", "position": 2, "total": 2},
             {"event": "applied", "version": 3, "executionMs": 340},
         ])
     );
@@ -172,7 +172,7 @@ async fn a_failed_statement_is_named_by_file_number_and_line() {
     assert_eq!(
         (
             failure.version,
-            failure.file.as_str(),
+            failure.file.as_deref().unwrap(),
             failure.statement,
             failure.line
         ),
@@ -485,15 +485,15 @@ async fn is_asked_for_again(lost: ResponseTemplate, limit: Duration) {
 }
 
 fn applied(ms: u64) -> Value {
-    json!({"outcome": "applied", "execution_ms": ms, "statements": 1, "rpc_version": 1})
+    json!({"outcome": "applied", "execution_ms": ms, "statements": 1, "rpc_version": 2})
 }
 
 fn already_applied() -> Value {
-    json!({"outcome": "already_applied", "rpc_version": 1})
+    json!({"outcome": "already_applied", "rpc_version": 2})
 }
 
 fn locked() -> Value {
-    json!({"outcome": "locked", "rpc_version": 1})
+    json!({"outcome": "locked", "rpc_version": 2})
 }
 
 fn conflict(reason: &str) -> Value {

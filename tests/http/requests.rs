@@ -53,8 +53,8 @@ async fn each_operation_that_only_reads_is_one_request() {
 async fn a_status_is_one_call_of_its_function() {
     let supabase = Supabase::start().await;
     let answer = json!({
-        "rpc_version": 1, "server_version": "15.8", "current_version": 3, "locked": true,
-        "owner": "postgres", "ledger": ledger_to(3), "last_attempt": null,
+        "rpc_version": 2, "server_version": "15.8", "current_version": 3, "locked": true,
+        "owner": "postgres", "ledger": ledger_to(3), "ways_back": [2], "last_attempt": null,
     });
     supabase.on("POST", STATUS, [json_answer(&answer)]).await;
     let status = manager(&supabase.uri()).status().await.unwrap();
@@ -133,10 +133,12 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_description": "Adds tags",
                 "p_sql": ["create table tags (name text);"],
                 "p_checksum": second.checksum(),
-                "p_down_sql": "drop table tags;",
+                "p_down_sql": ["drop table tags;"],
+                "p_down_checksum": "c4f9d2a017974f3818431c71c5fe1bde71e46007b043cebe211265ab7d7c3b61",
                 "p_applied_by": "ctx0-desktop 1.4",
                 "p_expected_version": 1,
                 "p_attempt": sent[0]["p_attempt"],
+                "p_backup_by": null,
             }),
             json!({
                 "p_version": 3,
@@ -145,9 +147,11 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_sql": ["select 1;", "\n\n-- here\ncreate index on tags (nam);", "\nselect 2;"],
                 "p_checksum": third.checksum(),
                 "p_down_sql": null,
+                "p_down_checksum": null,
                 "p_applied_by": "ctx0-desktop 1.4",
                 "p_expected_version": 2,
                 "p_attempt": sent[1]["p_attempt"],
+                "p_backup_by": null,
             }),
         ]
     );
@@ -316,7 +320,7 @@ async fn functions_of_another_release_are_told_apart() {
         error,
         ctx0_schema::Error::RpcOutdated {
             installed: 0,
-            needed: 1
+            needed: 2
         }
     ));
 }

@@ -16,8 +16,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ctx0_schema::{
-    ApplyError, ApplyReport, Config, ConfigBuilder, Error, Migrations, Progress,
-    SchemaVersionManager,
+    Config, ConfigBuilder, Error, Migrations, Progress, RunError, RunReport, SchemaVersionManager,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -117,7 +116,7 @@ pub(crate) fn build(config: ConfigBuilder) -> SchemaVersionManager {
 /// Applies everything, and notes what is told meanwhile.
 pub(crate) async fn apply_all(
     manager: &SchemaVersionManager,
-) -> (Result<ApplyReport, ApplyError>, Vec<Progress>) {
+) -> (Result<RunReport, RunError>, Vec<Progress>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&told);
     let apply = manager

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ctx0_schema::{ApplyError, ApplyReport, Error, Migrations};
+use ctx0_schema::{Error, Migrations, RunError, RunReport};
 use ctx0_stack::{
     Options,
     fault::{replay, schedule},
@@ -115,7 +115,7 @@ impl Scenario {
 }
 
 /// How the apply of a manager ended; none where it was dropped.
-type End = Option<Result<ApplyReport, ApplyError>>;
+type End = Option<Result<RunReport, RunError>>;
 
 /// Applies under the seed's schedule, and again without faults. Panics where anything is
 /// wrong, and returns how the applies under faults ended.
@@ -221,7 +221,7 @@ impl Scenario {
                 assert_eq!(report.current_version.get(), VERSIONS, "{}", about());
                 assert_eq!(truth.ledger.len() as u32, VERSIONS, "{}", about());
             }
-            Err(ApplyError { applied, error, .. }) => {
+            Err(RunError { applied, error, .. }) => {
                 let mut applied = numbers(applied);
                 match error {
                     Error::MigrationFailed(failure) => {
@@ -249,7 +249,7 @@ fn name_of(end: &End) -> &'static str {
     match end {
         None => "dropped",
         Some(Ok(_)) => "success",
-        Some(Err(ApplyError { error, .. })) => match error {
+        Some(Err(RunError { error, .. })) => match error {
             Error::MigrationFailed(_) => "migration failed",
             Error::OutcomeUnknown { .. } => "outcome unknown",
             Error::StillRunning { .. } => "still running",

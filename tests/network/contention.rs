@@ -7,7 +7,7 @@ use std::{
 
 use ctx0_schema::{Error, WaitReason};
 
-use crate::support::{AppTransaction, Network, Run, manager, steps};
+use crate::support::{AppTransaction, Network, Running, manager, steps};
 
 #[tokio::test]
 async fn fifty_managers_at_once_apply_each_version_once() {
@@ -19,7 +19,7 @@ async fn fifty_managers_at_once_apply_each_version_once() {
         .map(|number| {
             // Each with connections of its own, as in processes of their own.
             let config = network.config().applied_by(number.to_string());
-            Run::start(manager(config, &migrations).apply_all_pending())
+            Running::start(manager(config, &migrations).apply_all_pending())
         })
         .collect();
     let mut applied: Vec<u32> = Vec::new();
@@ -58,7 +58,7 @@ async fn a_table_that_the_app_gives_back_after_the_lock_timeout_is_waited_for() 
     let network = Arc::new(Network::start().await);
     let app = hold_notes(&network).await;
     let began = Instant::now();
-    let mut run = Run::start(network.manager(&alters_notes()).apply_all_pending());
+    let mut run = Running::start(network.manager(&alters_notes()).apply_all_pending());
     run.until_waiting_for(WaitReason::TableInUse).await;
     let waited = began.elapsed();
     assert!(waited >= Duration::from_secs(5), "{waited:?}");
@@ -79,7 +79,7 @@ async fn a_table_that_the_app_keeps_is_a_retryable_failure_that_names_the_holder
         .await;
     let app = hold_notes(&network).await;
     let manager = network.manager(&alters_notes());
-    let error = Run::start(manager.apply_all_pending()).failure().await;
+    let error = Running::start(manager.apply_all_pending()).failure().await;
     assert!(error.error.is_retryable());
     let text = error.to_string();
     let Error::MigrationFailed(failure) = error.error else {
@@ -108,7 +108,7 @@ async fn a_table_that_the_app_keeps_is_a_retryable_failure_that_names_the_holder
 
     // Nobody has to do anything about it but wait for the app.
     app.end().await;
-    let again = Run::start(manager.apply_all_pending());
+    let again = Running::start(manager.apply_all_pending());
     assert_eq!(again.success().await, (vec![1], 1));
 }
 

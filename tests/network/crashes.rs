@@ -6,13 +6,13 @@ use ctx0_schema::{Error, WaitReason};
 use ctx0_stack::Options;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GATE, Network, PATIENCE, Run, manager, numbers, steps};
+use crate::support::{GATE, Network, PATIENCE, Running, manager, numbers, steps};
 
 #[tokio::test]
 async fn a_running_call_outlives_a_database_that_is_killed() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&["", GATE, ""]));
-    let mut run = Run::start(manager.apply_all_pending());
+    let mut run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     network.stack.kill_database().await.expect("it is killed");
     run.until_waiting_for(WaitReason::NoAnswer).await;
@@ -31,7 +31,7 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
     let network = Network::start().await;
     let migrations = steps(&["", GATE, ""]);
     let config = network.config().apply_deadline(Duration::from_secs(1));
-    let run = Run::start(manager(config, &migrations).apply_all_pending());
+    let run = Running::start(manager(config, &migrations).apply_all_pending());
     network.until_asleep().await;
     network.stack.kill_database().await.expect("it is killed");
     let error = run.failure().await;
@@ -44,7 +44,7 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
     network.stack.start_database().await.expect("it starts");
     assert_eq!(network.truth().await.versions(), [1]);
     network.open_gate().await;
-    let next = Run::start(network.manager(&migrations).apply_all_pending());
+    let next = Running::start(network.manager(&migrations).apply_all_pending());
     assert_eq!(next.success().await, (vec![2, 3], 3));
     network.truth().await;
 }
@@ -68,7 +68,7 @@ async fn a_database_that_stays_away_is_given_up_and_nothing_has_run() {
     let config = network.config().retry_deadline(Duration::from_secs(1));
     let manager = manager(config, &steps(&[""]));
     network.stack.kill_database().await.expect("it is killed");
-    let error = Run::start(manager.apply_all_pending()).failure().await;
+    let error = Running::start(manager.apply_all_pending()).failure().await;
     assert!(error.error.is_retryable(), "{error}");
     assert!(
         matches!(error.error, Error::DatabaseUnavailable { .. }),
@@ -82,7 +82,7 @@ async fn a_database_that_stays_away_is_given_up_and_nothing_has_run() {
 async fn a_running_call_outlives_a_rest_server_that_is_restarted() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&["", GATE, ""]));
-    let mut run = Run::start(manager.apply_all_pending());
+    let mut run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     network.stack.stop_rest().await.expect("it stops");
     run.until_waiting_for(WaitReason::NoAnswer).await;
@@ -117,7 +117,7 @@ async fn a_rest_server_that_stays_away_is_unreachable_and_nothing_has_run() {
         .config()
         .retry_deadline(Duration::from_secs(1));
     let manager = manager(config, &steps(&[""]));
-    let error = Run::start(manager.apply_all_pending()).failure().await;
+    let error = Running::start(manager.apply_all_pending()).failure().await;
     assert!(error.error.is_retryable(), "{error}");
     assert!(matches!(error.error, Error::Unreachable { .. }), "{error}");
     assert_eq!(network.truth().await.attempts, []);
@@ -127,7 +127,7 @@ async fn a_rest_server_that_stays_away_is_unreachable_and_nothing_has_run() {
 async fn a_full_pool_is_waited_for() {
     let network = Network::informed_once(one_connection()).await;
     let migrations = steps(&[GATE]);
-    let busy = Run::start(network.manager(&migrations).apply_all_pending());
+    let busy = Running::start(network.manager(&migrations).apply_all_pending());
     network.until_asleep().await;
     let other = network.manager(&migrations);
     let read = tokio::spawn(async move { other.current_version().await });
@@ -141,11 +141,11 @@ async fn a_full_pool_is_waited_for() {
 #[tokio::test]
 async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
     let network = Network::informed_once(one_connection()).await;
-    let busy = Run::start(network.manager(&steps(&[GATE])).apply_all_pending());
+    let busy = Running::start(network.manager(&steps(&[GATE])).apply_all_pending());
     network.until_asleep().await;
     let config = network.config().retry_deadline(Duration::from_secs(1));
     let other = manager(config.applied_by("other"), &steps(&[GATE]));
-    let error = Run::start(other.apply_all_pending()).failure().await;
+    let error = Running::start(other.apply_all_pending()).failure().await;
     assert!(error.error.is_retryable(), "{error}");
     assert!(matches!(error.error, Error::PoolExhausted), "{error}");
     network.open_gate().await;
@@ -160,7 +160,7 @@ async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
 #[tokio::test]
 async fn functions_that_were_just_installed_are_waited_for() {
     let network = Network::uninformed().await;
-    let mut run = Run::start(network.manager(&steps(&[""])).apply_all_pending());
+    let mut run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
     run.until_waiting_for(WaitReason::NoAnswer).await;
     network.stack.reload_schema().await.expect("it is read");
     assert_eq!(run.success().await, (vec![1], 1));
@@ -171,7 +171,7 @@ async fn functions_that_were_just_installed_are_waited_for() {
 async fn functions_that_stay_unknown_are_given_up_within_a_second_or_so() {
     let network = Network::uninformed().await;
     let began = Instant::now();
-    let run = Run::start(network.manager(&steps(&[""])).apply_all_pending());
+    let run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
     let error = run.failure().await;
     let took = began.elapsed();
     assert!(!error.error.is_retryable(), "{error}");
@@ -196,14 +196,14 @@ fn moments() -> impl Iterator<Item = (usize, Duration)> {
     (1..=5).flat_map(|position| [0, 15].map(|ms| (position, Duration::from_millis(ms))))
 }
 
-async fn begin_five(network: &Network) -> Run {
+async fn begin_five(network: &Network) -> Running {
     network.forget().await;
     let config = network.config().retry_delay(Duration::from_millis(20));
     let migrations = steps(&["select pg_sleep(0.01);"; 5]);
-    Run::start(manager(config, &migrations).apply_all_pending())
+    Running::start(manager(config, &migrations).apply_all_pending())
 }
 
-async fn end_five(network: &Network, run: Run) {
+async fn end_five(network: &Network, run: Running) {
     assert_eq!(run.success().await, (vec![1, 2, 3, 4, 5], 5));
     network.proxy.settle().await;
     let truth = network.truth().await;

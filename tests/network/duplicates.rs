@@ -5,7 +5,7 @@ use std::time::Duration;
 use ctx0_stack::fault::Fault;
 use serde_json::Value;
 
-use crate::support::{Network, Run, steps};
+use crate::support::{Network, Running, steps};
 
 #[tokio::test]
 async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
@@ -13,7 +13,7 @@ async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
     let late = Fault::LateDuplicate(Duration::from_secs(2));
     network.proxy.script([Fault::Pass, late]);
     let manager = network.manager(&steps(&[""]));
-    let run = Run::start(manager.apply_all_pending());
+    let run = Running::start(manager.apply_all_pending());
     assert_eq!(run.success().await, (vec![1], 1));
     network.sql(ROLLBACK).await;
     let before = network.look().await;
@@ -26,7 +26,7 @@ async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
     assert_eq!((before.versions(), before.executions(1)), (vec![], 1));
 
     // What was taken back can be applied anew.
-    let run = Run::start(manager.apply_all_pending());
+    let run = Running::start(manager.apply_all_pending());
     assert_eq!(run.success().await, (vec![1], 1));
     assert_eq!(network.look().await.executions(1), 2);
 }

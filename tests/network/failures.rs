@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ctx0_schema::{Error, MigrationFailure, WaitReason};
 
-use crate::support::{GATE, Network, Run, steps};
+use crate::support::{GATE, Network, Running, steps};
 
 #[tokio::test]
 async fn a_serialization_failure_ends_at_once() {
@@ -54,7 +54,7 @@ async fn a_real_deadlock_with_the_app_ends_at_once_and_spares_the_app() {
             "exists (select from pg_locks where relation = 'public.notes'::regclass and granted)",
         )
         .await;
-    let error = Run::start(manager.apply_all_pending()).failure().await;
+    let error = Running::start(manager.apply_all_pending()).failure().await;
     let Error::MigrationFailed(failure) = &error.error else {
         panic!("{error}")
     };
@@ -101,7 +101,7 @@ async fn a_cancelled_migration_ends_at_once() {
 async fn a_terminated_session_leaves_nothing_and_the_same_attempt_is_made_again() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&[GATE]));
-    let mut run = Run::start(manager.apply_all_pending());
+    let mut run = Running::start(manager.apply_all_pending());
     let process = network.until_asleep().await;
     let terminated = format!("select pg_terminate_backend({process}, 60000)::text");
     assert_eq!(network.value(&terminated).await, "true");
@@ -125,7 +125,7 @@ fn raises(sqlstate: &str) -> String {
 /// The second of two migrations fails, having been executed and recorded exactly once.
 async fn fails_once(network: &Network, text: &str) -> MigrationFailure {
     let manager = network.manager(&steps(&["", text]));
-    let error = Run::start(manager.apply_all_pending()).failure().await;
+    let error = Running::start(manager.apply_all_pending()).failure().await;
     assert_eq!(crate::support::numbers(&error.applied), [1]);
     let retryable = error.error.is_retryable();
     let Error::MigrationFailed(failure) = error.error else {

@@ -8,7 +8,7 @@ use std::{
 use ctx0_schema::{Error, WaitReason};
 use ctx0_stack::fault::Fault;
 
-use crate::support::{GATE, Network, Run, manager, steps};
+use crate::support::{GATE, Network, Running, manager, steps};
 
 #[tokio::test]
 async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
@@ -19,9 +19,9 @@ async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
         .gateway_timeout(Some(Duration::from_secs(gateway)));
     let migrations = steps(&[&format!("select pg_sleep({seconds});")]);
     let began = Instant::now();
-    let mut daemon = Run::start(network.manager(&migrations).apply_all_pending());
+    let mut daemon = Running::start(network.manager(&migrations).apply_all_pending());
     network.until_asleep().await;
-    let mut second = Run::start(network.manager(&migrations).apply_all_pending());
+    let mut second = Running::start(network.manager(&migrations).apply_all_pending());
 
     second.until_waiting_for(WaitReason::Running).await;
     daemon.until_waiting_for(WaitReason::NoAnswer).await;
@@ -43,7 +43,7 @@ async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
 async fn a_migration_that_outlasts_the_clients_own_patience_is_applied_and_reported() {
     let network = Network::start().await;
     let config = network.config().request_timeout(Duration::from_millis(200));
-    let mut run = Run::start(manager(config, &steps(&[GATE])).apply_all_pending());
+    let mut run = Running::start(manager(config, &steps(&[GATE])).apply_all_pending());
     run.until_waiting_for(WaitReason::NoAnswer).await;
     run.until_waiting_for(WaitReason::Running).await;
     network.open_gate().await;
@@ -59,7 +59,7 @@ async fn a_migration_that_outlasts_the_clients_own_patience_is_applied_and_repor
 async fn an_apply_that_is_dropped_in_mid_migration_ends_whole_in_the_database() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&[GATE, ""]));
-    let run = Run::start(manager.apply_all_pending());
+    let run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     run.task.abort();
     assert!(run.task.await.expect_err("it was dropped").is_cancelled());
@@ -71,7 +71,7 @@ async fn an_apply_that_is_dropped_in_mid_migration_ends_whole_in_the_database() 
         manager.current_version().await.expect("it is read").get(),
         1
     );
-    let next = Run::start(manager.apply_all_pending());
+    let next = Running::start(manager.apply_all_pending());
     assert_eq!(next.success().await, (vec![2], 2));
     let truth = network.truth().await;
     assert_eq!((truth.executions(1), truth.executions(2)), (1, 1));
@@ -93,7 +93,7 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
         .script([Fault::Pass, Fault::ResetAfterRequest]);
     let manager = network.manager(&steps(&[GATE, ""]));
     let deadline = Duration::from_secs(1);
-    let error = Run::start(manager.apply_all_pending().deadline(deadline))
+    let error = Running::start(manager.apply_all_pending().deadline(deadline))
         .failure()
         .await;
     let Error::StillRunning { version, waited } = error.error else {
@@ -103,7 +103,7 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
     assert!(waited <= deadline, "{waited:?}");
     assert_eq!(network.ledger().await, [0; 0]);
 
-    let mut later = Run::start(manager.apply_all_pending());
+    let mut later = Running::start(manager.apply_all_pending());
     later.until_waiting_for(WaitReason::Running).await;
     network.open_gate().await;
     assert_eq!(later.success().await, (vec![2], 2));

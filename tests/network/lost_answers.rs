@@ -5,7 +5,7 @@ use std::time::Duration;
 use ctx0_schema::WaitReason;
 use ctx0_stack::fault::{Fault, Page, Record};
 
-use crate::support::{GATE, Network, Run, numbers, steps};
+use crate::support::{GATE, Network, Running, numbers, steps};
 
 #[tokio::test]
 async fn a_delayed_request_is_waited_for() {
@@ -128,7 +128,7 @@ async fn is_followed_to_its_end(fault: Fault) {
     let network = Network::start().await;
     network.proxy.script([Fault::Pass, fault]);
     let manager = network.manager(&steps(&[GATE]));
-    let mut run = Run::start(manager.apply_all_pending());
+    let mut run = Running::start(manager.apply_all_pending());
     run.until_waiting_for(WaitReason::NoAnswer).await;
     run.until_waiting_for(WaitReason::Running).await;
     assert_eq!(network.ledger().await, [0; 0]);

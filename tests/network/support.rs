@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 use ctx0_schema::{
-    Apply, ApplyError, ApplyReport, Config, ConfigBuilder, Migrations, Progress,
-    SchemaVersionManager, WaitReason, install_sql,
+    Config, ConfigBuilder, Migrations, Progress, Run, RunError, RunReport, SchemaVersionManager,
+    WaitReason, install_sql,
 };
 use ctx0_stack::{Options, Stack, fault::FaultProxy};
 use serde::Deserialize;
@@ -162,13 +162,13 @@ pub(crate) fn numbers(versions: &[ctx0_schema::Version]) -> Vec<u32> {
 }
 
 /// An apply that runs on its own, and what it tells.
-pub(crate) struct Run {
-    pub(crate) task: JoinHandle<Result<ApplyReport, ApplyError>>,
+pub(crate) struct Running {
+    pub(crate) task: JoinHandle<Result<RunReport, RunError>>,
     told: UnboundedReceiver<Progress>,
 }
 
-impl Run {
-    pub(crate) fn start(apply: Apply) -> Self {
+impl Running {
+    pub(crate) fn start(apply: Run) -> Self {
         let (tell, told) = unbounded_channel();
         let apply = apply.on_progress(move |progress| {
             // A test that does not listen any more has heard enough.
@@ -204,7 +204,7 @@ impl Run {
         timeout(PATIENCE, telling).await.expect("it tells in time");
     }
 
-    pub(crate) async fn end(self) -> Result<ApplyReport, ApplyError> {
+    pub(crate) async fn end(self) -> Result<RunReport, RunError> {
         let ended = timeout(PATIENCE, self.task).await;
         ended.expect("it ends in time").expect("it does not panic")
     }
@@ -215,7 +215,7 @@ impl Run {
         (numbers(&report.applied), report.current_version.get())
     }
 
-    pub(crate) async fn failure(self) -> ApplyError {
+    pub(crate) async fn failure(self) -> RunError {
         self.end().await.expect_err("it fails")
     }
 }

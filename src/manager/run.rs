@@ -1,4 +1,5 @@
-//! Applying: each version is sent under an id of its own and followed to its true end.
+//! A change of the schema: each version is sent under an id of its own and followed to its
+//! true end.
 
 use std::{
     fmt,
@@ -8,16 +9,17 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{Limits, SchemaVersionManager, parse, unexpected};
 use crate::{
     error::{ConflictReason, Error, LockHolder, MigrationFailure},
-    manifest::{Migration, Version},
-    plan::plan,
-    report::{ApplyError, ApplyReport, Progress, WaitReason},
+    manifest::{Backup, Checksum, SqlFile, Version},
+    plan::Step,
+    preview::PreviewToken,
+    report::{Action, Progress, RunError, RunReport, WaitReason},
     transport::{Call, Effect, Fault, Patience, Reply, Retry, try_once},
 };
 
@@ -27,13 +29,13 @@ const LOCK_TIMEOUT_RETRIES: usize = 3;
 /// PostgreSQL's `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Migrations that are about to be applied: await it to start.
+/// A change of the schema that is about to be made: await it to start.
 ///
 /// Dropping it while it runs stops the asking, not a migration that the database has
 /// begun: that one ends as a whole or not at all, and the next call finds it as it is.
 ///
 /// ```no_run
-/// # async fn example(manager: ctx0_schema::SchemaVersionManager) -> Result<(), ctx0_schema::ApplyError> {
+/// # async fn example(manager: ctx0_schema::SchemaVersionManager) -> Result<(), ctx0_schema::RunError> {
 /// use ctx0_schema::Progress;
 ///
 /// let report = manager
@@ -48,22 +50,36 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "nothing is applied until it is awaited"]
-pub struct Apply {
+#[must_use = "nothing is changed until it is awaited"]
+pub struct Run {
     manager: SchemaVersionManager,
-    /// The one version to apply; none means all.
-    only: Option<Version>,
+    goal: Goal,
     deadline: Duration,
+    agreed: Option<PreviewToken>,
+    backup_by: Option<String>,
     on_progress: Box<dyn FnMut(Progress) + Send>,
 }
 
-impl Apply {
-    pub(super) fn new(manager: SchemaVersionManager, only: Option<Version>) -> Self {
+/// What a run is to reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal {
+    /// Everything that is pending.
+    Latest,
+    /// One version more.
+    Next(Version),
+    /// A version below.
+    BackTo(Version),
+}
+
+impl Run {
+    pub(super) fn new(manager: SchemaVersionManager, goal: Goal) -> Self {
         let deadline = manager.0.limits.apply;
         Self {
             manager,
-            only,
+            goal,
             deadline,
+            agreed: None,
+            backup_by: None,
             on_progress: Box::new(|_| {}),
         }
     }
@@ -81,63 +97,87 @@ impl Apply {
         self
     }
 
-    async fn run(mut self) -> Result<ApplyReport, ApplyError> {
-        let mut applied = Vec::new();
-        match self.run_into(&mut applied).await {
-            Ok(current_version) => Ok(ApplyReport {
+    /// Does what a preview showed, or nothing: [`Error::PreviewOutdated`] where the versions,
+    /// a checksum or the database's version are others by now.
+    pub fn agreed_to(mut self, preview: PreviewToken) -> Self {
+        self.agreed = Some(preview);
+        self
+    }
+
+    /// Says that there is a backup, and who says so, which is recorded with each version.
+    /// Versions that require a backup are not applied without.
+    pub fn backup_made_by(mut self, name: impl Into<String>) -> Self {
+        self.backup_by = Some(name.into());
+        self
+    }
+
+    async fn run(mut self) -> Result<RunReport, RunError> {
+        let mut done = Vec::new();
+        let end = self.run_into(&mut done).await;
+        let (applied, rolled_back) = match self.goal {
+            Goal::Latest | Goal::Next(_) => (done, Vec::new()),
+            Goal::BackTo(_) => (Vec::new(), done),
+        };
+        match end {
+            Ok(current_version) => Ok(RunReport {
                 applied,
+                rolled_back,
                 current_version,
             }),
-            Err(error) => Err(ApplyError { applied, error }),
+            Err(error) => Err(RunError {
+                applied,
+                rolled_back,
+                error,
+            }),
         }
     }
 
-    async fn run_into(&mut self, applied: &mut Vec<Version>) -> Result<Version, Error> {
+    async fn run_into(&mut self, done: &mut Vec<Version>) -> Result<Version, Error> {
         let manager = self.manager.clone();
-        let migrations = &manager.0.migrations;
-        let latest = migrations.latest_version();
-        if let Some(version) = self
-            .only
-            .filter(|version| migrations.get(*version).is_none())
-        {
-            return Err(Error::UnknownVersion { version, latest });
-        }
-        let ledger = manager.history().await?;
-        let plan = plan(migrations, &ledger);
-        if let Some(problem) = plan.problem {
-            return Err(problem.into());
-        }
-        let (current, next) = (plan.current, plan.current.next());
-        let wanted = match self.only {
-            None => plan.pending,
-            Some(version) if version <= current => &[],
-            Some(version) if version == next => &plan.pending[..1],
-            Some(version) => {
-                return Err(Error::NotNext {
-                    version,
-                    current,
-                    next,
-                });
-            }
+        let (current, steps) = match self.goal {
+            Goal::Latest => manager.steps_to_latest().await?,
+            Goal::Next(version) => manager.steps_to_next(version).await?,
+            Goal::BackTo(version) => manager.steps_back_to(version).await?,
         };
-
-        for (migration, position) in wanted.iter().zip(1..) {
-            let version = migration.version();
-            let migration_name = migration.name().to_owned();
-            (self.on_progress)(Progress::Started {
-                version,
-                migration_name,
-                position,
-                total: wanted.len(),
+        if let Some(agreed) = &self.agreed
+            && *agreed != PreviewToken::of(current, &steps)
+        {
+            return Err(Error::PreviewOutdated);
+        }
+        if self.backup_by.is_none()
+            && let Some(step) = steps
+                .iter()
+                .find(|step| step.backup() == Some(Backup::Required))
+        {
+            return Err(Error::BackupRequired {
+                version: step.version,
             });
-            match self.apply_one(migration).await {
-                Ok(done) => {
-                    if done.by_this_run {
-                        applied.push(version);
+        }
+
+        for (step, position) in steps.iter().zip(1..) {
+            let version = step.version;
+            (self.on_progress)(Progress::Started {
+                action: step.action,
+                version,
+                migration_name: step.name.clone(),
+                position,
+                total: steps.len(),
+            });
+            match self.follow(step).await {
+                Ok(end) => {
+                    if end.by_this_run {
+                        done.push(version);
                     }
-                    (self.on_progress)(Progress::Applied {
-                        version,
-                        execution_ms: done.execution_ms,
+                    let execution_ms = end.execution_ms;
+                    (self.on_progress)(match step.action {
+                        Action::Apply => Progress::Applied {
+                            version,
+                            execution_ms,
+                        },
+                        Action::Rollback => Progress::RolledBack {
+                            version,
+                            execution_ms,
+                        },
                     });
                 }
                 Err(error) => {
@@ -149,11 +189,11 @@ impl Apply {
                 }
             }
         }
-        Ok(wanted.last().map_or(current, Migration::version))
+        Ok(steps.last().map_or(current, Step::leads_to))
     }
 
-    /// Applies one version, and asks until it knows what became of it.
-    async fn apply_one(&mut self, migration: &Migration) -> Result<Done, Error> {
+    /// Makes one step, and asks until it knows what became of it.
+    async fn follow(&mut self, step: &Step) -> Result<Done, Error> {
         let manager = self.manager.clone();
         let Limits {
             request,
@@ -161,10 +201,10 @@ impl Apply {
             retry,
             ..
         } = manager.0.limits;
-        let version = migration.version();
+        let version = step.version;
         let started = Instant::now();
         let mut lock_timeouts = 0;
-        let mut call = manager.apply_call(migration);
+        let mut call = self.call(step);
         let mut patience = Patience::new(started, delay, retry, self.deadline);
         loop {
             let limit = request.min(patience.left(Instant::now()));
@@ -173,24 +213,20 @@ impl Apply {
                 .and_then(|reply| outcome(version, reply));
             let now = Instant::now();
             let (reason, wait) = match answer {
-                Ok(Outcome::Applied { execution_ms }) => {
+                Ok(Outcome::Applied { execution_ms } | Outcome::RolledBack { execution_ms }) => {
                     return Ok(Done {
                         by_this_run: true,
                         execution_ms: Some(execution_ms),
                     });
                 }
-                Ok(Outcome::AlreadyApplied) => {
+                Ok(Outcome::AlreadyApplied | Outcome::AlreadyRolledBack) => {
                     return Ok(Done {
                         by_this_run: false,
                         execution_ms: None,
                     });
                 }
                 Ok(Outcome::Conflict { reason, message }) => {
-                    return Err(Error::Conflict {
-                        version,
-                        reason,
-                        message,
-                    });
+                    return Err(conflict(version, reason, message));
                 }
                 Ok(Outcome::Failed(failed))
                     if failed.sqlstate == LOCK_NOT_AVAILABLE
@@ -199,12 +235,12 @@ impl Apply {
                     // It has ended, so this is a new attempt and needs an id of its own.
                     lock_timeouts += 1;
                     let deadline = self.deadline.saturating_sub(now - started);
-                    call = manager.apply_call(migration);
+                    call = self.call(step);
                     patience = Patience::new(now, delay, retry.min(deadline), deadline);
-                    let wait = patience.pause(now).ok_or_else(|| failed.of(migration))?;
+                    let wait = patience.pause(now).ok_or_else(|| failed.of(step))?;
                     (WaitReason::TableInUse, wait)
                 }
-                Ok(Outcome::Failed(failed)) => return Err(failed.of(migration)),
+                Ok(Outcome::Failed(failed)) => return Err(failed.of(step)),
                 Ok(Outcome::Locked) => {
                     let still_running = || Error::StillRunning {
                         version,
@@ -234,10 +270,39 @@ impl Apply {
             sleep(wait).await;
         }
     }
+
+    /// The request for a step, as a new attempt.
+    fn call(&self, step: &Step) -> Call {
+        let down_pieces = pieces(step.down());
+        let down_checksum = step.down().map(SqlFile::checksum);
+        let mut arguments = json!({
+            "p_version": step.version,
+            "p_down_sql": down_pieces,
+            "p_down_checksum": down_checksum,
+            "p_applied_by": self.manager.0.applied_by,
+            "p_expected_version": step.starts_from(),
+            "p_attempt": Uuid::new_v4(),
+            "p_backup_by": self.backup_by,
+        });
+        let name = match step.action {
+            Action::Apply => {
+                arguments["p_name"] = json!(step.name);
+                arguments["p_description"] = json!(step.description);
+                arguments["p_sql"] = pieces(step.up());
+                arguments["p_checksum"] = json!(step.up().map(SqlFile::checksum));
+                "ctx0_apply_migration"
+            }
+            Action::Rollback => "ctx0_rollback_migration",
+        };
+        Call::Function {
+            name,
+            arguments: arguments.to_string(),
+        }
+    }
 }
 
-impl IntoFuture for Apply {
-    type Output = Result<ApplyReport, ApplyError>;
+impl IntoFuture for Run {
+    type Output = Result<RunReport, RunError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -245,42 +310,22 @@ impl IntoFuture for Apply {
     }
 }
 
-impl fmt::Debug for Apply {
+impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Apply")
-            .field("only", &self.only)
+        f.debug_struct("Run")
+            .field("goal", &self.goal)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }
 
-impl SchemaVersionManager {
-    fn apply_call(&self, migration: &Migration) -> Call {
-        let arguments = json!({
-            "p_version": migration.version(),
-            "p_name": migration.name(),
-            "p_description": migration.description(),
-            "p_sql": migration.pieces().collect::<Vec<_>>(),
-            "p_checksum": migration.checksum(),
-            "p_down_sql": migration.down_sql(),
-            "p_applied_by": self.0.applied_by,
-            "p_expected_version": migration.version().get() - 1,
-            "p_attempt": Uuid::new_v4(),
-        });
-        Call::Function {
-            name: "ctx0_apply_migration",
-            arguments: arguments.to_string(),
-        }
-    }
-}
-
-/// A version that is there now.
+/// A version that is there now, or is there no more.
 struct Done {
     by_this_run: bool,
     execution_ms: Option<u64>,
 }
 
-/// What `ctx0_apply_migration` returns.
+/// What `ctx0_apply_migration` and `ctx0_rollback_migration` return.
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Outcome {
@@ -288,6 +333,10 @@ enum Outcome {
         execution_ms: u64,
     },
     AlreadyApplied,
+    RolledBack {
+        execution_ms: u64,
+    },
+    AlreadyRolledBack,
     Locked,
     Conflict {
         reason: ConflictReason,
@@ -296,8 +345,9 @@ enum Outcome {
     Failed(Failed),
 }
 
+/// A failure as the database returns it.
 #[derive(Deserialize)]
-struct Failed {
+pub(super) struct Failed {
     statement: usize,
     sqlstate: String,
     message: String,
@@ -306,15 +356,27 @@ struct Failed {
     context: Option<String>,
     retryable: bool,
     holders: Option<Vec<LockHolder>>,
+    /// Of the text that ran.
+    checksum: Option<Checksum>,
 }
 
 impl Failed {
-    fn of(self, migration: &Migration) -> Error {
-        let line = migration.line_of(self.statement);
-        Error::MigrationFailed(Box::new(MigrationFailure {
-            version: migration.version(),
-            file: migration.file().to_owned(),
-            statement: line.map(|_| self.statement),
+    fn of(self, step: &Step) -> Error {
+        Error::MigrationFailed(Box::new(self.in_step(step)))
+    }
+
+    pub(super) fn in_step(self, step: &Step) -> MigrationFailure {
+        // The way back that was stored may be another than this build's.
+        let file = step
+            .runs()
+            .filter(|file| self.checksum.is_none_or(|ran| ran == file.checksum()));
+        let line = file.and_then(|file| file.line_of(self.statement));
+        let known = file.map_or(self.statement > 0, |_| line.is_some());
+        MigrationFailure {
+            action: step.action,
+            version: step.version,
+            file: file.map(|file| file.name().to_owned()),
+            statement: known.then_some(self.statement),
             line,
             sqlstate: self.sqlstate,
             message: self.message,
@@ -323,8 +385,28 @@ impl Failed {
             context: self.context,
             retryable: self.retryable,
             holders: self.holders.unwrap_or_default(),
-        }))
+        }
     }
+}
+
+pub(super) fn conflict(version: Version, reason: ConflictReason, message: String) -> Error {
+    match reason {
+        ConflictReason::NoWayBack => Error::NoWayBack { version },
+        ConflictReason::Damaged
+        | ConflictReason::AttemptReused
+        | ConflictReason::DifferentMigration
+        | ConflictReason::UnexpectedVersion
+        | ConflictReason::Gap => Error::Conflict {
+            version,
+            reason,
+            message,
+        },
+    }
+}
+
+/// The statements of a file as the functions take them.
+pub(super) fn pieces(file: Option<&SqlFile>) -> Value {
+    file.map_or(Value::Null, |file| file.pieces().collect())
 }
 
 fn outcome(version: Version, reply: Reply) -> Result<Outcome, Fault> {
@@ -338,11 +420,7 @@ fn outcome(version: Version, reply: Reply) -> Result<Outcome, Fault> {
             reason: reason @ ConflictReason::Damaged,
             message,
         }) => Err(Fault {
-            error: Box::new(Error::Conflict {
-                version,
-                reason,
-                message,
-            }),
+            error: Box::new(conflict(version, reason, message)),
             effect: Effect::None,
             retry: Retry::Yes,
         }),
@@ -388,7 +466,7 @@ mod tests {
     /// Applies version 1 over an empty ledger: the result, the requests behind the first,
     /// the reasons for waiting, and the paused time that it took.
     struct Run {
-        result: Result<ApplyReport, ApplyError>,
+        result: Result<RunReport, RunError>,
         fake: Fake,
         waited_for: Vec<WaitReason>,
         took: Duration,
@@ -555,8 +633,8 @@ mod tests {
                 panic!("failed")
             };
             assert_eq!(
-                (failure.statement, failure.line, failure.file.as_str()),
-                (Some(2), Some(3), "001_a.sql")
+                (failure.statement, failure.line, failure.file.as_deref()),
+                (Some(2), Some(3), Some("001_a.sql"))
             );
         }
     }

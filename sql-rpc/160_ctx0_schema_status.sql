@@ -7,6 +7,7 @@
 --   locked           whether a migration is running at this moment
 --   owner            the role as which migrations run
 --   ledger           the ledger's rows, lowest version first
+--   ways_back        the versions for which a way back is stored
 --   last_attempt     the newest row of ctx0_schema_attempts without its texts, or null
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -20,22 +21,29 @@ as $$
 begin
   perform public.ctx0_check_caller();
   return jsonb_build_object(
-    'rpc_version', 1,
+    'rpc_version', 2,
     'server_version', current_setting('server_version'),
     'current_version', (select coalesce(max(version), 0) from public.ctx0_schema_versions),
-    'locked', exists (
-      select from pg_locks
+    -- A rehearsal holds the lock too, and a second one by which it is known.
+    'locked', 1 = (
+      select count(*) from pg_locks
        where locktype = 'advisory' and granted
          and database = (select oid from pg_database where datname = current_database())
-         and classid = 1668577328 and objid = 1 and objsubid = 2
+         and classid = 1668577328 and objid in (1, 2) and objsubid = 2
     ),
     'owner', current_user,
     'ledger', (
       select coalesce(jsonb_agg(to_jsonb(v) order by v.version), '[]')
         from public.ctx0_schema_versions v
     ),
+    'ways_back', (
+      select coalesce(jsonb_agg(v.version order by v.version), '[]')
+        from public.ctx0_schema_versions v
+        join public.ctx0_schema_attempts a on a.attempt = v.attempt
+       where a.down_sql is not null
+    ),
     'last_attempt', (
-      select to_jsonb(a) - '{down_sql,result}'::text[]
+      select to_jsonb(a) - '{down_sql,result,objects}'::text[]
         from public.ctx0_schema_attempts a
        order by a.finished_at desc
        limit 1

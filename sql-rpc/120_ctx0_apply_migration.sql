@@ -1,0 +1,86 @@
+-- ctx0_apply_migration(...): applies one version, completely or not at all.
+--
+-- Arguments
+--   p_version           the version, one more than the ledger's highest
+--   p_name              its name, such as "003_tags"
+--   p_description       what it does, in a sentence
+--   p_sql               its text, cut after each statement; the pieces in order are the whole text
+--   p_checksum          SHA-256 (hex) of the whole text in UTF-8
+--   p_down_sql          the text that takes it back, cut likewise, or null; kept for a rollback
+--   p_down_checksum     SHA-256 (hex) of that text
+--   p_applied_by        who asks
+--   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
+--   p_attempt           names this request: every copy of it gets the answer of the first
+--   p_backup_by         who said that there is a backup, or null; recorded
+--
+-- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
+--   applied          + execution_ms, statements
+--   already_applied  the ledger has this version from this very text
+--   locked           another migration is running; nothing was done or recorded
+--   conflict         + reason: damaged | attempt_reused | different_migration | unexpected_version | gap
+--                    + message; nothing was done
+--   failed           as ctx0_run_migration; nothing of the migration is left
+--   An answer given for the second time carries "replayed": true.
+-- Errors: 42501 for anyone but the service role and the owner, 22023 for a missing argument.
+-- Who may call it: service_role.
+--
+-- Failures are data, not errors: the row in ctx0_schema_attempts must survive them, and PostgREST
+-- repeats a request that ends in 40001 or 40P01 by itself, without end.
+--
+-- lock_timeout: while a statement waits for a table, every later query on that table queues behind
+-- it, so it waits briefly. statement_timeout counts where the caller's role or PostgREST (12 or
+-- newer, which reads it from here) sets it before the call. default_transaction_isolation is read
+-- by PostgREST too: the look into the ledger must see what was committed before the lock was got.
+create function public.ctx0_apply_migration(
+  p_version          integer,
+  p_name             text,
+  p_description      text,
+  p_sql              text[],
+  p_checksum         text,
+  p_down_sql         text[] default null,
+  p_down_checksum    text default null,
+  p_applied_by       text default 'bot0-daemon',
+  p_expected_version integer default null,
+  p_attempt          uuid default gen_random_uuid(),
+  p_backup_by        text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+set statement_timeout = '15min'
+set default_transaction_isolation = 'read committed'
+as $$
+begin
+  perform public.ctx0_check_caller();
+
+  if p_version is null or p_version < 1 or coalesce(p_name, '') = ''
+     or p_checksum is null or p_attempt is null
+     or coalesce(cardinality(p_sql), 0) = 0 or array_position(p_sql, null) is not null
+     or array_position(p_down_sql, null) is not null then
+    raise invalid_parameter_value using
+      message = 'ctx0_apply_migration needs p_version (from 1), p_name, p_sql, p_checksum and p_attempt';
+  end if;
+
+  -- A body that was damaged on the way is not an answer to this attempt: it is
+  -- told so and not recorded, so that the true one can still come.
+  if not public.ctx0_is_intact(p_sql, p_checksum) or not public.ctx0_is_intact(p_down_sql, p_down_checksum) then
+    return jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
+      'rpc_version', 2, 'message', 'the SQL that arrived is not the SQL of its checksum');
+  end if;
+
+  return public.ctx0_change_schema(
+    'apply', p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql,
+    p_applied_by, p_expected_version, p_attempt, p_backup_by);
+end
+$$;
+
+comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text) is
+  'ctx0: applies one schema version in one transaction, exactly once for each attempt';
+revoke all on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text)
+  from public, anon, authenticated;
+grant execute on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text)
+  to service_role;

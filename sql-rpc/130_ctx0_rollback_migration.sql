@@ -1,0 +1,64 @@
+-- ctx0_rollback_migration(...): takes back the highest version, completely or not at all.
+--
+-- It runs the way back that was stored when the version was applied, so that an older build can
+-- take back what a newer one did.
+--
+-- Arguments
+--   p_version           the version, the ledger's highest
+--   p_down_sql          the way back for a version that was recorded by hand, and so without
+--                       one; cut after each statement. Not looked at otherwise.
+--   p_down_checksum     SHA-256 (hex) of that text
+--   p_applied_by        who asks
+--   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
+--   p_attempt           names this request: every copy of it gets the answer of the first
+--   p_backup_by         who said that there is a backup, or null; recorded
+--
+-- Result: jsonb as ctx0_apply_migration, with the outcomes
+--   rolled_back          + execution_ms, statements
+--   already_rolled_back  the ledger does not have this version, nor a higher one
+--   locked, failed
+--   conflict             + reason: damaged | attempt_reused | unexpected_version | gap | no_way_back
+-- Errors and callers: as ctx0_apply_migration.
+create function public.ctx0_rollback_migration(
+  p_version          integer,
+  p_down_sql         text[] default null,
+  p_down_checksum    text default null,
+  p_applied_by       text default 'bot0-daemon',
+  p_expected_version integer default null,
+  p_attempt          uuid default gen_random_uuid(),
+  p_backup_by        text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+set statement_timeout = '15min'
+set default_transaction_isolation = 'read committed'
+as $$
+begin
+  perform public.ctx0_check_caller();
+
+  if p_version is null or p_version < 1 or p_attempt is null or array_position(p_down_sql, null) is not null then
+    raise invalid_parameter_value using
+      message = 'ctx0_rollback_migration needs p_version (from 1) and p_attempt';
+  end if;
+  if not public.ctx0_is_intact(p_down_sql, p_down_checksum) then
+    return jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
+      'rpc_version', 2, 'message', 'the SQL that arrived is not the SQL of its checksum');
+  end if;
+
+  return public.ctx0_change_schema(
+    'rollback', p_version, null, null, p_down_sql, lower(p_down_checksum), null,
+    p_applied_by, p_expected_version, p_attempt, p_backup_by);
+end
+$$;
+
+comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text) is
+  'ctx0: takes back the highest schema version in one transaction, exactly once for each attempt';
+revoke all on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text)
+  from public, anon, authenticated;
+grant execute on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text)
+  to service_role;

@@ -1,0 +1,301 @@
+-- ctx0_rehearse_migrations(p_steps, p_expected_version): runs versions for real, looks at what
+-- changed, and takes everything back.
+--
+-- Arguments
+--   p_steps             a list of objects, in the order in which they would run:
+--                         {"action": "apply", version, name, description, sql: [pieces], checksum}
+--                         {"action": "rollback", version, sql: [pieces] or null, checksum or null}
+--   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
+--
+-- Result: jsonb with "outcome", "current_version" and "rpc_version", and
+--   rehearsed  + versions: one an executed step, the last of which may have failed, each as
+--                  ctx0_run_migration and
+--                    action, version, name
+--                    objects: [{before: object or null, after: object or null}], those that
+--                             differ, with object = {id, kind, name, definition} as ctx0_schema_objects
+--                    locks:   [{id, relation, mode}]: tables and views that were there before, with
+--                             the strongest lock, where no earlier step took as strong a one
+--                    rewrites: [{id, relation, empty}]: tables whose file was replaced, and whether the new
+--                             one has nothing in it
+--                    rows:    [{id, relation, inserted, updated, deleted}]
+--              + tables: facts about the tables that lose or rewrite something, as they are without
+--                  the change: [{id, relation, bytes, rows, has_rows, filled: [column numbers]}];
+--                  rows is an estimate, or null; filled lists the columns in the first 10,000 rows
+--                  of which there is a value
+--              + sequences: those from which numbers were drawn that could not be taken back
+--   locked     + rehearsal: whether another rehearsal runs, and not a change of the schema
+--   conflict   + reason: damaged | unexpected_version | gap | no_way_back, and message
+-- Errors: 42501 for anyone but the service role and the owner, 22023 for a wrong argument.
+-- Who may call it: service_role.
+--
+-- Everything happens in a block that ends in an error of its own; what plpgsql's variables have
+-- learned by then stays. Three things do not follow a transaction, and are seen to: the settings
+-- and other left-overs of the session (cleaned), advisory locks (released), and the numbers of
+-- sequences. `alter sequence` gives a sequence a new file within the transaction, so that
+-- numbers are drawn from there and the old file comes back. This is done to each sequence
+-- that the texts name, or whose table they name, unless it is in use at this moment.
+--
+-- lock_timeout: nobody's queries queue behind a rehearsal for long. statement_timeout: while a
+-- rehearsal holds a table, the app waits for it, and the gateway gives up after 30 s anyway.
+create function public.ctx0_rehearse_migrations(
+  p_steps            jsonb,
+  p_expected_version integer default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+set statement_timeout = '25s'
+set default_transaction_isolation = 'read committed'
+as $$
+declare
+  v_step      jsonb;
+  v_sql       text[];
+  v_texts     text := '';
+  v_current   integer;
+  v_version   integer;
+  v_answer    jsonb;
+  v_seen      jsonb;
+  v_versions  jsonb := '[]';
+  v_tables    jsonb := '[]';
+  v_table     record;
+  v_filled    integer[];
+  v_has_rows  boolean;
+  v_base      public.ctx0_schema_object[];
+  v_before    public.ctx0_schema_object[];
+  v_after     public.ctx0_schema_object[];
+  -- By the number of a table: its file, its rows written so far, its strongest lock so far.
+  v_files     jsonb;
+  v_new_files jsonb;
+  v_rows      jsonb := '{}';
+  v_new_rows  jsonb;
+  v_locks     jsonb := '{}';
+  v_new_locks jsonb;
+  v_sequence  text;
+  v_drawn     jsonb := '[]';
+  v_modes     constant text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}';
+begin
+  perform public.ctx0_check_caller();
+
+  if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
+    raise invalid_parameter_value using message = 'ctx0_rehearse_migrations needs p_steps, a list';
+  end if;
+  if not pg_try_advisory_xact_lock(1668577328, 1) then
+    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2,
+      'rehearsal', exists (
+        select from pg_locks
+         where locktype = 'advisory' and granted
+           and database = (select oid from pg_database where datname = current_database())
+           and classid = 1668577328 and objid = 2 and objsubid = 2));
+  end if;
+  perform pg_try_advisory_xact_lock(1668577328, 2);
+
+  select coalesce(max(version), 0) into v_current from public.ctx0_schema_versions;
+  if v_current <> p_expected_version then
+    return jsonb_build_object('outcome', 'conflict', 'reason', 'unexpected_version', 'rpc_version', 2,
+      'current_version', v_current,
+      'message', format('the database has version %s, the caller expected %s', v_current, p_expected_version));
+  end if;
+
+  begin
+    v_version := v_current;
+    for v_index in 0 .. jsonb_array_length(p_steps) - 1 loop
+      v_step := p_steps -> v_index;
+      v_sql := case when jsonb_typeof(v_step -> 'sql') = 'array'
+                    then array(select jsonb_array_elements_text(v_step -> 'sql')) end;
+      if not public.ctx0_is_intact(v_sql, v_step ->> 'checksum') then
+        v_answer := jsonb_build_object('reason', 'damaged', 'message', 'the SQL that arrived is not the SQL of its checksum');
+      elsif v_step ->> 'action' = 'apply' and (v_step ->> 'version')::integer <> v_version + 1
+         or v_step ->> 'action' = 'rollback' and (v_step ->> 'version')::integer <> v_version then
+        v_answer := jsonb_build_object('reason', 'gap',
+          'message', format('the database would have version %s, so version %s cannot be next', v_version, v_step ->> 'version'));
+      else
+        if v_step ->> 'action' = 'rollback' then
+          select coalesce(a.down_sql, case when v.attempt is null then v_sql end) into v_sql
+            from public.ctx0_schema_versions v
+            left join public.ctx0_schema_attempts a on a.attempt = v.attempt
+           where v.version = v_version;
+          if v_sql is null then
+            v_answer := jsonb_build_object('reason', 'no_way_back',
+              'message', format('no way back is stored for version %s', v_version));
+          end if;
+          p_steps := jsonb_set(p_steps, array[v_index::text, 'sql'], coalesce(to_jsonb(v_sql), 'null'));
+          v_version := v_version - 1;
+        else
+          v_version := v_version + 1;
+        end if;
+        v_texts := concat(v_texts, lower(array_to_string(v_sql, '')));
+      end if;
+      if v_answer is not null then
+        return v_answer || jsonb_build_object('outcome', 'conflict', 'rpc_version', 2, 'current_version', v_current);
+      end if;
+    end loop;
+
+    -- The sequences that may be drawn from.
+    for v_sequence in
+      select format('%s cache %s', s.seqrelid::regclass, s.seqcache)
+        from pg_sequence s
+        join pg_class c on c.oid = s.seqrelid
+        left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid
+                             and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+        left join pg_class t on t.oid = d.refobjid
+       where pg_has_role(c.relowner, 'usage')
+         and (t.oid = 'public.ctx0_schema_versions'::regclass
+              or strpos(v_texts, lower(c.relname)) > 0 or strpos(v_texts, lower(t.relname)) > 0)
+    loop
+      begin
+        perform set_config('lock_timeout', '100ms', true);
+        execute 'alter sequence ' || v_sequence;
+        perform set_config('lock_timeout', '2s', true);
+      exception when lock_not_available then
+        null;
+      end;
+    end loop;
+
+    v_base := array(select o from public.ctx0_schema_objects(false) o);
+    v_before := v_base;
+    select jsonb_object_agg(c.oid, c.relfilenode) into v_files
+      from pg_class c where c.relkind in ('r', 'm') and c.relnamespace <> 'pg_catalog'::regnamespace;
+
+    for v_index in 0 .. jsonb_array_length(p_steps) - 1 loop
+      v_step := p_steps -> v_index;
+      v_answer := public.ctx0_run_migration(
+        v_step ->> 'action', (v_step ->> 'version')::integer, v_step ->> 'name', v_step ->> 'description',
+        array(select jsonb_array_elements_text(v_step -> 'sql')), v_step ->> 'checksum', 'rehearsal', null);
+      perform public.ctx0_clean_session();
+      perform set_config('search_path', 'pg_catalog, pg_temp', true);
+      perform set_config('lock_timeout', '2s', true);
+      v_answer := v_answer || jsonb_build_object(
+        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name');
+      if v_answer ->> 'outcome' = 'failed' then
+        v_versions := v_versions || v_answer;
+        exit;
+      end if;
+
+      v_after := array(select o from public.ctx0_schema_objects(false) o);
+      select jsonb_build_object('objects', coalesce(jsonb_agg(jsonb_build_object(
+               'before', case when b.id is not null then to_jsonb(b) - 'class' end,
+               'after', case when a.id is not null then to_jsonb(a) - 'class' end)
+               order by coalesce(b.name, a.name), b.id nulls last), '[]'))
+        into v_seen
+        from unnest(v_before) b
+        full join unnest(v_after) a on a.class = b.class and a.id = b.id
+       where a is distinct from b;
+      v_answer := v_answer || v_seen;
+
+      select coalesce(jsonb_object_agg(l.relation, l.strength), '{}') into v_new_locks
+        from (select l.relation, max(array_position(v_modes, l.mode)) as strength
+                from pg_locks l
+               where l.locktype = 'relation' and l.granted and l.pid = pg_backend_pid()
+               group by l.relation) l;
+      select v_answer || jsonb_build_object('locks', coalesce(jsonb_agg(jsonb_build_object(
+               'id', o.id, 'relation', o.name, 'mode', v_modes[l.value::integer]) order by o.name), '[]'))
+        into v_answer
+        from jsonb_each_text(v_new_locks) l
+        join unnest(v_base) o on o.id = l.key::oid and o.class = 'pg_class'::regclass
+       where o.kind <> 'sequence'
+         and l.value::integer > coalesce((v_locks ->> l.key)::integer, 1)
+         -- The row of the ledger is written by every version.
+         and (l.value::integer > 3 or o.name not in ('public.ctx0_schema_versions', 'public.ctx0_schema_attempts'));
+      v_locks := v_new_locks;
+
+      select jsonb_object_agg(c.oid, c.relfilenode) into v_new_files
+        from pg_class c where c.relkind in ('r', 'm') and c.relnamespace <> 'pg_catalog'::regnamespace;
+      select v_answer || jsonb_build_object('rewrites', coalesce(jsonb_agg(jsonb_build_object(
+               'id', o.id, 'relation', o.name, 'empty', pg_relation_size(o.id) = 0) order by o.name), '[]'))
+        into v_answer
+        from jsonb_each(v_files) f
+        join unnest(v_base) o on o.id = f.key::oid and o.class = 'pg_class'::regclass
+       where f.value <> v_new_files -> f.key;
+      v_files := v_new_files;
+
+      select coalesce(jsonb_object_agg(r.oid, r.counts), '{}') into v_new_rows
+        from (select c.oid, array[pg_stat_get_xact_tuples_inserted(c.oid), pg_stat_get_xact_tuples_updated(c.oid),
+                                  pg_stat_get_xact_tuples_deleted(c.oid)] as counts
+                from pg_class c
+               where c.relkind = 'r' and c.relnamespace <> 'pg_catalog'::regnamespace) r
+       where r.counts <> '{0,0,0}';
+      select v_answer || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object(
+               'id', o.id, 'relation', o.name,
+               'inserted', (n.value ->> 0)::bigint - coalesce((v_rows -> n.key ->> 0)::bigint, 0),
+               'updated', (n.value ->> 1)::bigint - coalesce((v_rows -> n.key ->> 1)::bigint, 0),
+               'deleted', (n.value ->> 2)::bigint - coalesce((v_rows -> n.key ->> 2)::bigint, 0)) order by o.name), '[]'))
+        into v_answer
+        from jsonb_each(v_new_rows) n
+        join unnest(v_after) o on o.id = n.key::oid and o.class = 'pg_class'::regclass
+       where n.value is distinct from v_rows -> n.key
+         and o.name not in ('public.ctx0_schema_versions', 'public.ctx0_schema_attempts');
+      v_rows := v_new_rows;
+
+      v_versions := v_versions || v_answer;
+      v_before := v_after;
+      -- The next version has a transaction of its own, in which they would be deferred again.
+      for v_sequence in
+        select format('%s.%I', c.connamespace::regnamespace, c.conname) from pg_constraint c where c.condeferred
+      loop
+        execute format('set constraints %s deferred', v_sequence);
+      end loop;
+    end loop;
+
+    -- Those that were in use, and then drawn from.
+    select coalesce(jsonb_agg(s.seqrelid::regclass::text order by s.seqrelid), '[]') into v_drawn
+      from pg_locks l
+      join pg_sequence s on s.seqrelid = l.relation
+     where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode = 'RowExclusiveLock'
+       and not exists (
+             select from pg_locks o
+              where o.locktype = 'relation' and o.pid = l.pid and o.relation = l.relation
+                and o.mode in ('ShareRowExclusiveLock', 'AccessExclusiveLock'));
+
+    raise sqlstate 'CTX00';
+  exception
+    when sqlstate 'CTX00' then
+      null;
+    when query_canceled then
+      -- A migration's own end is in v_versions already; here the time ran out while looking.
+      v_versions := v_versions || jsonb_build_object(
+        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name',
+        'outcome', 'failed', 'statement', 0, 'sqlstate', '57014', 'message', sqlerrm, 'retryable', false);
+  end;
+  perform public.ctx0_clean_session();
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  perform set_config('lock_timeout', '100ms', true);
+
+  -- What the change would cost, read where it has not happened.
+  for v_table in
+    select o.id, o.name,
+           (select string_agg(format('case when count(%I) > 0 then %s end', d.definition[i][2], d.definition[i][4]), ', ')
+              from (select o.definition) d, generate_subscripts(d.definition, 1) i
+             where d.definition[i][1] = 'column') as columns
+      from unnest(v_base) o
+     where o.kind = 'table'
+       and exists (
+             select from jsonb_array_elements(v_versions) v
+              where jsonb_path_exists(v, '$.objects[*].before.id ? (@ == $id)', jsonb_build_object('id', o.id::text))
+                 or jsonb_path_exists(v, '$.rewrites[*].id ? (@ == $id)', jsonb_build_object('id', o.id::text)))
+  loop
+    begin
+      execute format('select count(*) > 0, array_remove(array[%s]::integer[], null) from (select * from %s limit 10000) t',
+                     v_table.columns, v_table.name)
+         into v_has_rows, v_filled;
+      v_tables := v_tables || (
+        select jsonb_build_object('id', c.oid, 'relation', v_table.name, 'bytes', pg_total_relation_size(c.oid),
+                                  'rows', nullif(c.reltuples, -1)::bigint, 'has_rows', v_has_rows, 'filled', v_filled)
+          from pg_class c where c.oid = v_table.id);
+    exception when others then
+      -- In use at this moment: nothing is said of it.
+      null;
+    end;
+  end loop;
+
+  return jsonb_build_object('outcome', 'rehearsed', 'rpc_version', 2, 'current_version', v_current,
+    'versions', v_versions, 'tables', v_tables, 'sequences', v_drawn);
+end
+$$;
+
+comment on function public.ctx0_rehearse_migrations(jsonb, integer) is
+  'ctx0: runs schema versions, tells what they would change, and takes everything back';
+revoke all on function public.ctx0_rehearse_migrations(jsonb, integer) from public, anon, authenticated;
+grant execute on function public.ctx0_rehearse_migrations(jsonb, integer) to service_role;

@@ -1,0 +1,84 @@
+//! How the user makes a backup first.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::manifest::Backup;
+
+/// That a backup should be made first, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct BackupAdvice {
+    /// Whether it must be.
+    pub level: Backup,
+    /// What to do, in words, with the project's own addresses.
+    pub instructions: String,
+}
+
+impl BackupAdvice {
+    pub(crate) fn new(level: Backup, instructions: &str) -> Self {
+        Self {
+            level,
+            instructions: instructions.to_owned(),
+        }
+    }
+}
+
+/// What to do for a backup of the project behind this URL.
+///
+/// Sources: Supabase's pages "Database Backups" (which plans have any) and "Connect to your
+/// database"; the service `db` is that of the compose file for self-hosting.
+pub(crate) fn instructions(rest_url: &Url) -> String {
+    let host = rest_url.host_str().unwrap_or_default();
+    let hosted = host
+        .strip_suffix(".supabase.co")
+        .filter(|project| !project.contains('.'));
+    match hosted {
+        Some(project) => format!(
+            "Open https://supabase.com/dashboard/project/{project}/database/backups/scheduled and see that there is a \
+             backup from today. The free plan has none; then run: pg_dump --format=custom --file=ctx0-backup.dump \
+             \"postgresql://postgres:[YOUR-PASSWORD]@db.{project}.supabase.co:5432/postgres\""
+        ),
+        None => format!(
+            "On {host}, in the folder of Supabase's docker-compose.yml, run: docker compose exec -T db pg_dump \
+             --username=postgres --format=custom postgres > ctx0-backup.dump\nFrom elsewhere, where the port is open: \
+             pg_dump --format=custom --file=ctx0-backup.dump \
+             \"postgresql://postgres:[YOUR-PASSWORD]@{host}:5432/postgres\""
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str) -> String {
+        instructions(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_hosted_project_is_shown_its_own_page_and_its_own_database() {
+        let text = of("https://abcdefghijklmnopqrst.supabase.co/rest/v1");
+        assert!(text.contains("/dashboard/project/abcdefghijklmnopqrst/database/backups"));
+        assert!(text.contains("@db.abcdefghijklmnopqrst.supabase.co:5432/"));
+    }
+
+    #[test]
+    fn a_self_hosted_project_is_shown_its_own_host() {
+        for host in [
+            "ctx0.example.org",
+            "supabase.co.example.org",
+            "127.0.0.1",
+            "[::1]",
+        ] {
+            let text = of(&format!("https://{host}:8443/rest/v1"));
+            assert!(
+                text.starts_with(&format!("On {host}, in the folder")),
+                "{text}"
+            );
+            assert!(text.contains(&format!("@{host}:5432/")), "{text}");
+            assert!(!text.contains("dashboard"), "{text}");
+        }
+    }
+}

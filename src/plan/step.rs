@@ -1,0 +1,88 @@
+use crate::{
+    manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version},
+    report::{Action, AppliedVersion},
+};
+
+/// One version, to be applied or taken back.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    pub(crate) version: Version,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    /// Of the text that is to be applied, or that was.
+    pub(crate) checksum: Option<Checksum>,
+    /// Where its files are.
+    migrations: Migrations,
+}
+
+impl Step {
+    pub(crate) fn apply(migration: &Migration, migrations: &Migrations) -> Self {
+        Self {
+            action: Action::Apply,
+            version: migration.version(),
+            name: migration.name().to_owned(),
+            description: migration.description().to_owned(),
+            checksum: Some(migration.checksum()),
+            migrations: migrations.clone(),
+        }
+    }
+
+    pub(crate) fn roll_back(row: &AppliedVersion, migrations: &Migrations) -> Self {
+        Self {
+            action: Action::Rollback,
+            version: row.version,
+            name: row.migration_name.clone(),
+            description: row.description.clone().unwrap_or_default(),
+            checksum: row.checksum,
+            migrations: migrations.clone(),
+        }
+    }
+
+    /// The version before it.
+    pub(crate) fn starts_from(&self) -> Version {
+        match self.action {
+            Action::Apply => self.version.before(),
+            Action::Rollback => self.version,
+        }
+    }
+
+    /// The version after it.
+    pub(crate) fn leads_to(&self) -> Version {
+        match self.action {
+            Action::Apply => self.version,
+            Action::Rollback => self.version.before(),
+        }
+    }
+
+    /// Whether the manifest asks for a backup first.
+    pub(crate) fn backup(&self) -> Option<Backup> {
+        match self.action {
+            Action::Apply => self.migration()?.backup(),
+            Action::Rollback => None,
+        }
+    }
+
+    pub(crate) fn up(&self) -> Option<&SqlFile> {
+        self.migration().map(Migration::up)
+    }
+
+    pub(crate) fn down(&self) -> Option<&SqlFile> {
+        self.migration()?.down()
+    }
+
+    /// The file that is run, as far as this build has it.
+    pub(crate) fn runs(&self) -> Option<&SqlFile> {
+        match self.action {
+            Action::Apply => self.up(),
+            Action::Rollback => self.down(),
+        }
+    }
+
+    /// Of this build, if it means the same by the version.
+    fn migration(&self) -> Option<&Migration> {
+        self.migrations
+            .get(self.version)
+            .filter(|migration| migration.name() == self.name)
+    }
+}

@@ -1,0 +1,406 @@
+//! What a rehearsal saw: what would change, what that means, and how it is shown.
+
+mod diff;
+mod text;
+mod warnings;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use self::warnings::Tables;
+pub use self::warnings::{Warning, WarningKind};
+use crate::{
+    backup::BackupAdvice,
+    error::MigrationFailure,
+    manifest::{Backup, Version},
+    plan::Step,
+    report::Action,
+};
+
+/// What a change of the schema would do, seen on the user's own database.
+///
+/// Displays as text for a person, with a unified diff of the definitions; [`Preview::in_colour`]
+/// does the same for a terminal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Preview {
+    /// The version that the database has.
+    pub current_version: Version,
+    /// The version that it would have.
+    pub target_version: Version,
+    /// What each version would do, in the order in which they would run. Where one fails,
+    /// those behind it were not looked at.
+    pub versions: Vec<PreviewedVersion>,
+    /// Whether a backup should be made first: because a version asks for it, or because
+    /// data would be lost or rewritten.
+    pub backup: Option<BackupAdvice>,
+    /// Sequences from which numbers were drawn while another session used them. Those numbers
+    /// are used up, which is harmless: PostgreSQL promises no sequence without gaps.
+    pub sequences: Vec<String>,
+    /// Stands for what was previewed: [`Run::agreed_to`](crate::Run::agreed_to) does that or nothing.
+    pub token: PreviewToken,
+}
+
+/// What one version would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct PreviewedVersion {
+    /// Whether it is applied or taken back.
+    pub action: Action,
+    /// The version.
+    pub version: Version,
+    /// Its name.
+    #[serde(rename = "migration_name")]
+    pub migration_name: String,
+    /// What it does, in a sentence.
+    pub description: String,
+    /// Milliseconds that it took here; none where it failed.
+    pub execution_ms: Option<u64>,
+    /// What the user should know, the gravest first.
+    pub warnings: Vec<Warning>,
+    /// The objects whose definition differs.
+    pub changes: Vec<ObjectChange>,
+    /// The tables and views that were there before and are locked, where no earlier version
+    /// locks them as strongly.
+    pub locks: Vec<TableLock>,
+    /// The tables whose file is written anew.
+    pub rewrites: Vec<Rewrite>,
+    /// The tables in which rows are changed.
+    pub rows: Vec<RowChange>,
+    /// Why it failed. Nothing of it was left in the database.
+    pub failure: Option<Box<MigrationFailure>>,
+}
+
+/// An object before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ObjectChange {
+    /// Its kind, such as `table` or `function`.
+    pub kind: String,
+    /// Its name with its schema.
+    pub name: String,
+    /// How it was; none where it is new.
+    pub before: Option<Definition>,
+    /// How it is; none where it is gone.
+    pub after: Option<Definition>,
+    /// The change of its definition as a unified diff.
+    pub diff: String,
+}
+
+/// The definition of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Definition {
+    /// Its name with its schema.
+    pub name: String,
+    /// Its columns, constraints, indexes and so on.
+    #[serde(rename(deserialize = "definition"))]
+    pub parts: Vec<Part>,
+    #[serde(skip_serializing)]
+    kind: String,
+    /// What stays the same when it is renamed.
+    #[serde(skip_serializing)]
+    id: String,
+}
+
+/// A part of a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SeenPart")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Part {
+    /// What it is: `column`, `constraint`, `index`, `trigger`, `policy`, `grant`, `option`,
+    /// `value` or `body`.
+    pub part: String,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// The rest, as PostgreSQL writes it.
+    pub definition: String,
+    /// What stays the same when it is renamed.
+    #[serde(skip)]
+    id: Option<String>,
+    /// Of a column: not null.
+    #[serde(skip)]
+    required: bool,
+    /// Of a column: a row that does not name it has a value all the same.
+    #[serde(skip)]
+    filled: bool,
+}
+
+/// A table that is locked to the end of the version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct TableLock {
+    /// The table or view.
+    pub relation: String,
+    /// The lock, such as `AccessExclusiveLock`.
+    pub mode: String,
+}
+
+/// A table that is written anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Rewrite {
+    /// The table.
+    pub relation: String,
+    /// Its size today with its indexes, in bytes; none where it could not be read.
+    pub bytes: Option<u64>,
+}
+
+/// A table in which rows are changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct RowChange {
+    /// The table.
+    pub relation: String,
+    /// Rows that are new.
+    pub inserted: u64,
+    /// Rows that are changed.
+    pub updated: u64,
+    /// Rows that are gone.
+    pub deleted: u64,
+}
+
+/// Stands for what a preview showed: the versions, their checksums and the database's version.
+///
+/// Travels as a text, so that a window can show the preview and send the consent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub struct PreviewToken(String);
+
+impl PreviewToken {
+    pub(crate) fn of(current: Version, steps: &[Step]) -> Self {
+        let mut text = format!("at {current}\n");
+        for step in steps {
+            let checksum = step.checksum.map(|checksum| checksum.to_string());
+            text += &format!(
+                "{:?} {} {:?} {}\n",
+                step.action,
+                step.version,
+                step.name,
+                checksum.unwrap_or_default()
+            );
+        }
+        let digest = Sha256::digest(text.as_bytes());
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Display for PreviewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for PreviewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PreviewToken({:.12}…)", self.0)
+    }
+}
+
+impl Preview {
+    /// Puts together what the database told of the steps.
+    pub(crate) fn new(
+        current: Version,
+        steps: &[Step],
+        seen: Rehearsal,
+        instructions: &str,
+    ) -> Self {
+        let tables = Tables::new(seen.tables);
+        let versions: Vec<_> = steps
+            .iter()
+            .zip(seen.versions)
+            .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables))
+            .collect();
+        let asked = steps.iter().filter_map(Step::backup);
+        let saw = versions
+            .iter()
+            .flat_map(|version| &version.warnings)
+            .filter(|warning| warning.kind.touches_data())
+            .map(|_| Backup::Recommended);
+        let level = asked.chain(saw).max();
+        Self {
+            current_version: current,
+            target_version: steps.last().map_or(current, Step::leads_to),
+            token: PreviewToken::of(current, steps),
+            backup: level.map(|level| BackupAdvice::new(level, instructions)),
+            sequences: seen.sequences,
+            versions,
+        }
+    }
+
+    /// Whether every version would succeed.
+    #[must_use]
+    pub fn succeeds(&self) -> bool {
+        self.failure().is_none()
+    }
+
+    /// Why a version would fail.
+    #[must_use]
+    pub fn failure(&self) -> Option<&MigrationFailure> {
+        self.versions.last()?.failure.as_deref()
+    }
+
+    /// What the user should know, of all versions.
+    pub fn warnings(&self) -> impl Iterator<Item = &Warning> {
+        self.versions.iter().flat_map(|version| &version.warnings)
+    }
+
+    /// The same text as `Display`, with the colours of a terminal.
+    #[must_use]
+    pub fn in_colour(&self) -> impl fmt::Display {
+        text::text(self, true)
+    }
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::text(self, false))
+    }
+}
+
+impl PreviewedVersion {
+    fn new(step: &Step, seen: SeenVersion, tables: &Tables) -> Self {
+        let warnings = warnings::warnings(&seen, tables);
+        let rewrites = seen.rewrites.into_iter().map(|rewrite| Rewrite {
+            bytes: tables.get(&rewrite.id).map(|table| table.bytes),
+            relation: rewrite.relation,
+        });
+        Self {
+            action: step.action,
+            version: step.version,
+            migration_name: step.name.clone(),
+            description: step.description.clone(),
+            execution_ms: seen.execution_ms,
+            warnings,
+            rewrites: rewrites.collect(),
+            changes: seen
+                .objects
+                .into_iter()
+                .map(|object| ObjectChange::new(object.before, object.after))
+                .collect(),
+            locks: seen.locks,
+            rows: seen.rows,
+            failure: seen.failure.map(Box::new),
+        }
+    }
+}
+
+impl ObjectChange {
+    pub(crate) fn new(before: Option<Definition>, after: Option<Definition>) -> Self {
+        let (kind, name) = match after.as_ref().or(before.as_ref()) {
+            Some(definition) => (definition.kind.clone(), definition.name.clone()),
+            None => (String::new(), String::new()),
+        };
+        Self {
+            diff: diff::diff(before.as_ref(), after.as_ref()),
+            kind,
+            name,
+            before,
+            after,
+        }
+    }
+}
+
+impl Definition {
+    /// Of a kind and name such as `table public.ctx0_entries`, with parts of which the rest is
+    /// not known.
+    pub(crate) fn plain(
+        kind_and_name: &str,
+        parts: Vec<(String, Option<String>, Option<String>)>,
+    ) -> Self {
+        let at = kind_and_name.find(" public.").unwrap_or_default();
+        let (kind, name) = kind_and_name.split_at(at);
+        let parts = parts
+            .into_iter()
+            .map(|(part, name, definition)| SeenPart(part, name, definition, None, None).into());
+        Self {
+            name: name.trim_start().to_owned(),
+            parts: parts.collect(),
+            kind: kind.to_owned(),
+            id: String::new(),
+        }
+    }
+}
+
+impl From<SeenPart> for Part {
+    fn from(SeenPart(part, name, definition, id, flags): SeenPart) -> Self {
+        let flags = flags.unwrap_or_default();
+        Self {
+            part,
+            name,
+            definition: definition.unwrap_or_default(),
+            id,
+            required: flags.contains('n'),
+            filled: flags.contains('d'),
+        }
+    }
+}
+
+/// What `ctx0_rehearse_migrations` tells, with the failure as the steps explain it.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsal {
+    pub(crate) versions: Vec<SeenVersion>,
+    pub(crate) tables: Vec<TableFacts>,
+    pub(crate) sequences: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SeenVersion {
+    pub(crate) execution_ms: Option<u64>,
+    pub(crate) objects: Vec<SeenObject>,
+    pub(crate) locks: Vec<TableLock>,
+    pub(crate) rewrites: Vec<SeenRewrite>,
+    pub(crate) rows: Vec<RowChange>,
+    pub(crate) failure: Option<MigrationFailure>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SeenObject {
+    before: Option<Definition>,
+    after: Option<Definition>,
+}
+
+/// Part, name, definition, id, flags.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+struct SeenPart(
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SeenRewrite {
+    id: String,
+    relation: String,
+    /// Whether anything is in the new file.
+    empty: bool,
+}
+
+/// What is known of a table as it is without the change.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TableFacts {
+    id: String,
+    bytes: u64,
+    /// An estimate.
+    rows: Option<u64>,
+    has_rows: bool,
+    /// The columns of which a value was seen.
+    filled: Vec<u32>,
+}

@@ -1,0 +1,154 @@
+//! A preview as text for a person.
+
+use std::fmt::Write;
+
+use super::{
+    Preview, PreviewedVersion,
+    warnings::{WarningKind, bytes, count, short},
+};
+use crate::{manifest::Backup, report::Action};
+
+const BOLD: &str = "1";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const CYAN: &str = "36";
+
+pub(super) fn text(preview: &Preview, colours: bool) -> String {
+    let mut text = Text {
+        text: String::new(),
+        colours,
+    };
+    if preview.versions.is_empty() {
+        text.line(
+            "",
+            &format!("v{}: there is nothing to do", preview.current_version),
+        );
+        return text.text;
+    }
+    let (from, to) = (preview.current_version, preview.target_version);
+    text.line(
+        BOLD,
+        &format!("v{from} → v{to}, as seen on this database; nothing was changed"),
+    );
+    for version in &preview.versions {
+        text.version(version);
+    }
+    if let Some(advice) = &preview.backup {
+        let level = match advice.level {
+            Backup::Recommended => "A backup is recommended first.",
+            Backup::Required => "A backup is required first.",
+        };
+        text.line("", "");
+        text.line(YELLOW, level);
+        text.line("", &advice.instructions);
+    }
+    if !preview.sequences.is_empty() {
+        let names = preview.sequences.join(", ");
+        text.line("", "");
+        text.line(
+            "",
+            &format!("Numbers of these sequences are used up, which is harmless: {names}"),
+        );
+    }
+    text.text
+}
+
+struct Text {
+    text: String,
+    colours: bool,
+}
+
+impl Text {
+    fn version(&mut self, version: &PreviewedVersion) {
+        let what = match version.action {
+            Action::Apply => "",
+            Action::Rollback => "taking back ",
+        };
+        let time = version.execution_ms.map(|ms| format!(", {ms} ms"));
+        let title = format!(
+            "{what}v{} {}: {}{}",
+            version.version,
+            version.migration_name,
+            version.description,
+            time.unwrap_or_default()
+        );
+        self.line("", "");
+        self.line(BOLD, title.trim_end_matches([' ', ':']));
+        for warning in &version.warnings {
+            let colour = match warning.kind {
+                WarningKind::DataLost | WarningKind::Opened => RED,
+                _ => YELLOW,
+            };
+            self.line(colour, &format!("  ! {}", warning.message));
+        }
+        if let Some(failure) = &version.failure {
+            self.line(RED, &format!("  fails: {}", failure.reason()));
+            return;
+        }
+        for lock in &version.locks {
+            let waits = lock.keeps_waiting().unwrap_or("nothing of the app");
+            let (name, mode) = (short(&lock.relation), &lock.mode);
+            self.line("", &format!("  locks {name} ({mode}: {waits} must wait)"));
+        }
+        for rewrite in &version.rewrites {
+            let size = rewrite.bytes.map(|size| format!(" ({})", bytes(size)));
+            let name = short(&rewrite.relation);
+            self.line(
+                "",
+                &format!("  rewrites {name}{}", size.unwrap_or_default()),
+            );
+        }
+        for rows in &version.rows {
+            let kinds = [
+                (rows.inserted, "inserted"),
+                (rows.updated, "changed"),
+                (rows.deleted, "deleted"),
+            ];
+            let kinds: Vec<_> = kinds
+                .into_iter()
+                .filter(|(number, _)| *number > 0)
+                .map(|(number, what)| format!("{} {what}", count(number, "row")))
+                .collect();
+            self.line(
+                "",
+                &format!("  {}: {}", short(&rows.relation), kinds.join(", ")),
+            );
+        }
+        if version.changes.is_empty() && version.rows.is_empty() {
+            self.line("", "  no definition and no row changes");
+        }
+        for change in &version.changes {
+            for line in change.diff.lines() {
+                let colour = match line.as_bytes().first() {
+                    _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
+                    Some(b'-') => RED,
+                    Some(b'+') => GREEN,
+                    Some(b'@') => CYAN,
+                    _ => "",
+                };
+                self.line(colour, line);
+            }
+        }
+    }
+
+    fn line(&mut self, colour: &str, line: &str) {
+        // What comes from a database must not steer the terminal.
+        let line: String = line
+            .chars()
+            .map(|c| {
+                if c.is_control() && c != '\n' && c != '\t' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect();
+        let written = if self.colours && !colour.is_empty() {
+            writeln!(self.text, "\x1b[{colour}m{line}\x1b[0m")
+        } else {
+            writeln!(self.text, "{line}")
+        };
+        written.expect("a string takes it");
+    }
+}
