@@ -171,6 +171,9 @@ pub struct RowChange {
     pub updated: u64,
     /// Rows that are gone.
     pub deleted: u64,
+    /// Whether the table was there before.
+    #[serde(skip_serializing)]
+    existed: bool,
 }
 
 /// Stands for what a preview showed: the versions, their checksums and the database's version.

@@ -122,7 +122,8 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
             );
         }
     }
-    for rows in &seen.rows {
+    // What is done to a table of its own concerns nobody.
+    for rows in seen.rows.iter().filter(|rows| rows.existed) {
         let name = short(&rows.relation);
         if rows.deleted > 0 {
             let count = count(rows.deleted, "row");
@@ -138,10 +139,9 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
     }
     let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
     for lock in &seen.locks {
-        let rewritten = seen
-            .rewrites
-            .iter()
-            .any(|rewrite| rewrite.relation == lock.relation && tables.has_rows(&rewrite.id));
+        let rewritten = seen.rewrites.iter().any(|rewrite| {
+            rewrite.relation == lock.relation && !rewrite.empty && tables.has_rows(&rewrite.id)
+        });
         if let Some(what) = lock.keeps_waiting().filter(|_| slow.is_some() || rewritten) {
             let time = slow
                 .map(|ms| format!(" for {}", duration(ms)))

@@ -12,3 +12,4 @@ mod left_overs;
 mod rest;
 mod rights;
 mod support;
+mod warnings;

@@ -17,7 +17,8 @@
 --                             the strongest lock, where no earlier step took as strong a one
 --                    rewrites: [{id, relation, empty}]: tables whose file was replaced, and whether the new
 --                             one has nothing in it
---                    rows:    [{id, relation, inserted, updated, deleted}]
+--                    rows:    [{id, relation, existed, inserted, updated, deleted}], and whether the table
+--                             was there before
 --              + tables: facts about the tables that lose or rewrite something, as they are without
 --                  the change: [{id, relation, bytes, rows, has_rows, filled: [column numbers]}];
 --                  rows is an estimate, or null; filled lists the columns in the first 10,000 rows
@@ -57,7 +58,6 @@ declare
   v_current   integer;
   v_version   integer;
   v_answer    jsonb;
-  v_seen      jsonb;
   v_versions  jsonb := '[]';
   v_tables    jsonb := '[]';
   v_table     record;
@@ -66,16 +66,10 @@ declare
   v_base      public.ctx0_schema_object[];
   v_before    public.ctx0_schema_object[];
   v_after     public.ctx0_schema_object[];
-  -- By the number of a table: its file, its rows written so far, its strongest lock so far.
-  v_files     jsonb;
-  v_new_files jsonb;
-  v_rows      jsonb := '{}';
-  v_new_rows  jsonb;
-  v_locks     jsonb := '{}';
-  v_new_locks jsonb;
+  v_was       jsonb;
+  v_is        jsonb;
   v_sequence  text;
   v_drawn     jsonb := '[]';
-  v_modes     constant text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}';
 begin
   perform public.ctx0_check_caller();
 
@@ -156,8 +150,7 @@ begin
 
     v_base := array(select o from public.ctx0_schema_objects(false) o);
     v_before := v_base;
-    select jsonb_object_agg(c.oid, c.relfilenode) into v_files
-      from pg_class c where c.relkind in ('r', 'm') and c.relnamespace <> 'pg_catalog'::regnamespace;
+    v_was := public.ctx0_observe_tables();
 
     for v_index in 0 .. jsonb_array_length(p_steps) - 1 loop
       v_step := p_steps -> v_index;
@@ -175,59 +168,44 @@ begin
       end if;
 
       v_after := array(select o from public.ctx0_schema_objects(false) o);
-      select jsonb_build_object('objects', coalesce(jsonb_agg(jsonb_build_object(
-               'before', case when b.id is not null then to_jsonb(b) - 'class' end,
-               'after', case when a.id is not null then to_jsonb(a) - 'class' end)
-               order by coalesce(b.name, a.name), b.id nulls last), '[]'))
-        into v_seen
-        from unnest(v_before) b
-        full join unnest(v_after) a on a.class = b.class and a.id = b.id
-       where a is distinct from b;
-      v_answer := v_answer || v_seen;
-
-      select coalesce(jsonb_object_agg(l.relation, l.strength), '{}') into v_new_locks
-        from (select l.relation, max(array_position(v_modes, l.mode)) as strength
-                from pg_locks l
-               where l.locktype = 'relation' and l.granted and l.pid = pg_backend_pid()
-               group by l.relation) l;
-      select v_answer || jsonb_build_object('locks', coalesce(jsonb_agg(jsonb_build_object(
-               'id', o.id, 'relation', o.name, 'mode', v_modes[l.value::integer]) order by o.name), '[]'))
-        into v_answer
-        from jsonb_each_text(v_new_locks) l
-        join unnest(v_base) o on o.id = l.key::oid and o.class = 'pg_class'::regclass
-       where o.kind <> 'sequence'
-         and l.value::integer > coalesce((v_locks ->> l.key)::integer, 1)
-         -- The row of the ledger is written by every version.
-         and (l.value::integer > 3 or o.name not in ('public.ctx0_schema_versions', 'public.ctx0_schema_attempts'));
-      v_locks := v_new_locks;
-
-      select jsonb_object_agg(c.oid, c.relfilenode) into v_new_files
-        from pg_class c where c.relkind in ('r', 'm') and c.relnamespace <> 'pg_catalog'::regnamespace;
-      select v_answer || jsonb_build_object('rewrites', coalesce(jsonb_agg(jsonb_build_object(
-               'id', o.id, 'relation', o.name, 'empty', pg_relation_size(o.id) = 0) order by o.name), '[]'))
-        into v_answer
-        from jsonb_each(v_files) f
-        join unnest(v_base) o on o.id = f.key::oid and o.class = 'pg_class'::regclass
-       where f.value <> v_new_files -> f.key;
-      v_files := v_new_files;
-
-      select coalesce(jsonb_object_agg(r.oid, r.counts), '{}') into v_new_rows
-        from (select c.oid, array[pg_stat_get_xact_tuples_inserted(c.oid), pg_stat_get_xact_tuples_updated(c.oid),
-                                  pg_stat_get_xact_tuples_deleted(c.oid)] as counts
-                from pg_class c
-               where c.relkind = 'r' and c.relnamespace <> 'pg_catalog'::regnamespace) r
-       where r.counts <> '{0,0,0}';
-      select v_answer || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object(
-               'id', o.id, 'relation', o.name,
-               'inserted', (n.value ->> 0)::bigint - coalesce((v_rows -> n.key ->> 0)::bigint, 0),
-               'updated', (n.value ->> 1)::bigint - coalesce((v_rows -> n.key ->> 1)::bigint, 0),
-               'deleted', (n.value ->> 2)::bigint - coalesce((v_rows -> n.key ->> 2)::bigint, 0)) order by o.name), '[]'))
-        into v_answer
-        from jsonb_each(v_new_rows) n
-        join unnest(v_after) o on o.id = n.key::oid and o.class = 'pg_class'::regclass
-       where n.value is distinct from v_rows -> n.key
-         and o.name not in ('public.ctx0_schema_versions', 'public.ctx0_schema_attempts');
-      v_rows := v_new_rows;
+      v_is := public.ctx0_observe_tables();
+      v_answer := v_answer || jsonb_build_object(
+        'objects', (
+          select coalesce(jsonb_agg(jsonb_build_object(
+                   'before', case when b.id is not null then to_jsonb(b) - 'class' end,
+                   'after', case when a.id is not null then to_jsonb(a) - 'class' end)
+                   order by coalesce(b.name, a.name), b.id nulls last), '[]')
+            from unnest(v_before) b
+            full join unnest(v_after) a on a.class = b.class and a.id = b.id
+           where a is distinct from b),
+        'locks', (
+          select coalesce(jsonb_agg(jsonb_build_object(
+                   'id', o.id, 'relation', o.name, 'mode', l.value ->> 1) order by o.name), '[]')
+            from jsonb_each(v_is -> 'locks') l
+            join unnest(v_base) o on o.id = l.key::oid and o.class = 'pg_class'::regclass
+           where o.kind <> 'sequence'
+             and (l.value -> 0)::integer > coalesce((v_was -> 'locks' -> l.key -> 0)::integer, 1)
+             -- Every version writes its row into the ledger.
+             and ((l.value -> 0)::integer > 3 or o.name <> 'public.ctx0_schema_versions')),
+        'rewrites', (
+          select coalesce(jsonb_agg(jsonb_build_object(
+                   'id', o.id, 'relation', o.name, 'empty', pg_relation_size(o.id) = 0) order by o.name), '[]')
+            from jsonb_each(v_was -> 'files') f
+            join unnest(v_base) o on o.id = f.key::oid and o.class = 'pg_class'::regclass
+           where f.value <> v_is -> 'files' -> f.key),
+        'rows', (
+          select coalesce(jsonb_agg(jsonb_build_object(
+                   'id', o.id, 'relation', o.name, 'existed', b.id is not null,
+                   'inserted', (r.value -> 0)::bigint - coalesce((v_was -> 'rows' -> r.key -> 0)::bigint, 0),
+                   'updated', (r.value -> 1)::bigint - coalesce((v_was -> 'rows' -> r.key -> 1)::bigint, 0),
+                   'deleted', (r.value -> 2)::bigint - coalesce((v_was -> 'rows' -> r.key -> 2)::bigint, 0))
+                   order by o.name), '[]')
+            from jsonb_each(v_is -> 'rows') r
+            join unnest(v_after) o on o.id = r.key::oid and o.class = 'pg_class'::regclass
+            left join unnest(v_base) b on b.id = o.id and b.class = o.class
+           where r.value is distinct from v_was -> 'rows' -> r.key
+             and o.name <> 'public.ctx0_schema_versions'));
+      v_was := v_is;
 
       v_versions := v_versions || v_answer;
       v_before := v_after;
