@@ -103,6 +103,17 @@ begin
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where r.relkind <> 'S'
     union all
+    select 'pg_class'::regclass, a.attrelid, 7, a.attnum::integer,
+           array['grant', format('%s (%I)', g.role, a.attname), g.privileges, null, null]
+      from relations r
+      join pg_attribute a on a.attrelid = r.oid and a.attacl is not null and not a.attisdropped
+      cross join lateral (
+        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as role,
+               string_agg(lower(x.privilege_type), ', ' order by x.privilege_type) as privileges
+          from aclexplode(a.attacl) x
+         group by x.grantee
+      ) g
+    union all
     select 'pg_class'::regclass, c.conrelid, 2, 0,
            array['constraint', c.conname::text, pg_get_constraintdef(c.oid), c.oid::text, null]
       from relations r

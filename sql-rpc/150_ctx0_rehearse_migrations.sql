@@ -193,12 +193,13 @@ begin
             from jsonb_each(v_was -> 'files') f
             join unnest(v_base) o on o.id = f.key::oid and o.class = 'pg_class'::regclass
            where f.value <> v_is -> 'files' -> f.key),
+        -- `truncate` takes back what was counted.
         'rows', (
           select coalesce(jsonb_agg(jsonb_build_object(
                    'id', o.id, 'relation', o.name, 'existed', b.id is not null,
-                   'inserted', (r.value -> 0)::bigint - coalesce((v_was -> 'rows' -> r.key -> 0)::bigint, 0),
-                   'updated', (r.value -> 1)::bigint - coalesce((v_was -> 'rows' -> r.key -> 1)::bigint, 0),
-                   'deleted', (r.value -> 2)::bigint - coalesce((v_was -> 'rows' -> r.key -> 2)::bigint, 0))
+                   'inserted', greatest((r.value -> 0)::bigint - coalesce((v_was -> 'rows' -> r.key -> 0)::bigint, 0), 0),
+                   'updated', greatest((r.value -> 1)::bigint - coalesce((v_was -> 'rows' -> r.key -> 1)::bigint, 0), 0),
+                   'deleted', greatest((r.value -> 2)::bigint - coalesce((v_was -> 'rows' -> r.key -> 2)::bigint, 0), 0))
                    order by o.name), '[]')
             from jsonb_each(v_is -> 'rows') r
             join unnest(v_after) o on o.id = r.key::oid and o.class = 'pg_class'::regclass

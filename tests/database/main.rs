@@ -6,10 +6,13 @@
 //! the end of each test.
 
 mod bundled;
+mod drift;
 mod end_to_end;
 mod install;
 mod left_overs;
+mod rehearsal;
 mod rest;
 mod rights;
+mod rollback;
 mod support;
 mod warnings;

@@ -117,6 +117,14 @@ impl Project {
             .collect()
     }
 
+    /// A line for each catalog, table and sequence of the whole database, by which another state
+    /// is known: contents down to the row versions, without the counts that `analyze` keeps.
+    pub(crate) async fn everything(&self) -> Vec<String> {
+        let rows = self.stack.admin_sql(EVERYTHING).await;
+        let rows = rows.expect("the state can be read").into_iter();
+        rows.map(|mut row| row.remove(0).expect("a line")).collect()
+    }
+
     /// Every definition of ours, one a line: for comparing two states of a database.
     pub(crate) async fn catalog(&self) -> String {
         let rows = self.sql(CATALOG).await;
@@ -172,6 +180,35 @@ pub(crate) fn migrations(files: &[(&str, &str)]) -> Migrations {
     all.extend(files.iter().map(|(name, sql)| (name.as_str(), *sql)));
     Migrations::embedded(&all).expect("valid migrations")
 }
+
+const EVERYTHING: &str = r"
+with catalogs as (
+  select c.oid::regclass as name
+    from pg_class c
+   where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'r'
+     and c.relname not in ('pg_statistic', 'pg_class', 'pg_largeobject', 'pg_authid', 'pg_subscription', 'pg_user_mapping')
+), tables as (
+  select c.oid::regclass as name
+    from pg_class c
+   where c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+     and c.relnamespace::regnamespace::text !~ '^pg_' and c.relkind in ('r', 'm')
+), queries (name, query) as (
+  select name, format('select md5(string_agg(concat(t.xmin, t::text), '';'' order by t.ctid)) as x from %s t', name)
+    from catalogs
+  union all
+  select name, format('select md5(string_agg(concat(t.xmin, t.ctid, t::text), '';'' order by t.ctid)) as x from %s t', name)
+    from tables
+  union all
+  select s.seqrelid::regclass, format('select last_value, is_called from %s', s.seqrelid::regclass)
+    from pg_sequence s
+  union all
+  -- What is updated in place is left out: counts, and flags that say only what may be.
+  select 'pg_class'::regclass, $$select md5(string_agg(concat(c.xmin,
+           (to_jsonb(c) - '{reltuples,relpages,relallvisible,relallfrozen,relhasindex,relfrozenxid,relminmxid}'::text[])::text), ';'
+           order by c.oid)) as x from pg_class c$$
+)
+select concat(name, ' ', query_to_xml(query, false, true, '')) from queries order by name::text
+";
 
 const CATALOG: &str = r"
 with ours as (

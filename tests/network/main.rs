@@ -16,4 +16,5 @@ mod lost_answers;
 #[path = "../database/support.rs"]
 #[expect(dead_code, reason = "the database suite uses the rest of it")]
 mod project;
+mod rehearsal;
 mod support;

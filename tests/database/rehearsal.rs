@@ -1,0 +1,540 @@
+//! A preview tells what would happen, and leaves nothing behind.
+
+use std::env;
+
+use ctx0_schema::{Action, Backup, Error, Migrations, Preview, WarningKind};
+use ctx0_stack::{Options, Stack};
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use crate::{
+    rest::Rest,
+    support::{Project, migrations, version},
+};
+
+/// How many generated migrations are tried unless `CTX0_REHEARSALS` says otherwise.
+const REHEARSALS: u64 = 200;
+
+#[tokio::test]
+async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
+    let project = Project::installed().await;
+    let manager = project.bundled();
+    let before = project.everything().await;
+    let preview = manager.preview().await.unwrap();
+    assert_eq!(project.everything().await, before);
+
+    assert!(preview.succeeds());
+    assert_eq!(
+        (preview.current_version.get(), preview.target_version.get()),
+        (0, 2)
+    );
+    let [first, second] = &preview.versions[..] else {
+        panic!("{preview}")
+    };
+    assert_eq!((first.action, first.version.get()), (Action::Apply, 1));
+    assert!(first.execution_ms.is_some());
+    let mut created: Vec<_> = first
+        .changes
+        .iter()
+        .map(|change| {
+            assert_eq!(change.before, None);
+            format!("{} {}", change.kind, change.name)
+        })
+        .collect();
+    created.sort();
+    assert_eq!(
+        created,
+        [
+            "function public.ctx0_set_updated_at()",
+            "table public.ctx0_entries",
+            "table public.ctx0_queries",
+            "table public.ctx0_sessions",
+        ]
+    );
+    // The installation has made the ledger already.
+    assert!(second.changes.is_empty(), "{preview}");
+    assert_eq!(preview.warnings().count(), 0, "{preview}");
+    assert_eq!(preview.backup, None);
+
+    let report = manager.apply_all_pending().agreed_to(preview.token);
+    assert_eq!(report.await.unwrap().current_version.get(), 2);
+    let nothing = manager.preview().await.unwrap();
+    assert!(nothing.versions.is_empty());
+    assert_eq!(nothing.to_string(), "v2: there is nothing to do\n");
+}
+
+#[tokio::test]
+async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() {
+    let project = Project::installed().await;
+    let first = "create table public.ctx0_test_notes (id int primary key, note text, spare text);
+                 alter table public.ctx0_test_notes enable row level security;
+                 insert into public.ctx0_test_notes values (1, 'a', 'x'), (2, 'b', 'y');";
+    let second = "alter table public.ctx0_test_notes alter column id type bigint;
+                  alter table public.ctx0_test_notes drop column spare;
+                  alter table public.ctx0_test_notes rename column note to text;
+                  alter table public.ctx0_test_notes add constraint ctx0_test_short check (length(text) < 10);
+                  delete from public.ctx0_test_notes where id = 2;";
+    let manager = project.manager(migrations(&[("001_notes", first), ("002_change", second)]));
+    manager.apply_migration(version(1)).await.unwrap();
+
+    let preview = manager.preview().await.unwrap();
+    let [seen] = &preview.versions[..] else {
+        panic!("{preview}")
+    };
+    let [change] = &seen.changes[..] else {
+        panic!("{preview}")
+    };
+    assert_eq!(
+        change.diff,
+        "--- table public.ctx0_test_notes\n\
+         +++ table public.ctx0_test_notes\n\
+         @@ -1,7 +1,7 @@\n\
+         \u{20}option row level security on\n\
+         -column id integer not null\n\
+         -column note text\n\
+         -column spare text\n\
+         +column id bigint not null\n\
+         +column text text\n\
+         \u{20}constraint ctx0_test_notes_pkey PRIMARY KEY (id)\n\
+         +constraint ctx0_test_short CHECK ((length(text) < 10))\n\
+         \u{20}grant anon delete, insert, references, select, trigger, truncate, update\n\
+         \u{20}grant authenticated delete, insert, references, select, trigger, truncate, update\n"
+    );
+    assert_eq!(seen.locks.len(), 1);
+    assert_eq!(
+        (seen.locks[0].relation.as_str(), seen.locks[0].mode.as_str()),
+        ("public.ctx0_test_notes", "AccessExclusiveLock")
+    );
+    assert_eq!(seen.rewrites.len(), 1);
+    assert!(seen.rewrites[0].bytes.is_some_and(|bytes| bytes >= 8192));
+    assert_eq!(seen.rows.len(), 1);
+    assert_eq!(
+        (
+            seen.rows[0].inserted,
+            seen.rows[0].updated,
+            seen.rows[0].deleted
+        ),
+        (0, 0, 1)
+    );
+    let kinds: Vec<_> = seen.warnings.iter().map(|warning| warning.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            WarningKind::DataLost,
+            WarningKind::DataLost,
+            WarningKind::Rewritten,
+            WarningKind::Locked,
+            WarningKind::Renamed,
+        ],
+        "{preview}"
+    );
+    let advice = preview.backup.as_ref().expect("data is lost");
+    assert_eq!(advice.level, Backup::Recommended);
+    assert!(advice.instructions.contains("pg_dump"));
+
+    let text = preview.to_string();
+    for line in [
+        "v1 → v2, as seen on this database; nothing was changed",
+        "  ! drops column spare of ctx0_test_notes: its data is lost",
+        "  locks ctx0_test_notes (AccessExclusiveLock: reads and writes must wait)",
+        "  ctx0_test_notes: 1 row deleted",
+        "A backup is recommended first.",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'));
+    let coloured = preview.in_colour().to_string();
+    assert!(coloured.contains("\u{1b}[31m-column spare text\u{1b}[0m"));
+}
+
+#[tokio::test]
+async fn a_version_that_would_fail_is_told_with_its_place() {
+    let project = Project::installed().await;
+    let fine = "create table public.ctx0_test_a (id int primary key);";
+    let broken =
+        "insert into public.ctx0_test_a values (1);\n\ninsert into public.ctx0_test_a values (1);";
+    let after = "select 1;";
+    let manager = project.manager(migrations(&[
+        ("001_fine", fine),
+        ("002_broken", broken),
+        ("003_after", after),
+    ]));
+    let before = project.everything().await;
+    let preview = manager.preview().await.unwrap();
+    assert_eq!(project.everything().await, before);
+    assert_eq!(
+        preview.versions.len(),
+        2,
+        "what is behind was not looked at"
+    );
+    let failure = preview.failure().expect("it fails");
+    assert_eq!(
+        (
+            failure.version.get(),
+            failure.file.as_deref(),
+            failure.statement,
+            failure.line
+        ),
+        (2, Some("002_broken.sql"), Some(2), Some(3))
+    );
+    assert_eq!(failure.sqlstate, "23505");
+    assert!(
+        failure
+            .detail
+            .as_deref()
+            .is_some_and(|detail| detail.contains("(id)=(1)"))
+    );
+    assert!(failure.context.is_some());
+    let text = preview.to_string();
+    assert!(
+        text.contains("  fails: 002_broken.sql, statement 2, line 3: "),
+        "{text}"
+    );
+}
+
+/// Each version has a transaction of its own when it is applied, so also what is deferred in one
+/// must be as it is then.
+#[tokio::test]
+async fn what_a_version_defers_or_sets_does_not_reach_the_next_one() {
+    let project = Project::installed().await;
+    let manager = project.manager(migrations(&[
+        (
+            "001_deferred",
+            "create table ctx0_test_a (id int primary key, b int);
+             create table ctx0_test_b (id int primary key, a int references ctx0_test_a deferrable initially deferred);
+             set search_path = pg_catalog;
+             create temp table ctx0_test_temp (a int);",
+        ),
+        (
+            "002_circle",
+            "insert into ctx0_test_b values (1, 1);
+             insert into ctx0_test_a values (1, 1);
+             create temp table ctx0_test_temp (b int);",
+        ),
+    ]));
+    let preview = manager.preview().await.unwrap();
+    assert!(preview.succeeds(), "{preview}");
+    manager.apply_all_pending().await.unwrap();
+}
+
+#[tokio::test]
+async fn consent_holds_for_what_was_seen_and_nothing_else() {
+    let project = Project::installed().await;
+    let files = [("001_a", "select 1;"), ("002_b", "select 2;")];
+    let manager = project.manager(migrations(&files));
+    let seen = manager.preview().await.unwrap().token;
+
+    let another_text = project.manager(migrations(&[files[0], ("002_b", "select 3;")]));
+    let one_more = project.manager(migrations(&[files[0], files[1], ("003_c", "select 3;")]));
+    for other in [&another_text, &one_more] {
+        let error = other.apply_all_pending().agreed_to(seen.clone()).await;
+        assert!(matches!(error.unwrap_err().error, Error::PreviewOutdated));
+    }
+    assert_eq!(project.ledger().await, [0; 0]);
+    manager.apply_migration(version(1)).await.unwrap();
+    let error = manager.apply_all_pending().agreed_to(seen).await;
+    assert!(matches!(error.unwrap_err().error, Error::PreviewOutdated));
+    assert_eq!(project.ledger().await, [1]);
+
+    let seen = manager.preview().await.unwrap().token;
+    let sent: ctx0_schema::PreviewToken =
+        serde_json::from_value(serde_json::to_value(&seen).unwrap()).unwrap();
+    manager.apply_all_pending().agreed_to(sent).await.unwrap();
+    assert_eq!(project.ledger().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
+    let project = Project::installed().await;
+    let manifest = r#"{"currentVersion": 2, "migrations": [
+        {"version": 1, "name": "001_a", "description": "A", "file": "001_a.sql", "backup": "recommended"},
+        {"version": 2, "name": "002_b", "description": "B", "file": "002_b.sql", "backup": "required"}]}"#;
+    let files = [
+        ("manifest.json", manifest),
+        ("001_a.sql", "select 1;"),
+        ("002_b.sql", "select 2;"),
+    ];
+    let manager = project.manager(Migrations::embedded(&files).unwrap());
+    let advice = manager.check_for_updates().await.unwrap().backup.unwrap();
+    assert_eq!(advice.level, Backup::Required);
+    assert_eq!(manager.preview().await.unwrap().backup, Some(advice));
+
+    let error = manager.apply_all_pending().await.unwrap_err();
+    assert!(
+        matches!(error.error, Error::BackupRequired { version } if version.get() == 2),
+        "{error}"
+    );
+    assert_eq!(project.ledger().await, [0; 0], "nothing at all was done");
+    // The first one only recommends it.
+    manager.apply_migration(version(1)).await.unwrap();
+    manager
+        .apply_all_pending()
+        .backup_made_by("Ada")
+        .await
+        .unwrap();
+    let who = "select string_agg(coalesce(backup_by, '-'), ' ' order by version) from public.ctx0_schema_attempts where outcome = 'applied'";
+    assert_eq!(project.value(who).await, "- Ada");
+    assert_eq!(
+        manager
+            .status()
+            .await
+            .unwrap()
+            .last_attempt
+            .unwrap()
+            .backup_by
+            .as_deref(),
+        Some("Ada")
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_any_rehearsal() {
+    let project = with_data().await;
+    let rest = Rest::of(&project);
+    let mut figures = [0; 2];
+    let before = (project.everything().await, session(&rest).await);
+    for seed in seeds() {
+        let migrations = generated(&mut Rng::with_seed(seed));
+        let preview = project.manager(migrations.clone()).preview().await;
+        let preview =
+            preview.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", texts(&migrations)));
+        figures[usize::from(preview.succeeds())] += 1;
+        let after = (project.everything().await, session(&rest).await);
+        assert!(
+            after == before,
+            "CTX0_REHEARSAL_SEED={seed} left something behind: {:?}\n{}\n{preview}",
+            changed(&before.0, &after.0),
+            texts(&migrations),
+        );
+        assert_eq!(preview.sequences, [""; 0], "seed {seed}");
+    }
+    println!("{} failed and {} succeeded", figures[0], figures[1]);
+    if env::var_os("CTX0_REHEARSAL_SEED").is_none() {
+        assert!(
+            figures.iter().all(|count| *count >= REHEARSALS / 10),
+            "{figures:?}"
+        );
+    }
+}
+
+/// What a preview says and what applying does are the same.
+#[tokio::test]
+async fn what_was_previewed_is_what_happens() {
+    for seed in seeds().step_by(20) {
+        let project = with_data().await;
+        let migrations = generated(&mut Rng::with_seed(seed));
+        let manager = project.manager(migrations.clone());
+        let preview = manager.preview().await.unwrap();
+        let end = manager.apply_all_pending().await;
+        assert_eq!(
+            end.is_ok(),
+            preview.succeeds(),
+            "seed {seed}: {end:?}\n{preview}"
+        );
+        for seen in preview
+            .versions
+            .iter()
+            .filter(|seen| seen.failure.is_none())
+        {
+            assert!(project.ledger().await.contains(&seen.version.get()));
+        }
+        if let Some(last) = last_definitions(&preview) {
+            for (name, parts) in last {
+                let there = format!("select (to_regclass('{name}') is not null)::text");
+                assert_eq!(
+                    project.value(&there).await == "true",
+                    parts,
+                    "seed {seed}: {name}"
+                );
+            }
+        }
+    }
+}
+
+/// Each table that the preview speaks of, and whether it is there at the end.
+fn last_definitions(preview: &Preview) -> Option<Vec<(String, bool)>> {
+    let mut tables = std::collections::BTreeMap::new();
+    for change in preview.versions.iter().flat_map(|seen| &seen.changes) {
+        if change.kind == "table" {
+            if let Some(before) = &change.before {
+                tables.insert(before.name.clone(), false);
+            }
+            if let Some(after) = &change.after {
+                tables.insert(after.name.clone(), true);
+            }
+        }
+    }
+    (!tables.is_empty()).then(|| tables.into_iter().collect())
+}
+
+#[tokio::test]
+async fn a_rehearsal_ends_with_the_time_that_it_may_take() {
+    let project = with_data().await;
+    project
+        .sql("alter function public.ctx0_rehearse_migrations(jsonb, integer) set statement_timeout = '400ms'")
+        .await;
+    project.stack.reload_schema().await.unwrap();
+    let before = project.everything().await;
+    let slow = "update ctx0_test_a set note = 'changed'; select pg_sleep(60);";
+    let manager = project.manager(migrations(&[("001_slow", slow)]));
+    let preview = manager.preview().await.unwrap();
+    assert_eq!(project.everything().await, before);
+    assert_eq!(preview.failure().unwrap().sqlstate, "57014");
+    let said: Vec<_> = preview.warnings().map(|warning| warning.kind).collect();
+    assert_eq!(said, [WarningKind::Slow]);
+}
+
+/// What a session keeps beyond its transactions: of the one that the REST layer has.
+async fn session(rest: &Rest<'_>) -> Value {
+    let answer = rest.call("service_role", "user_session", &json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// A project with one connection, tables with rows, and what hangs on them.
+async fn with_data() -> Project {
+    let options = Options {
+        pool: 1,
+        ..Options::default()
+    };
+    let project = Project::on(Stack::postgres_with(options).await.expect("a stack starts")).await;
+    project.install().await;
+    project.sql(DATA).await;
+    project
+        .stack
+        .reload_schema()
+        .await
+        .expect("it is read again");
+    project
+}
+
+const DATA: &str = r"
+create table public.ctx0_test_a (id serial primary key, note text default 'none', number int);
+insert into public.ctx0_test_a (note, number) select 'note ' || i, i from generate_series(1, 50) i;
+create table public.ctx0_test_b (id bigint generated always as identity primary key,
+  a int references public.ctx0_test_a deferrable initially deferred, data jsonb);
+insert into public.ctx0_test_b (a, data) select i, '{}' from generate_series(1, 20) i;
+create index ctx0_test_a_note_idx on public.ctx0_test_a (note);
+create sequence public.ctx0_test_numbers;
+create view public.ctx0_test_view as select id, note from public.ctx0_test_a;
+create function public.ctx0_test_f(a int) returns int language sql as 'select a';
+create function public.user_session() returns jsonb language plpgsql as $$ begin return jsonb_build_object(
+  'settings', (select jsonb_object_agg(name, setting) from pg_settings 
+    where name not in ('application_name', 'transaction_isolation', 'role')
+      -- Those of an extension are there once it has been loaded, whatever became of it.
+      and name !~ '\.'),
+  'own', coalesce(current_setting('ctx0.test', true), ''),
+  'prepared', (select count(*) from pg_prepared_statements where from_sql),
+  'cursors', (select count(*) from pg_cursors where is_holdable),
+  'channels', (select count(*) from pg_listening_channels()),
+  'temporary', (select count(*) from pg_class where relpersistence = 't'),
+  'locks', (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())); end $$;
+";
+
+/// What migrations are made of. Some fail, always or after others.
+const STATEMENTS: &[&str] = &[
+    "alter table ctx0_test_a add column extra text not null default 'x'",
+    "alter table ctx0_test_a alter column number type bigint",
+    "alter table ctx0_test_a alter column note set not null",
+    "alter table ctx0_test_a drop column number",
+    "alter table ctx0_test_a rename to ctx0_test_c",
+    "alter table ctx0_test_b drop column data",
+    "alter table ctx0_test_b add constraint ctx0_test_check check (a > 0)",
+    "alter table ctx0_test_b enable row level security",
+    "create policy ctx0_test_policy on ctx0_test_b using (true)",
+    "create table ctx0_test_new (id serial primary key, at timestamptz default now())",
+    "insert into ctx0_test_new default values",
+    "insert into ctx0_test_a (note) select 'more' from generate_series(1, 5)",
+    "insert into ctx0_test_b (a) values (1), (2)",
+    "insert into ctx0_test_b (a) values (999)",
+    "insert into ctx0_test_a (id) values (1)",
+    "update ctx0_test_a set note = upper(note)",
+    "delete from ctx0_test_b where a > 10",
+    "delete from ctx0_test_a where id = 1",
+    "truncate ctx0_test_b",
+    "truncate ctx0_test_a restart identity cascade",
+    "drop table ctx0_test_b",
+    "drop table ctx0_test_a cascade",
+    "drop view ctx0_test_view",
+    "create or replace view ctx0_test_view as select id, note, 1 as one from ctx0_test_a",
+    "create materialized view ctx0_test_mat as select count(*) from ctx0_test_a",
+    "create or replace function ctx0_test_f(a int) returns int language sql as 'select a + 1'",
+    "create trigger ctx0_test_trigger before update on ctx0_test_b for each row execute function suppress_redundant_updates_trigger()",
+    "create type ctx0_test_mood as enum ('good', 'bad')",
+    "create domain ctx0_test_positive as int check (value > 0)",
+    "create index on ctx0_test_b (a)",
+    "drop index ctx0_test_a_note_idx",
+    "cluster ctx0_test_a using ctx0_test_a_pkey",
+    "reindex table ctx0_test_a",
+    "analyze ctx0_test_a",
+    "comment on table ctx0_test_a is 'a'",
+    "grant select on ctx0_test_a to anon",
+    "revoke all on ctx0_test_a from service_role",
+    "alter default privileges in schema public grant select on tables to anon",
+    "create schema ctx0_test_schema",
+    "create extension if not exists pg_trgm schema extensions",
+    "select nextval('ctx0_test_numbers')",
+    "select setval('ctx0_test_numbers', 1000)",
+    "alter sequence ctx0_test_numbers increment 10 restart 500",
+    "drop sequence ctx0_test_numbers",
+    "set statement_timeout = '1min'",
+    "set search_path = extensions",
+    "select set_config('ctx0.test', 'left', false)",
+    "select pg_advisory_lock(42)",
+    "prepare ctx0_test_statement as select 1",
+    "listen ctx0_test_channel",
+    "notify ctx0_test_channel",
+    "create temp table ctx0_test_temp (a int)",
+    "declare ctx0_test_cursor cursor with hold for select 1",
+    "do $$ begin insert into ctx0_test_a (note) values ('in a block'); raise exception 'no'; exception when others then null; end $$",
+    "do $$ begin perform lo_from_bytea(0, 'large'); end $$",
+    "select 1 / 0",
+    "select * from ctx0_test_missing",
+    "do $$ begin raise exception using errcode = '40001', message = 'again'; end $$",
+    "do $$ begin raise sqlstate 'CTX00'; end $$",
+    "set constraints all deferred",
+];
+
+/// One to three versions out of these statements.
+fn generated(rng: &mut Rng) -> Migrations {
+    let files: Vec<_> = (1..=rng.u32(1..=3))
+        .map(|number| {
+            let statements: Vec<_> = (0..rng.usize(1..=4))
+                .map(|_| *rng.choice(STATEMENTS).expect("a statement"))
+                .collect();
+            (format!("{number:03}_test"), statements.join(";\n"))
+        })
+        .collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, sql)| (name.as_str(), sql.as_str()))
+        .collect();
+    migrations(&files)
+}
+
+fn texts(migrations: &Migrations) -> String {
+    migrations
+        .iter()
+        .map(|migration| format!("-- {}\n{}\n", migration.name(), migration.sql()))
+        .collect()
+}
+
+fn changed<'l>(before: &'l [String], after: &'l [String]) -> Vec<&'l String> {
+    let gone = before.iter().filter(|line| !after.contains(line));
+    gone.chain(after.iter().filter(|line| !before.contains(line)))
+        .collect()
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| {
+        let text = env::var(name).ok()?;
+        Some(
+            text.parse()
+                .unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
+        )
+    };
+    match number("CTX0_REHEARSAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CTX0_REHEARSALS").unwrap_or(REHEARSALS),
+    }
+}
