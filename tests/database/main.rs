@@ -10,6 +10,7 @@ mod drift;
 mod end_to_end;
 mod install;
 mod left_overs;
+mod messages;
 mod rehearsal;
 mod rest;
 mod rights;
