@@ -453,13 +453,11 @@ impl MigrationFailure {
             .file
             .clone()
             .unwrap_or_else(|| "the stored way back".to_owned());
-        match (self.statement, self.line) {
-            (Some(statement), Some(line)) => {
-                text += &format!(", statement {statement}, line {line}")
-            }
-            (Some(statement), None) => text += &format!(", statement {statement}"),
-            (None, _) => text += ", at its end",
-        }
+        text += &match (self.statement, self.line) {
+            (Some(statement), Some(line)) => format!(", statement {statement}, line {line}"),
+            (Some(statement), None) => format!(", statement {statement}"),
+            (None, _) => ", at its end".to_owned(),
+        };
         let message = self.message.trim_end_matches('.');
         text += &format!(": {message} (SQLSTATE {})", self.sqlstate);
         for (name, more) in [("detail", &self.detail), ("hint", &self.hint)] {

@@ -110,7 +110,9 @@ async fn while_versions_are_applied_none_is_taken_back() {
     let slow = "do $$ begin
         while not exists (select from public.ctx0_test_gate) loop perform pg_sleep(0.01); end loop;
       end $$;";
-    project.sql("create table public.ctx0_test_gate (open boolean)").await;
+    project
+        .sql("create table public.ctx0_test_gate (open boolean)")
+        .await;
     let slow = migrations(&[("001_slow", slow)]);
     let manager = project.manager(slow);
     let ipc = Ipc::new(manager.clone(), Scheduler::builder(manager).start());
@@ -122,7 +124,9 @@ async fn while_versions_are_applied_none_is_taken_back() {
     until(&mut events, "schema:applyProgress").await;
     let refused = call(&ipc, "schema:rollback", json!({"version": 0})).await;
     assert_eq!(refused["error"]["data"]["code"], "changeRunning");
-    project.sql("insert into public.ctx0_test_gate values (true)").await;
+    project
+        .sql("insert into public.ctx0_test_gate values (true)")
+        .await;
     assert_eq!(apply.await.unwrap()["result"]["success"], true);
 }
 
