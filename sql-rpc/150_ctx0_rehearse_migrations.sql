@@ -101,7 +101,11 @@ begin
       v_step := p_steps -> v_index;
       v_sql := case when jsonb_typeof(v_step -> 'sql') = 'array'
                     then array(select jsonb_array_elements_text(v_step -> 'sql')) end;
-      if not public.ctx0_is_intact(v_sql, v_step ->> 'checksum') then
+      if coalesce(v_step ->> 'action', '') not in ('apply', 'rollback') or v_step ->> 'version' is null
+         or v_step ->> 'action' = 'apply' and (v_step ->> 'name' is null or coalesce(cardinality(v_sql), 0) = 0) then
+        raise invalid_parameter_value using
+          message = format('step %s of p_steps needs action (apply or rollback), version, and to apply name and sql', v_index + 1);
+      elsif not public.ctx0_is_intact(v_sql, v_step ->> 'checksum') then
         v_answer := jsonb_build_object('reason', 'damaged', 'message', 'the SQL that arrived is not the SQL of its checksum');
       elsif v_step ->> 'action' = 'apply' and (v_step ->> 'version')::integer <> v_version + 1
          or v_step ->> 'action' = 'rollback' and (v_step ->> 'version')::integer <> v_version then
@@ -250,12 +254,16 @@ begin
            (select string_agg(format('case when count(%I) > 0 then %s end', d.definition[i][2], d.definition[i][4]), ', ')
               from (select o.definition) d, generate_subscripts(d.definition, 1) i
              where d.definition[i][1] = 'column') as columns
-      from unnest(v_base) o
-     where o.kind = 'table'
-       and exists (
-             select from jsonb_array_elements(v_versions) v
-              where jsonb_path_exists(v, '$.objects[*].before.id ? (@ == $id)', jsonb_build_object('id', o.id::text))
-                 or jsonb_path_exists(v, '$.rewrites[*].id ? (@ == $id)', jsonb_build_object('id', o.id::text)))
+      from (
+        select distinct i.id
+          from jsonb_array_elements(v_versions) v
+         cross join lateral (
+           select x -> 'before' ->> 'id' from jsonb_array_elements(coalesce(v -> 'objects', '[]')) x
+            union all
+           select x ->> 'id' from jsonb_array_elements(coalesce(v -> 'rewrites', '[]')) x
+         ) i (id)
+      ) touched
+      join unnest(v_base) o on o.id::text = touched.id and o.kind = 'table'
   loop
     begin
       execute format('select count(*) > 0, array_remove(array[%s]::integer[], null) from (select * from %s limit 10000) t',

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::ConfigError,
     manifest::{ManifestError, Version},
-    plan::LedgerProblem,
-    report::Action,
+    plan::{Action, LedgerProblem},
 };
 
 /// The cause of an error, as far as a library below tells it.

@@ -39,14 +39,13 @@ pub use manifest::{
     Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations,
     Version,
 };
-pub use plan::LedgerProblem;
+pub use plan::{Action, AppliedVersion, LedgerProblem};
 pub use preview::{
     Definition, ObjectChange, Part, Preview, PreviewToken, PreviewedVersion, Rewrite, RowChange,
     TableLock, Warning, WarningKind,
 };
 pub use report::{
-    Action, AppliedVersion, Attempt, DatabaseStatus, Progress, RunError, RunReport, SchemaVersion,
-    UpdateCheck, WaitReason,
+    Attempt, DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, UpdateCheck, WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{CheckResult, Listener, Scheduler, SchedulerBuilder, SchemaState};

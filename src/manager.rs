@@ -17,8 +17,8 @@ use crate::{
     error::Error,
     install::RPC_VERSION,
     manifest::{Migration, Migrations, Version},
-    plan::{Step, plan, way_back},
-    report::{AppliedVersion, DatabaseStatus, SchemaVersion, UpdateCheck},
+    plan::{AppliedVersion, NoWayBack, Step, plan, way_back},
+    report::{DatabaseStatus, SchemaVersion, UpdateCheck},
     transport::{Call, Http, Reply, Transport, read},
 };
 
@@ -237,7 +237,14 @@ impl SchemaVersionManager {
     async fn steps_back_to(&self, version: Version) -> Result<(Version, Vec<Step>), Error> {
         let migrations = &self.0.migrations;
         let status = self.status().await?;
-        let rows = way_back(migrations, &status.ledger, &status.ways_back, version)?;
+        let rows =
+            way_back(migrations, &status.ledger, &status.ways_back, version).map_err(|no_way| {
+                match no_way {
+                    NoWayBack::Ledger(problem) => Error::Ledger(problem),
+                    NoWayBack::NotBelow { current } => Error::NotBelow { version, current },
+                    NoWayBack::From(version) => Error::NoWayBack { version },
+                }
+            })?;
         let steps = rows.into_iter().map(|row| Step::roll_back(row, migrations));
         Ok((status.current_version, steps.collect()))
     }

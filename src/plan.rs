@@ -2,15 +2,46 @@
 
 mod step;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::Error,
-    manifest::{Checksum, Migration, Migrations, Version},
-    report::AppliedVersion,
-};
+use crate::manifest::{Checksum, Migration, Migrations, Version};
 
 pub(crate) use self::step::Step;
+
+/// A row of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct AppliedVersion {
+    /// The version.
+    pub version: Version,
+    /// Its name.
+    pub migration_name: String,
+    /// What it did.
+    pub description: Option<String>,
+    /// When, in RFC 3339.
+    pub applied_at: Option<String>,
+    /// By whom.
+    pub applied_by: Option<String>,
+    /// The checksum of what ran; none where the row was written by hand.
+    #[serde(default)]
+    pub checksum: Option<Checksum>,
+    /// Milliseconds that it took; none where the row was written by hand.
+    #[serde(default)]
+    pub execution_ms: Option<u64>,
+}
+
+/// Which way a version goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub enum Action {
+    /// It is applied.
+    Apply,
+    /// It is taken back.
+    Rollback,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan<'m> {
@@ -83,6 +114,17 @@ impl LedgerProblem {
     }
 }
 
+/// Why the versions above one cannot be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoWayBack {
+    /// The ledger itself is not in order.
+    Ledger(LedgerProblem),
+    /// There are none.
+    NotBelow { current: Version },
+    /// Nobody knows how to take this one back.
+    From(Version),
+}
+
 /// Compares. `ledger` is ordered by version.
 pub(crate) fn plan<'m>(migrations: &'m Migrations, ledger: &[AppliedVersion]) -> Plan<'m> {
     let current = ledger.last().map_or(Version::ZERO, |row| row.version);
@@ -108,13 +150,13 @@ pub(crate) fn way_back<'l>(
     ledger: &'l [AppliedVersion],
     stored: &[Version],
     version: Version,
-) -> Result<Vec<&'l AppliedVersion>, Error> {
+) -> Result<Vec<&'l AppliedVersion>, NoWayBack> {
     let current = ledger.last().map_or(Version::ZERO, |row| row.version);
     if let Some(gap) = gap(current, ledger) {
-        return Err(gap.into());
+        return Err(NoWayBack::Ledger(gap));
     }
     if version > current {
-        return Err(Error::NotBelow { version, current });
+        return Err(NoWayBack::NotBelow { current });
     }
     let rows: Vec<_> = ledger.iter().filter(|row| row.version > version).collect();
     let has_way_back = |row: &AppliedVersion| {
@@ -126,9 +168,7 @@ pub(crate) fn way_back<'l>(
                     .is_some_and(|ours| ours.name() == row.migration_name && ours.down().is_some())
     };
     match rows.iter().rev().find(|row| !has_way_back(row)) {
-        Some(row) => Err(Error::NoWayBack {
-            version: row.version,
-        }),
+        Some(row) => Err(NoWayBack::From(row.version)),
         None => Ok(rows.into_iter().rev().collect()),
     }
 }

@@ -15,8 +15,7 @@ use crate::{
     backup::BackupAdvice,
     error::MigrationFailure,
     manifest::{Backup, Version},
-    plan::Step,
-    report::Action,
+    plan::{Action, Step},
 };
 
 /// What a change of the schema would do, seen on the user's own database.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     backup::BackupAdvice,
     error::Error,
-    manifest::{Checksum, Migration, Version},
-    plan::LedgerProblem,
+    manifest::{Migration, Version},
+    plan::{Action, AppliedVersion, LedgerProblem},
 };
 
 /// A version that can be applied, as the specification's `SchemaVersion`.
@@ -32,17 +32,6 @@ impl From<&Migration> for SchemaVersion {
             description: migration.description().to_owned(),
         }
     }
-}
-
-/// Which way a version goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-pub enum Action {
-    /// It is applied.
-    Apply,
-    /// It is taken back.
-    Rollback,
 }
 
 /// The answer to "is there a newer schema?".
@@ -81,29 +70,6 @@ impl UpdateCheck {
     pub fn is_up_to_date(&self) -> bool {
         !self.has_updates && self.problem.is_none()
     }
-}
-
-/// A row of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct AppliedVersion {
-    /// The version.
-    pub version: Version,
-    /// Its name.
-    pub migration_name: String,
-    /// What it did.
-    pub description: Option<String>,
-    /// When, in RFC 3339.
-    pub applied_at: Option<String>,
-    /// By whom.
-    pub applied_by: Option<String>,
-    /// The checksum of what ran; none where the row was written by hand.
-    #[serde(default)]
-    pub checksum: Option<Checksum>,
-    /// Milliseconds that it took; none where the row was written by hand.
-    #[serde(default)]
-    pub execution_ms: Option<u64>,
 }
 
 /// How the database stands.

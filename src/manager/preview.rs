@@ -25,8 +25,8 @@ impl SchemaVersionManager {
     /// One request, and one to read the ledger.
     ///
     /// Nothing is left behind, whatever happens to the connection. While it runs, the tables
-    /// that the versions lock are locked, for at most 25 s; it waits for none of them longer
-    /// than 2 s. What a migration says by `raise notice` is not told: PostgREST passes on no
+    /// that the versions lock are locked, for at most 25 s, and a table that is written anew
+    /// needs its size on the disk once more; it waits for no table longer than 2 s. What a migration says by `raise notice` is not told: PostgREST passes on no
     /// notices, and a function cannot see its own.
     ///
     /// A version that fails is no error but [`Preview::failure`].

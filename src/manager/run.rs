@@ -17,9 +17,9 @@ use super::{Limits, SchemaVersionManager, parse, unexpected};
 use crate::{
     error::{ConflictReason, Error, LockHolder, MigrationFailure},
     manifest::{Backup, Checksum, SqlFile, Version},
-    plan::Step,
+    plan::{Action, Step},
     preview::PreviewToken,
-    report::{Action, Progress, RunError, RunReport, WaitReason},
+    report::{Progress, RunError, RunReport, WaitReason},
     transport::{Call, Effect, Fault, Patience, Reply, Retry, try_once},
 };
 

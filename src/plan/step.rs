@@ -1,7 +1,5 @@
-use crate::{
-    manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version},
-    report::{Action, AppliedVersion},
-};
+use super::{Action, AppliedVersion};
+use crate::manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version};
 
 /// One version, to be applied or taken back.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use super::{
     Preview, PreviewedVersion,
     warnings::{WarningKind, bytes, count, short},
 };
-use crate::{manifest::Backup, report::Action};
+use crate::{manifest::Backup, plan::Action};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
