@@ -10,18 +10,26 @@ use tokio::sync::{Mutex, MutexGuard};
 const REMOVE_EVERYTHING: &str = r"
 do $$
 declare
-  object record;
+  command text;
 begin
-  for object in
-    select format('drop table if exists %s cascade', c.oid::regclass) as command
+  -- All commands first: what one of them drops along cannot be named any more.
+  foreach command in array array(
+    select format('drop %s if exists %s cascade',
+                  case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+                                 when 'c' then 'type' else 'table' end,
+                  format('public.%I', c.relname))
       from pg_class c
-     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname like 'ctx0\_%'
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'c') and c.relname like 'ctx0\_%'
     union all
-    select format('drop function if exists %s cascade', p.oid::regprocedure)
+    select format('drop routine if exists %s cascade', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
-  loop
-    execute object.command;
+    union all
+    select format('drop type if exists public.%I cascade', t.typname)
+      from pg_type t
+     where t.typnamespace = 'public'::regnamespace and t.typtype in ('e', 'd') and t.typname like 'ctx0\_%'
+  ) loop
+    execute command;
   end loop;
 end
 $$;

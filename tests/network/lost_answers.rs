@@ -79,7 +79,10 @@ async fn a_request_that_is_delivered_twice_at_once_is_applied_once() {
 async fn a_request_that_is_delivered_again_later_is_applied_once() {
     let time = Duration::from_millis(20);
     let records = survives_each(Fault::LateDuplicate(time)).await;
-    assert!(records.iter().all(|record| record.upstream == [200, 200]));
+    assert!(
+        records.iter().all(|record| record.upstream == [200, 200]),
+        "{records:#?}"
+    );
 }
 
 #[tokio::test]

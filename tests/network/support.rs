@@ -17,7 +17,7 @@ use tokio::{
 use crate::project::{Project, migrations};
 
 /// Long enough for anything that comes to an end, on any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A statement that does not end before [`Network::open_gate`].
 pub(crate) const GATE: &str = "
