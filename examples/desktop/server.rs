@@ -173,6 +173,7 @@ fn file(name: &str) -> Response {
 
 async fn connect(State(ipc): State<Ipc>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
+        .max_frame_size(MAX_MESSAGE_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(|socket| serve(socket, ipc))
 }

@@ -131,7 +131,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       const ahead = error.problem.kind === "databaseAhead";
       this.#show({ state: ahead ? "ahead" : "problem", error });
     } else if (error.applied) {
-      this.#show({ state: error.installSql ? "install" : "failed", error, pending, steps });
+      this.#show(error.installSql ? { state: "install", error } : { state: "failed", error, pending, steps });
     } else if (state !== "applying" && (!RUN_FAILED.includes(state) || this.#dismissed)) {
       // The same again is no news: the daemon tries often while something is away.
       const again = state === "unavailable" && this.#view.error.code === error.code;
@@ -239,7 +239,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     if (focused?.checkVisibility() === false) this.#keepFocus();
   }
 
-  #list({ pending, steps }) {
+  #list({ state, pending, steps }) {
     if (this.#listed !== pending) {
       this.#listed = pending;
       this.#parts.changes.replaceChildren(...pending.map(change));
@@ -247,7 +247,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     for (const [index, item] of [...this.#parts.changes.children].entries()) {
       const step = steps?.get(pending[index].version);
       item.dataset.step = step?.event ?? "";
-      write(item.lastChild, STEPS[step?.event]?.(step));
+      write(item.lastChild, STEPS[step?.event]?.(step, state));
     }
   }
 
@@ -308,8 +308,8 @@ const RETRIED_BY_CHECK = ["unavailable", "problem"];
 
 /** What is said beside a version of a run. */
 const STEPS = {
-  started: () => "applying…",
-  waiting: () => "applying…",
+  started: (_, state) => state === "applying" && "applying…",
+  waiting: (_, state) => state === "applying" && "applying…",
   applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
   failed: () => "failed",
 };
@@ -365,9 +365,9 @@ function build(root) {
   };
   const { dot, title, alert, detail, bar, changes, sql, toggle, copy, note, primary, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
-  const actions = element("div", { className: "actions" }, toggle, copy, primary, note, dismiss);
+  const actions = element("div", { className: "actions" }, toggle, copy, primary, note);
   const head = element("div", { className: "head" }, dot, title);
-  parts.box = element("section", {}, head, alert, detail, bar, changes, sql, actions);
+  parts.box = element("section", {}, head, alert, detail, bar, changes, sql, actions, dismiss);
   root.append(parts.box);
   return parts;
 }
@@ -411,15 +411,17 @@ const CSS = `
 [hidden] { display: none !important; }
 :host([state]) section {
   display: grid;
-  gap: 8px;
+  grid-template-columns: 1fr auto;
+  gap: 8px 12px;
   padding: 12px 14px;
   background: var(--surface);
   border: 1px solid var(--line);
   border-inline-start: 4px solid var(--tone);
   border-radius: 8px;
 }
+section > * { grid-column: 1 / -1; min-width: 0; }
 p, ul, pre { margin: 0; overflow-wrap: anywhere; }
-.head { display: flex; gap: 8px; }
+.head { display: flex; grid-area: 1 / 1; gap: 8px; }
 .dot { color: var(--tone); }
 .title { font-weight: 600; }
 .alert, .detail { white-space: pre-line; }
@@ -428,16 +430,15 @@ p:empty:not([role="status"]), .step:empty { display: none; }
 .alert { color: var(--tone); }
 .detail { color: var(--muted); }
 .alert, ul, pre {
-  max-height: min(40vh, 14rem);
+  max-height: clamp(4rem, 25vh, 16rem);
   overflow-y: auto;
 }
 progress { width: 100%; height: 6px; accent-color: var(--accent); }
 
 ul {
-  padding: 8px 12px;
+  padding: 0 12px;
   list-style: none;
-  background: var(--raised);
-  border-radius: 6px;
+  border-inline-start: 2px solid var(--line);
 }
 li { display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: space-between; padding: 2px 0; }
 li > :first-child { min-width: 0; }
@@ -454,8 +455,7 @@ pre {
 }
 
 .actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
-:host(:not([state])) .actions { display: none; }
-.dismiss { margin-inline-start: auto; }
+.actions:not(:has(button:not([hidden]))), :host(:not([state])) button { display: none; }
 .note { color: var(--muted); }
 button {
   min-height: 32px;
@@ -469,9 +469,10 @@ button {
 }
 button:hover { border-color: var(--muted); }
 .primary { color: var(--on-accent); background: var(--accent); border-color: var(--accent); }
-.dismiss { min-width: 32px; padding: 4px; background: none; border-color: transparent; }
+/* In the corner in every state, and the last in the order of reading. */
+.dismiss { grid-area: 1 / 2; align-self: start; min-width: 32px; margin: -6px -8px -6px 0; padding: 4px; background: none; border-color: transparent; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-[aria-disabled="true"] { opacity: 0.7; cursor: progress; }
+[aria-disabled="true"] { color: var(--muted); background: var(--raised); border-color: var(--line); cursor: progress; }
 :host([state="applying"]) .dot { animation: pulse 1.2s ease-in-out infinite alternate; }
 @keyframes pulse { to { opacity: 0.25; } }
 @media (prefers-reduced-motion: reduce) { .dot { animation: none !important; } }

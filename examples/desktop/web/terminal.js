@@ -10,12 +10,14 @@ const COMMANDS = {
   changes: async () => (await schema.changeLog()).map(({ version, description }) => `v${version}  ${description}`).join("\n"),
 };
 
+const CONNECTIONS = { connecting: "connecting…", open: "connected", lost: "the daemon is away" };
+
 const schema = window.schema ?? connect();
 const log = document.querySelector("#log");
 const command = document.querySelector("#command");
 
 document.querySelector("schema-update-banner").schema = schema;
-schema.on("connection", (state) => (document.querySelector("#connection").textContent = state));
+schema.on("connection", (state) => (document.querySelector("#connection").textContent = CONNECTIONS[state]));
 schema.on("schema:updateAvailable", (check) => print(checked(check)));
 schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`applied ${applied.map((v) => `v${v}`).join(", ")}`));
 schema.on("schema:error", ({ message }) => print(message));
@@ -34,6 +36,8 @@ document.querySelector("#prompt").addEventListener("submit", async (event) => {
   }
 });
 
+// The last line stays in sight when the banner above takes or leaves room.
+new ResizeObserver(() => (log.scrollTop = log.scrollHeight)).observe(log);
 offerNotifications(document.querySelector("#notifications"));
 print("ctx0 is ready. Type help for what it can do.");
 
