@@ -36,13 +36,16 @@ pub(crate) fn instructions(rest_url: &Url) -> String {
         .filter(|project| !project.contains('.'));
     match hosted {
         Some(project) => format!(
-            "Open https://supabase.com/dashboard/project/{project}/database/backups/scheduled and see that there is a \
-             backup from today. The free plan has none; then run: pg_dump --format=custom --file=ctx0-backup.dump \
+            "See that there is a backup from today at\n  \
+             https://supabase.com/dashboard/project/{project}/database/backups/scheduled\n\
+             The free plan has none; then run\n  \
+             pg_dump --format=custom --file=ctx0-backup.dump \
              \"postgresql://postgres:[YOUR-PASSWORD]@db.{project}.supabase.co:5432/postgres\""
         ),
         None => format!(
-            "On {host}, in the folder of Supabase's docker-compose.yml, run: docker compose exec -T db pg_dump \
-             --username=postgres --format=custom postgres > ctx0-backup.dump\nFrom elsewhere, where the port is open: \
+            "On {host}, in the folder of Supabase's docker-compose.yml, run\n  \
+             docker compose exec -T db pg_dump --username=postgres --format=custom postgres > ctx0-backup.dump\n\
+             or from elsewhere, where the port is open,\n  \
              pg_dump --format=custom --file=ctx0-backup.dump \
              \"postgresql://postgres:[YOUR-PASSWORD]@{host}:5432/postgres\""
         ),

@@ -298,7 +298,7 @@ impl Ipc {
                 }
                 Err(error) => {
                     let value = json!(error);
-                    ipc.tell(Event::Error(Box::new(ErrorEvent::of_run(&error))));
+                    ipc.tell(Event::Error(Box::new(ErrorEvent::of_run(change, &error))));
                     value
                 }
             };
@@ -486,8 +486,8 @@ struct ErrorEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     applied: Option<Vec<Version>>,
     /// After a failed rollback: what it had taken back before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rolled_back: Vec<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<Vec<Version>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemMessage>,
 }
@@ -507,7 +507,7 @@ impl ErrorEvent {
             retryable: error.is_retryable(),
             install_sql: install.then(install_sql),
             applied: None,
-            rolled_back: Vec::new(),
+            rolled_back: None,
             problem: None,
         }
     }
@@ -519,15 +519,19 @@ impl ErrorEvent {
             retryable: false,
             install_sql: None,
             applied: None,
-            rolled_back: Vec::new(),
+            rolled_back: None,
             problem: Some(problem.into()),
         }
     }
 
-    fn of_run(error: &RunError) -> Self {
+    fn of_run(change: Change, error: &RunError) -> Self {
+        let (applied, rolled_back) = match change {
+            Change::Apply => (Some(error.applied.clone()), None),
+            Change::RollBackTo(_) => (None, Some(error.rolled_back.clone())),
+        };
         Self {
-            applied: Some(error.applied.clone()),
-            rolled_back: error.rolled_back.clone(),
+            applied,
+            rolled_back,
             ..Self::of(&error.error)
         }
     }

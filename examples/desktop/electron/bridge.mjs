@@ -8,11 +8,11 @@
 import { EVENTS, METHODS } from "../web/schema-client.js";
 
 export function bridge(client, { ipcMain, windows }) {
-  ipcMain.handle("ctx0-schema:ask", async (_, method) => {
+  ipcMain.handle("ctx0-schema:ask", async (_, method, params) => {
     // The windows' word goes no further than what the client offers them.
     if (!METHODS.includes(method)) throw new TypeError(`there is no method ${method}`);
     try {
-      return { result: await client[method]() };
+      return { result: await client[method](params ?? {}) };
     } catch (error) {
       // Electron would carry over the message alone.
       return { error: { ...error, message: error.message } };

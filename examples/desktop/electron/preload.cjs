@@ -3,8 +3,8 @@
 
 const { contextBridge, ipcRenderer } = require("electron");
 
-const ask = (method) => async () => {
-  const { result, error } = await ipcRenderer.invoke("ctx0-schema:ask", method);
+const ask = (method) => async (params) => {
+  const { result, error } = await ipcRenderer.invoke("ctx0-schema:ask", method, params);
   if (error) throw Object.assign(new Error(error.message), error);
   return result;
 };
@@ -14,6 +14,9 @@ contextBridge.exposeInMainWorld("schema", {
   applyUpdates: ask("applyUpdates"),
   changeLog: ask("changeLog"),
   status: ask("status"),
+  preview: ask("preview"),
+  rollback: ask("rollback"),
+  verify: ask("verify"),
   on(event, listener) {
     const hear = (_, name, params) => {
       if (name === event) listener(params);

@@ -2,7 +2,7 @@
 // the same file serves a page and Electron's main process.
 
 /** What the daemon can be asked for. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status"];
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "rollback", "verify"];
 
 /** What the daemon tells, and `connection`, which the client adds. */
 export const EVENTS = [
@@ -10,6 +10,7 @@ export const EVENTS = [
   "schema:updateAvailable",
   "schema:applyProgress",
   "schema:applied",
+  "schema:rolledBack",
   "schema:error",
 ];
 
@@ -50,19 +51,38 @@ export class SchemaClient {
     this.#start();
   }
 
-  /** Looks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, problem?}`. */
+  /** Looks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, problem?}`. */
   checkUpdates() {
     return this.#ask("schema:checkUpdates");
   }
 
-  /** Applies what is pending, or joins the run that is under way: `{success, applied, error?}`. */
-  applyUpdates() {
-    return this.#ask("schema:applyUpdates");
+  /**
+   * Applies what is pending, or joins the run that is under way: `{success, applied, error?}`.
+   * With the `token` of a preview it does what that showed, or nothing; `backupBy` says who
+   * made a backup.
+   */
+  applyUpdates({ token, backupBy } = {}) {
+    return this.#ask("schema:applyUpdates", { token, backupBy });
   }
 
   /** What each version of this build does: `[{version, migration_name, description}]`. */
   changeLog() {
     return this.#ask("schema:changeLog");
+  }
+
+  /** What applying, or taking back to a version, would do: run on the database, and taken back. */
+  preview({ rollbackTo } = {}) {
+    return this.#ask("schema:preview", { rollbackTo });
+  }
+
+  /** Takes the database back to a version: `{success, rolledBack?, error?}`. */
+  rollback({ version, token, backupBy }) {
+    return this.#ask("schema:rollback", { version, token, backupBy });
+  }
+
+  /** Whether the schema is as the last change left it: `{state, differences?, reason?}`. */
+  verify() {
+    return this.#ask("schema:verify");
   }
 
   /** How the database stands. */
@@ -125,11 +145,11 @@ export class SchemaClient {
     this.#tell("connection", "lost");
   }
 
-  #ask(method) {
+  #ask(method, params) {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(disconnected());
       this.#lastId += 1;
-      const text = JSON.stringify({ jsonrpc: "2.0", id: this.#lastId, method });
+      const text = JSON.stringify({ jsonrpc: "2.0", id: this.#lastId, method, params });
       this.#calls.set(this.#lastId, { text, resolve, reject });
       if (this.#open) this.#socket.send(text);
     });
@@ -162,8 +182,8 @@ export class SchemaClient {
       // Each of the others says how things stand, and so ends what was said before.
       for (const outdated of EVENTS.slice(1)) this.#present.delete(outdated);
     }
-    // That something was applied is news once, and no state.
-    if (event === "schema:applied") this.#notify(event, params);
+    // That something was applied or taken back is news once, and no state.
+    if (event === "schema:applied" || event === "schema:rolledBack") this.#notify(event, params);
     else this.#tell(event, params);
   }
 

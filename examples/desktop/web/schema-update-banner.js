@@ -24,8 +24,14 @@ export class SchemaUpdateBanner extends HTMLElement {
   #expanded = false;
   /** What an apply would bring, as the daemon told last. */
   #pending = [];
-  /** The list for which the items were made. */
+  /** What was seen of applying `pending`: `{pending, result}`, `{pending, error}`, or neither yet. */
+  #preview;
+  /** What the list of changes was made of. */
   #listed;
+  /** Whether the schema was compared since the daemon is there. */
+  #verified = false;
+  /** What is said once good news goes. */
+  #next;
   #grace;
   #goes;
   #cameFrom;
@@ -35,11 +41,12 @@ export class SchemaUpdateBanner extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [style()];
     this.#parts = build(root);
-    const { toggle, primary, copy, dismiss } = this.#parts;
+    const { toggle, primary, copy, dismiss, made } = this.#parts;
     toggle.addEventListener("click", () => this.#toggle());
     primary.addEventListener("click", () => this.#act());
     copy.addEventListener("click", () => this.#copy());
     dismiss.addEventListener("click", () => this.dismiss());
+    made.addEventListener("change", () => this.#render());
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.dismiss();
     });
@@ -79,6 +86,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     on("schema:updateAvailable", (check) => this.#updateAvailable(check));
     on("schema:applyProgress", (progress) => this.#progress(progress));
     on("schema:applied", (report) => this.#applied(report));
+    on("schema:rolledBack", (report) => this.#rolledBack(report));
     on("schema:error", (error) => this.#failed(error));
   }
 
@@ -90,6 +98,7 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   #connection(state) {
     clearTimeout(this.#grace);
+    if (state === "lost") this.#verified = false;
     if (state !== "lost" || this.#view.state === "reconnecting") return;
     const show = () => this.#show({ state: "reconnecting" });
     // The answer to a run will not come any more.
@@ -98,20 +107,26 @@ export class SchemaUpdateBanner extends HTMLElement {
   }
 
   #updateAvailable(check) {
-    this.#pending = check.pendingMigrations;
+    // The same list stays the same object: what was seen of it is still true.
+    if (!same(check.pendingMigrations, this.#pending)) this.#pending = check.pendingMigrations;
     // A run tells by itself how it goes, and why it failed stays until the user has seen it.
     const { state } = this.#view;
     if (state === "applying" || (RUN_FAILED.includes(state) && !this.#dismissed)) return;
-    this.#show({ state: "available", check, pending: check.pendingMigrations });
+    const view = { state: "available", check, backup: check.backup, pending: this.#pending };
+    if (state === "rolledBack" && !this.#dismissed) {
+      this.#next = view;
+      return;
+    }
+    this.#show(view);
     notify(check);
   }
 
   #progress(progress) {
     const running = this.#view.state === "applying";
     const view = running ? this.#view : this.#run();
-    const { event, version, position, total } = progress;
+    const { event, action, version, position, total } = progress;
     view.steps.set(version, progress);
-    if (event === "started") Object.assign(view, { version, position, total });
+    if (event === "started") Object.assign(view, { action, version, position, total });
     view.waiting = event === "waiting" ? progress : undefined;
     this.#show(view, { quietly: running && this.#dismissed });
   }
@@ -120,18 +135,42 @@ export class SchemaUpdateBanner extends HTMLElement {
     this.#pending = [];
     const { state } = this.#view;
     if (applied.length > 0) this.#show({ state: "applied", currentVersion });
-    else if (state === "applied" || state === "current") return;
+    else if (UP_TO_DATE.includes(state) || (state === "rollbackFailed" && !this.#dismissed)) return;
     else if (state && !this.#dismissed) this.#show({ state: "current", currentVersion });
     else this.#show(NOTHING);
+    if (applied.length === 0) this.#verify();
+    else this.#verified = false;
+  }
+
+  #rolledBack({ rolledBack, currentVersion }) {
+    this.#next = undefined;
+    this.#verified = false;
+    if (rolledBack.length > 0) this.#show({ state: "rolledBack", currentVersion });
+    else if (this.#view.state === "applying") this.#show(NOTHING);
+  }
+
+  /** Looks once whether somebody has changed the schema past the migrations. */
+  async #verify() {
+    if (this.#verified) return;
+    this.#verified = true;
+    // Where it cannot be said there is nothing to say.
+    const found = await this.#schema.verify().catch(() => undefined);
+    const quiet = ["", ...UP_TO_DATE].includes(this.#view.state);
+    if (found?.state === "drifted" && quiet) this.#show({ state: "drifted", differences: found.differences });
   }
 
   #failed(error) {
-    const { state, pending, steps } = this.#view;
-    if (error.problem) {
+    const { state, pending, steps, backup } = this.#view;
+    if (error.code === "previewOutdated") {
+      this.#preview = undefined;
+      this.#show({ state: "outdated", error });
+    } else if (error.rolledBack) {
+      this.#show({ state: "rollbackFailed", error });
+    } else if (error.problem) {
       const ahead = error.problem.kind === "databaseAhead";
       this.#show({ state: ahead ? "ahead" : "problem", error });
     } else if (error.applied) {
-      this.#show(error.installSql ? { state: "install", error } : { state: "failed", error, pending, steps });
+      this.#show(error.installSql ? { state: "install", error } : { state: "failed", error, pending, steps, backup });
     } else if (state !== "applying" && (!RUN_FAILED.includes(state) || this.#dismissed)) {
       // The same again is no news: the daemon tries often while something is away.
       const again = state === "unavailable" && this.#view.error.code === error.code;
@@ -141,15 +180,20 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   #act() {
     if (this.#view.busy || this.#view.state === "applying") return;
+    if (this.#lacksBackup()) {
+      this.#parts.made.focus();
+      return;
+    }
     if (RETRIED_BY_CHECK.includes(this.#view.state)) this.#check();
     else this.#apply();
   }
 
   async #apply() {
+    const consent = this.#consent();
     const view = this.#run();
     this.#show(view);
     try {
-      const result = await this.#schema.applyUpdates();
+      const result = await this.#schema.applyUpdates(consent);
       if (this.#view !== view) return;
       if (result.success) this.#applied({ applied: result.applied, currentVersion: result.applied.at(-1) });
       else this.#failed({ message: result.error, applied: result.applied });
@@ -173,7 +217,39 @@ export class SchemaUpdateBanner extends HTMLElement {
   }
 
   #run() {
-    return { state: "applying", pending: this.#pending, steps: new Map() };
+    return { state: "applying", pending: this.#pending, steps: new Map(), backup: this.#view.backup };
+  }
+
+  /** What the user has agreed to: what was shown, where that was looked at. */
+  #consent() {
+    const seen = this.#preview?.pending === this.#pending ? this.#preview.result : undefined;
+    return { token: seen?.token, backupBy: this.#parts.made.checked ? BACKUP_BY : undefined };
+  }
+
+  /** The advice of the manifest, or of what was seen where that is more. */
+  #advice() {
+    const { state, backup, pending } = this.#view;
+    if (!APPLICABLE.includes(state)) return undefined;
+    const seen = this.#preview?.pending === pending ? this.#preview.result?.backup : undefined;
+    return seen ?? backup;
+  }
+
+  #lacksBackup() {
+    return this.#advice()?.level === "required" && !this.#parts.made.checked;
+  }
+
+  /** Has the database show what would change, once for what is pending. */
+  async #look() {
+    const { pending } = this.#view;
+    if (this.#view.state !== "available" || this.#preview?.pending === pending) return;
+    const preview = { pending };
+    this.#preview = preview;
+    try {
+      preview.result = await this.#schema.preview();
+    } catch (error) {
+      preview.error = error;
+    }
+    if (this.#preview === preview) this.#render();
   }
 
   async #copy() {
@@ -198,16 +274,22 @@ export class SchemaUpdateBanner extends HTMLElement {
     this.#view = view;
     if (!quietly) this.#dismissed = false;
     this.#render();
-    if (GOOD.includes(view.state)) this.#goes = setTimeout(() => this.#show(NOTHING), GOOD_NEWS);
+    if (GOOD.includes(view.state)) this.#goes = setTimeout(() => this.#goOn(), GOOD_NEWS);
+  }
+
+  #goOn() {
+    const next = this.#next ?? NOTHING;
+    this.#next = undefined;
+    this.#show(next);
   }
 
   #render() {
-    const { box, dot, title, alert, detail, bar, changes, sql, toggle, copy, primary } = this.#parts;
+    const { box, dot, title, alert, detail, bar, changes, backup, advice, how, sql, toggle, copy, primary } = this.#parts;
     const view = this.#dismissed ? NOTHING : this.#view;
     const says = DESCRIPTIONS[view.state](view);
     const running = view.state === "applying";
     const busy = running || view.busy === true;
-    const hasChanges = view.pending?.length > 0;
+    const hasChanges = (view.pending ?? view.differences)?.length > 0;
     const focused = this.shadowRoot.activeElement;
 
     if (view.state) this.setAttribute("state", view.state);
@@ -225,29 +307,39 @@ export class SchemaUpdateBanner extends HTMLElement {
     toggle.textContent = this.#expanded ? "Hide Changes" : "View Changes";
     toggle.ariaExpanded = String(this.#expanded);
     changes.hidden = !hasChanges || !this.#expanded;
-    if (!changes.hidden) this.#list(view);
+    if (!changes.hidden) {
+      this.#look();
+      this.#list(view);
+    }
+
+    const wanted = this.#dismissed ? undefined : this.#advice();
+    backup.hidden = !wanted;
+    write(advice, wanted && BACKUP[wanted.level]);
+    write(how, wanted?.instructions);
 
     sql.hidden = copy.hidden = !view.error?.installSql;
     write(sql, view.error?.installSql);
     primary.hidden = !says.primary;
     write(primary, says.primary);
     // A disabled button would lose the focus.
-    primary.ariaDisabled = String(busy);
-    for (const scroller of [alert, changes, sql]) {
+    primary.ariaDisabled = String(busy || (!this.#dismissed && this.#lacksBackup()));
+    for (const scroller of [alert, changes, how, sql]) {
       scroller.tabIndex = scroller.scrollHeight > scroller.clientHeight ? 0 : -1;
     }
     if (focused?.checkVisibility() === false) this.#keepFocus();
   }
 
-  #list({ state, pending, steps }) {
-    if (this.#listed !== pending) {
-      this.#listed = pending;
-      this.#parts.changes.replaceChildren(...pending.map(change));
+  #list({ state, pending, steps, differences }) {
+    const preview = this.#preview?.pending === pending ? this.#preview : undefined;
+    const made = [pending ?? differences, preview?.result, preview?.error];
+    if (this.#listed?.every((part, index) => part === made[index]) !== true) {
+      this.#listed = made;
+      this.#parts.changes.replaceChildren(...(pending?.map((next) => change(next, preview)) ?? differences.map(difference)));
     }
     for (const [index, item] of [...this.#parts.changes.children].entries()) {
-      const step = steps?.get(pending[index].version);
+      const step = pending && steps?.get(pending[index].version);
       item.dataset.step = step?.event ?? "";
-      write(item.lastChild, STEPS[step?.event]?.(step, state));
+      write(item.querySelector(".step"), STEPS[step?.event]?.(step, state));
     }
   }
 
@@ -266,12 +358,31 @@ const DESCRIPTIONS = {
     title: `ctx0 schema update available (v${check.currentVersion} → v${check.latestVersion})`,
     primary: "Apply Update",
   }),
-  applying: ({ version, position, total, waiting }) => ({
-    title: version ? `Applying v${version} (${position} of ${total})…` : "Applying ctx0 schema update…",
+  applying: ({ action, version, position, total, waiting }) => ({
+    title: version
+      ? `${action === "rollback" ? "Taking back" : "Applying"} v${version} (${position} of ${total})…`
+      : "Applying ctx0 schema update…",
     detail: waiting && `${WAITING[waiting.reason] ?? "Waiting"} (${Math.round(waiting.waitedMs / 1000)} s)`,
     primary: "Applying…",
   }),
   applied: ({ currentVersion }) => ({ title: `ctx0 schema updated to v${currentVersion}` }),
+  rolledBack: ({ currentVersion }) => ({ title: `ctx0 schema taken back to v${currentVersion}` }),
+  rollbackFailed: ({ error }) => ({
+    title: "ctx0 schema could not be taken back",
+    alert: error.message,
+    detail: error.rolledBack.length > 0 && `Taken back before: ${error.rolledBack.map((v) => `v${v}`).join(", ")}.`,
+  }),
+  outdated: ({ busy }) => ({
+    title: "The update is not what you looked at any more",
+    detail: "Nothing was changed. Check again, and look at the changes once more.",
+    primary: busy ? "Checking…" : "Check Again",
+  }),
+  drifted: ({ differences }) => ({
+    title: "The ctx0 schema was changed by something else",
+    detail:
+      `Not as this app left it: ${differences.map(({ name }) => name.replace(/^public\./, "")).join(", ")}. ` +
+      "If you did that yourself there is nothing to do; a later update may fail over it.",
+  }),
   current: ({ currentVersion }) => ({
     title: currentVersion ? `ctx0 schema is up to date (v${currentVersion})` : "ctx0 schema is up to date",
   }),
@@ -302,15 +413,26 @@ const DESCRIPTIONS = {
   reconnecting: () => ({ title: "Connection to the ctx0 daemon lost, reconnecting…" }),
 };
 
-const GOOD = ["applied", "current"];
-const RUN_FAILED = ["failed", "install"];
-const RETRIED_BY_CHECK = ["unavailable", "problem"];
+const GOOD = ["applied", "rolledBack", "current"];
+const UP_TO_DATE = ["applied", "current", "drifted"];
+const APPLICABLE = ["available", "failed"];
+const RUN_FAILED = ["failed", "install", "rollbackFailed"];
+const RETRIED_BY_CHECK = ["unavailable", "problem", "outdated"];
+
+const BACKUP = {
+  recommended: "A backup is recommended first.",
+  required: "A backup is required first.",
+};
+
+/** Who is recorded as having said that there is a backup. */
+const BACKUP_BY = "the user, in the banner";
 
 /** What is said beside a version of a run. */
 const STEPS = {
   started: (_, state) => state === "applying" && "applying…",
   waiting: (_, state) => state === "applying" && "applying…",
   applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
+  rolledBack: ({ executionMs }) => (executionMs === null ? "taken back" : `taken back in ${executionMs} ms`),
   failed: () => "failed",
 };
 
@@ -331,16 +453,56 @@ function notify({ currentVersion, latestVersion }) {
   notification.addEventListener("click", () => window.focus());
 }
 
-function change({ version, migration_name, description }) {
+function change({ version, migration_name, description }, preview) {
   // A direction of writing that the text sets for itself ends with its element.
   const what = element("span", {}, `v${version}: `, element("bdi", {}, description || migration_name));
-  return element("li", {}, what, element("span", { className: "step" }));
+  const seen = preview?.result?.versions.find((seen) => seen.version === version);
+  return element("li", {}, what, element("span", { className: "step" }), ...effects(seen, preview));
+}
+
+/** What a version would do, as far as that was looked at. */
+function effects(seen, preview) {
+  if (!preview) return [];
+  const note = (text) => [element("p", { className: "effect" }, text)];
+  if (preview.error) return note(`What it would change could not be looked at: ${preview.error.message}`);
+  if (!preview.result) return note("Looking at what it would change…");
+  if (!seen) return note("Not looked at, because the one before it would fail.");
+  if (seen.failure) return [warning(`It would fail: ${seen.failure.message}`)];
+  const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
+  return [
+    ...seen.warnings.map(({ message }) => warning(message)),
+    ...seen.changes.map(({ diff }) => lines(diff)),
+    ...(nothing ? note("No definition and no row would change.") : []),
+  ];
+}
+
+function difference({ name, diff }) {
+  return element("li", {}, element("bdi", {}, name), element("span", { className: "step" }), lines(diff));
+}
+
+function warning(message) {
+  return element("p", { className: "effect warning" }, message);
+}
+
+/** A unified diff, each line by its sign. */
+function lines(diff) {
+  const kinds = { "+": "added", "-": "removed", "@": "place" };
+  const rows = diff.trimEnd().split("\n").map((line) => {
+    const name = /^(---|\+\+\+) /.test(line) ? "name" : kinds[line[0]];
+    return element("span", { className: name ?? "" }, `${line}\n`);
+  });
+  return element("pre", { className: "diff" }, ...rows);
+}
+
+function same(left, right) {
+  return JSON.stringify(left) === JSON.stringify(right);
 }
 
 function progress(bar, { position, total, version, steps }) {
   if (!total) return bar.removeAttribute("value");
   bar.max = total;
-  bar.value = steps.get(version).event === "applied" ? position : position - 1;
+  const done = ["applied", "rolledBack"].includes(steps.get(version).event);
+  bar.value = done ? position : position - 1;
 }
 
 /** Writes only what is new, because a screen reader speaks what is written. */
@@ -356,6 +518,9 @@ function build(root) {
     detail: element("p", { className: "detail" }),
     bar: element("progress", { ariaLabel: "Progress" }),
     changes: element("ul", { id: "changes", ariaLabel: "Changes" }),
+    advice: element("p"),
+    how: element("pre"),
+    made: element("input", { type: "checkbox" }),
     sql: element("pre"),
     toggle: element("button", { type: "button" }),
     copy: element("button", { type: "button" }, "Copy Text"),
@@ -363,11 +528,13 @@ function build(root) {
     primary: element("button", { type: "button", className: "primary" }),
     dismiss: element("button", { type: "button", className: "dismiss", ariaLabel: "Dismiss" }, "×"),
   };
-  const { dot, title, alert, detail, bar, changes, sql, toggle, copy, note, primary, dismiss } = parts;
+  const { dot, title, alert, detail, bar, changes, advice, how, made, sql, toggle, copy, note, primary, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
   const actions = element("div", { className: "actions" }, toggle, copy, primary, note);
   const head = element("div", { className: "head" }, dot, title);
-  parts.box = element("section", {}, head, alert, detail, bar, changes, sql, actions, dismiss);
+  const check = element("label", {}, made, "I have made a backup");
+  parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, how, check);
+  parts.box = element("section", {}, head, alert, detail, bar, changes, parts.backup, sql, actions, dismiss);
   root.append(parts.box);
   return parts;
 }
@@ -403,10 +570,11 @@ const CSS = `
 }
 :host([theme="dark"]) { color-scheme: dark; }
 :host([theme="light"]) { color-scheme: light; }
-:host([state="applied"]), :host([state="current"]) { --tone: light-dark(#17703a, #6fd694); }
-:host([state="failed"]) { --tone: light-dark(#b3261e, #ff9a91); }
+:host([state="applied"]), :host([state="current"]), :host([state="rolledBack"]) { --tone: light-dark(#17703a, #6fd694); }
+:host([state="failed"]), :host([state="rollbackFailed"]) { --tone: light-dark(#b3261e, #ff9a91); }
 :host([state="install"]), :host([state="unavailable"]), :host([state="ahead"]),
-:host([state="problem"]), :host([state="reconnecting"]) { --tone: light-dark(#875400, #f2be62); }
+:host([state="problem"]), :host([state="outdated"]), :host([state="drifted"]),
+:host([state="reconnecting"]) { --tone: light-dark(#875400, #f2be62); }
 
 [hidden] { display: none !important; }
 :host([state]) section {
@@ -430,7 +598,7 @@ p:empty:not([role="status"]), .step:empty { display: none; }
 .alert { color: var(--tone); }
 .detail { color: var(--muted); }
 .alert, ul, pre {
-  max-height: clamp(4rem, 25vh, 16rem);
+  max-height: clamp(4rem, 30vh, 24rem);
   overflow-y: auto;
 }
 progress { width: 100%; height: 6px; accent-color: var(--accent); }
@@ -445,6 +613,20 @@ li > :first-child { min-width: 0; }
 .step { color: var(--muted); font-variant-numeric: tabular-nums; }
 li[data-step="applied"] .step { color: light-dark(#17703a, #6fd694); }
 li[data-step="failed"] .step { color: light-dark(#b3261e, #ff9a91); }
+
+.effect { flex-basis: 100%; color: var(--muted); }
+.effect.warning { color: light-dark(#875400, #f2be62); }
+.effect.warning::before { content: "! "; font-weight: 700; }
+.effect::first-letter { text-transform: uppercase; }
+.diff { flex-basis: 100%; box-sizing: border-box; max-height: none; margin: 4px 0; }
+.diff .added { color: light-dark(#17703a, #6fd694); }
+.diff .removed { color: light-dark(#b3261e, #ff9a91); }
+.diff .place { color: var(--muted); }
+.diff .name { font-weight: 600; }
+.backup { display: grid; gap: 4px; padding-inline-start: 12px; border-inline-start: 2px solid var(--tone); }
+.backup p { font-weight: 600; }
+.backup label { display: flex; gap: 8px; align-items: center; min-height: 32px; cursor: pointer; }
+.backup input { inline-size: 16px; block-size: 16px; margin: 0; accent-color: var(--accent); }
 
 pre {
   padding: 8px 12px;
@@ -472,7 +654,8 @@ button:hover { border-color: var(--muted); }
 /* In the corner in every state, and the last in the order of reading. */
 .dismiss { grid-area: 1 / 2; align-self: start; min-width: 32px; margin: -6px -8px -6px 0; padding: 4px; background: none; border-color: transparent; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-[aria-disabled="true"] { color: var(--muted); background: var(--raised); border-color: var(--line); cursor: progress; }
+[aria-disabled="true"] { color: var(--muted); background: var(--raised); border-color: var(--line); cursor: not-allowed; }
+[aria-busy="true"] [aria-disabled="true"] { cursor: progress; }
 :host([state="applying"]) .dot { animation: pulse 1.2s ease-in-out infinite alternate; }
 @keyframes pulse { to { opacity: 0.25; } }
 @media (prefers-reduced-motion: reduce) { .dot { animation: none !important; } }

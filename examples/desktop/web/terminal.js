@@ -4,11 +4,22 @@ import { SchemaClient } from "./schema-client.js";
 import "./schema-update-banner.js";
 
 const COMMANDS = {
-  help: () => "check    look for a newer schema now\nstatus   how the database stands\nchanges  what each version does",
+  help: () => HELP,
   check: async () => checked(await schema.checkUpdates()),
   status: async () => stands(await schema.status()),
   changes: async () => (await schema.changeLog()).map(({ version, description }) => `v${version}  ${description}`).join("\n"),
+  preview: async (version) => seen(await schema.preview({ rollbackTo: version })),
+  // How it ends is told by the events.
+  rollback: async (version) => void (await schema.rollback({ version })),
+  verify: async () => verified(await schema.verify()),
 };
+
+const HELP = `check       look for a newer schema now
+status      how the database stands
+changes     what each version does
+preview     what an update would change; preview 1: what taking back to v1 would
+rollback 1  take the database back to v1
+verify      whether somebody else has changed the schema`;
 
 const CONNECTIONS = { connecting: "connecting…", open: "connected", lost: "the daemon is away" };
 
@@ -20,6 +31,7 @@ document.querySelector("schema-update-banner").schema = schema;
 schema.on("connection", (state) => (document.querySelector("#connection").textContent = CONNECTIONS[state]));
 schema.on("schema:updateAvailable", (check) => print(checked(check)));
 schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`applied ${applied.map((v) => `v${v}`).join(", ")}`));
+schema.on("schema:rolledBack", ({ rolledBack }) => print(`took back ${rolledBack.map((v) => `v${v}`).join(", ")}`));
 schema.on("schema:error", ({ message }) => print(message));
 
 document.querySelector("#prompt").addEventListener("submit", async (event) => {
@@ -28,9 +40,10 @@ document.querySelector("#prompt").addEventListener("submit", async (event) => {
   command.value = "";
   if (!typed) return;
   print(`› ${typed}`, "typed");
-  const run = Object.hasOwn(COMMANDS, typed) ? COMMANDS[typed] : () => `no such command: ${typed}; try help`;
+  const [name, version] = typed.split(/\s+/);
+  const run = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : () => `no such command: ${name}; try help`;
   try {
-    print(await run());
+    print(await run(version && Number(version)));
   } catch (error) {
     print(error.message);
   }
@@ -76,7 +89,22 @@ function stands({ current_version, server_version, ledger }) {
   return [`schema v${current_version}, PostgreSQL ${server_version}`, ...rows].join("\n");
 }
 
+function seen({ currentVersion, targetVersion, versions }) {
+  const lines = versions.flatMap(({ version, warnings, changes, failure }) => [
+    `v${version}${failure ? ` would fail: ${failure.message}` : ""}`,
+    ...warnings.map(({ message }) => `! ${message}`),
+    ...changes.map(({ diff }) => diff.trimEnd()),
+  ]);
+  return [`schema v${currentVersion} → v${targetVersion}, nothing was changed`, ...lines].join("\n");
+}
+
+function verified({ state, currentVersion, differences, reason }) {
+  if (state === "unchanged") return `schema v${currentVersion}, as it was left`;
+  return reason ?? ["not as it was left:", ...differences.map(({ diff }) => diff.trimEnd())].join("\n");
+}
+
 function print(text, className = "") {
+  if (!text) return;
   const line = document.createElement("p");
   line.className = className;
   line.textContent = text;
