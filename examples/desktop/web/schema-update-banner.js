@@ -591,7 +591,7 @@ section > * { grid-column: 1 / -1; min-width: 0; }
 p, ul, pre { margin: 0; overflow-wrap: anywhere; }
 .head { display: flex; grid-area: 1 / 1; gap: 8px; }
 .dot { color: var(--tone); }
-.title { font-weight: 600; }
+.title { font-weight: 600; text-wrap: balance; }
 .alert, .detail { white-space: pre-line; }
 p:empty:not([role="status"]), .step:empty { display: none; }
 .alert::first-letter, .detail::first-letter { text-transform: uppercase; }
@@ -600,15 +600,22 @@ p:empty:not([role="status"]), .step:empty { display: none; }
 .alert, ul, pre {
   max-height: clamp(4rem, 30vh, 24rem);
   overflow-y: auto;
+  scrollbar-width: thin;
+  scrollbar-color: var(--muted) transparent;
 }
-progress { width: 100%; height: 6px; accent-color: var(--accent); }
+progress { width: 100%; height: 4px; background: var(--line); border: 0; border-radius: 2px; appearance: none; }
+progress::-webkit-progress-bar { background: none; }
+progress::-webkit-progress-value { background: var(--accent); border-radius: 2px; }
+progress::-moz-progress-bar { background: var(--accent); border-radius: 2px; }
+progress:indeterminate::-moz-progress-bar { background: none; }
 
 ul {
-  padding: 0 12px;
+  padding: 0;
+  padding-inline-start: 12px;
   list-style: none;
   border-inline-start: 2px solid var(--line);
 }
-li { display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: space-between; padding: 2px 0; }
+li { display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: space-between; padding: 2px 4px 2px 0; }
 li > :first-child { min-width: 0; }
 .step { color: var(--muted); font-variant-numeric: tabular-nums; }
 li[data-step="applied"] .step { color: light-dark(#17703a, #6fd694); }
@@ -636,7 +643,7 @@ pre {
   border-radius: 6px;
 }
 
-.actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+.actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-block-start: 2px; }
 .actions:not(:has(button:not([hidden]))), :host(:not([state])) button { display: none; }
 .note { color: var(--muted); }
 button {
@@ -649,7 +656,7 @@ button {
   border-radius: 6px;
   cursor: pointer;
 }
-button:hover { border-color: var(--muted); }
+button:not([aria-disabled="true"]):hover { border-color: var(--muted); }
 .primary { color: var(--on-accent); background: var(--accent); border-color: var(--accent); }
 /* In the corner in every state, and the last in the order of reading. */
 .dismiss { grid-area: 1 / 2; align-self: start; min-width: 32px; margin: -6px -8px -6px 0; padding: 4px; background: none; border-color: transparent; }

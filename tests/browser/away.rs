@@ -1,0 +1,98 @@
+//! The database or the daemon is away for a while.
+
+use serde_json::json;
+
+use crate::{
+    chromium::Browser,
+    daemon::{Start, TOKEN},
+    project::{Folder, Gate, Project},
+};
+
+#[tokio::test]
+async fn a_database_that_is_away_is_said_to_be_and_found_again() {
+    let project = Project::at_version_1().await;
+    project.stack.stop_rest().await.expect("it stops");
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("unavailable").await;
+    assert!(
+        window
+            .text()
+            .await
+            .starts_with("● The ctx0 database is not available")
+    );
+    assert_eq!(window.buttons().await, json!(["Check Again", "Dismiss"]));
+    window.picture("unavailable").await;
+    window.click("Check Again").await;
+    window.until("button('Checking…')").await;
+    project.stack.start_rest().await.expect("it starts");
+    window.until_state("available").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_restarted_daemon_finds_its_open_windows_again() {
+    let project = Project::at_version_1().await;
+    let mut daemon = Start::on(&project).token(TOKEN).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+    daemon.kill().await;
+    window.until_state("reconnecting").await;
+    window.picture("reconnecting").await;
+    let _daemon = Start::on(&project).again(&daemon, TOKEN).start().await;
+    window.until_state("available").await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
+    let mut daemon = Start::nowhere().token(TOKEN).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window
+        .until("document.querySelector('#connection').textContent === 'connected'")
+        .await;
+    daemon.kill().await;
+    let _daemon = Start::nowhere()
+        .again(&daemon, &"f".repeat(32))
+        .start()
+        .await;
+    window
+        .until("log().includes('Open the address that it printed.')")
+        .await;
+    window.until_state("").await;
+}
+
+#[tokio::test]
+async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_back() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    let mut daemon = Start::on(&project)
+        .migrations(&folder)
+        .token(TOKEN)
+        .start()
+        .await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Apply Update").await;
+    window.until("text().includes('Applying v1')").await;
+    daemon.kill().await;
+    window.until_state("reconnecting").await;
+    // The database goes on without the daemon.
+    Gate::open(&project).await;
+    while project.ledger().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let _daemon = Start::on(&project)
+        .migrations(&folder)
+        .again(&daemon, TOKEN)
+        .start()
+        .await;
+    window.until_state("current").await;
+    assert_eq!(window.text().await, "● ctx0 schema is up to date (v1) ×");
+}

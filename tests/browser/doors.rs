@@ -1,0 +1,292 @@
+//! Who is let in, and who is not.
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    chromium::Browser,
+    daemon::{Daemon, Start, TOKEN},
+    project::Project,
+};
+
+#[tokio::test]
+async fn only_the_key_with_the_own_host_and_origin_opens_the_socket() {
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    let host = daemon.host();
+    let own = format!("http://{host}");
+    let port = host.split(':').next_back().expect("a port");
+    let (localhost, rebound) = (format!("localhost:{port}"), format!("evil.example:{port}"));
+    let ipc = format!("/{TOKEN}/ipc");
+    let wrong = format!("/{}/ipc", "f".repeat(32));
+    let longer = format!("/{TOKEN}0/ipc");
+    let (other_port, other_scheme) = (format!("http://127.0.0.1:{}", 1), format!("https://{host}"));
+
+    let cases: &[(&str, &str, &[&str], u16)] = &[
+        ("a window of its own", &ipc, &[host, &own], 101),
+        ("an app that is no browser", &ipc, &[host], 101),
+        ("another key", &wrong, &[host, &own], 403),
+        ("a longer key", &longer, &[host, &own], 403),
+        (
+            "a part of the key",
+            &format!("/{}/ipc", &TOKEN[..31]),
+            &[host, &own],
+            403,
+        ),
+        ("no key", "/ipc", &[host, &own], 403),
+        ("an empty key", "//ipc", &[host, &own], 403),
+        (
+            "a page on the web",
+            &ipc,
+            &[host, "https://evil.example"],
+            403,
+        ),
+        ("a page on another port", &ipc, &[host, &other_port], 403),
+        ("another scheme", &ipc, &[host, &other_scheme], 403),
+        ("a sandboxed page", &ipc, &[host, "null"], 403),
+        (
+            "an origin that begins like its own",
+            &ipc,
+            &[host, &format!("{own}.evil.example")],
+            403,
+        ),
+        (
+            "two origins",
+            &ipc,
+            &[host, &own, "https://evil.example"],
+            403,
+        ),
+        (
+            "a name that was made to point here",
+            &ipc,
+            &[&rebound, &format!("http://{rebound}")],
+            403,
+        ),
+        (
+            "another name of this computer",
+            &ipc,
+            &[&localhost, &format!("http://{localhost}")],
+            403,
+        ),
+    ];
+    for (who, path, names, expected) in cases {
+        let (host, origins) = names.split_first().expect("a host");
+        let origins: String = origins
+            .iter()
+            .map(|origin| format!("Origin: {origin}\r\n"))
+            .collect();
+        let (status, _) = handshake(&daemon, path, &format!("Host: {host}\r\n{origins}")).await;
+        assert_eq!(status, *expected, "{who}");
+    }
+    let (status, _) = handshake(&daemon, &ipc, "").await;
+    assert_eq!(status, 403, "no host at all");
+}
+
+#[tokio::test]
+async fn files_are_below_the_key_as_well_and_tell_the_browser_to_be_strict() {
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    let host = format!("Host: {}\r\n", daemon.host());
+    for path in [
+        "/",
+        "/terminal.js",
+        "/favicon.ico",
+        "/0/terminal.js",
+        "/../0/",
+    ] {
+        let answer = get(&daemon, path, &host).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
+        assert!(!answer.contains("schema-update-banner"), "{path}");
+    }
+    for (file, kind) in [
+        ("", "text/html"),
+        ("terminal.js", "text/javascript"),
+        ("terminal.css", "text/css"),
+    ] {
+        let answer = get(&daemon, &format!("/{TOKEN}/{file}"), &host)
+            .await
+            .to_lowercase();
+        for said in [
+            "http/1.1 200",
+            &format!("content-type: {kind}; charset=utf-8"),
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+        ] {
+            assert!(answer.contains(said), "{file}: {said} is not in {answer}");
+        }
+        assert!(!answer.contains("unsafe-inline") && !answer.contains("access-control-allow"));
+    }
+    let answer = get(&daemon, &format!("/{TOKEN}/main.rs"), &host).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let answer = get(&daemon, &format!("/{TOKEN}/"), "Host: evil.example\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    let (status, mut socket) = handshake(
+        &daemon,
+        &format!("/{TOKEN}/ipc"),
+        &format!("Host: {}\r\n", daemon.host()),
+    )
+    .await;
+    assert_eq!(status, 101);
+    // A text of 16 MiB, announced with a mask of zeros. The daemon goes before it has it all.
+    let mut frame = vec![0x81, 0xff];
+    frame.extend((16_u64 << 20).to_be_bytes());
+    frame.extend([0; 4]);
+    socket
+        .write_all(&frame)
+        .await
+        .expect("the beginning is read");
+    let mut rest = Vec::new();
+    let ended = socket.read_to_end(&mut rest).await;
+    assert!(
+        ended.is_ok()
+            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    );
+    let (status, _) = handshake(
+        &daemon,
+        &format!("/{TOKEN}/ipc"),
+        &format!("Host: {}\r\n", daemon.host()),
+    )
+    .await;
+    assert_eq!(status, 101, "others are still served");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_gets_nowhere_even_with_the_address() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let other = Elsewhere::serve().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&other.address).await;
+    let attack = "
+        const [address] = arguments;
+        const outcome = (promise) => promise.then((value) => value, (error) => error.name);
+        const socket = new WebSocket(address.replace('http', 'ws') + 'ipc');
+        const opened = new Promise((resolve) => {
+          socket.onopen = () => resolve('opened');
+          socket.onerror = () => resolve('refused');
+        });
+        const frame = document.createElement('iframe');
+        frame.src = address;
+        document.body.append(frame);
+        const framed = new Promise((resolve) => (frame.onload = () => resolve(frame.contentDocument === null)));
+        const script = document.createElement('script');
+        script.src = address + 'terminal.js';
+        script.crossOrigin = 'anonymous';
+        const loaded = new Promise((resolve) => {
+          script.onload = () => resolve('loaded');
+          script.onerror = () => resolve('refused');
+        });
+        document.body.append(script);
+        return Promise.all([
+          opened,
+          outcome(fetch(address).then((answer) => answer.text())),
+          loaded,
+          framed,
+        ]);";
+    let outcome = window.js_alone(attack, &[json!(daemon.address)]).await;
+    assert_eq!(outcome, json!(["refused", "TypeError", "refused", true]));
+    let console = window.console().await.join("\n");
+    assert!(console.contains("frame-ancestors"), "{console}");
+    assert_eq!(project.ledger().await, [1]);
+}
+
+#[tokio::test]
+async fn the_page_can_neither_run_what_is_not_its_own_nor_reach_elsewhere() {
+    let daemon = Start::nowhere().start().await;
+    let other = Elsewhere::serve().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    let attempts = "
+        const [elsewhere] = arguments;
+        window.forbidden = new Set();
+        document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => forbidden.add(effectiveDirective));
+        const append = (name, properties) => {
+          try {
+            document.body.append(Object.assign(document.createElement(name), properties));
+            return 'appended';
+          } catch (error) {
+            return error.name;
+          }
+        };
+        append('style', { textContent: 'body { display: none }' });
+        append('img', { src: elsewhere });
+        append('iframe', { src: elsewhere });
+        append('form', { action: elsewhere });
+        [...document.forms].at(-1).submit();
+        fetch(elsewhere).catch(() => {});
+        return [
+          append('p', { innerHTML: '<b>bold</b>' }),
+          append('script', { text: 'window.hurt = 1' }),
+          append('script', { src: elsewhere }),
+        ];";
+    let outcome = window.js_alone(attempts, &[json!(other.address)]).await;
+    assert_eq!(outcome, json!(["TypeError", "TypeError", "TypeError"]));
+    window
+        .until("['connect-src', 'form-action', 'frame-src', 'img-src', 'require-trusted-types-for', 'style-src-elem'].every((name) => forbidden.has(name))")
+        .await;
+}
+
+/// An opening of a WebSocket as a browser writes it: the status of the answer, and the rest.
+async fn handshake(daemon: &Daemon, path: &str, headers: &str) -> (u16, TcpStream) {
+    let mut socket = TcpStream::connect(daemon.host())
+        .await
+        .expect("a connection");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(socket.read_u8().await.expect("an answer"));
+    }
+    let answer = String::from_utf8(answer).expect("a text");
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (status.expect("a status"), socket)
+}
+
+async fn get(daemon: &Daemon, path: &str, headers: &str) -> String {
+    let mut socket = TcpStream::connect(daemon.host())
+        .await
+        .expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+/// Another server on this computer, with a page of its own.
+struct Elsewhere {
+    address: String,
+}
+
+impl Elsewhere {
+    async fn serve() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let page = axum::response::Html("<!doctype html><title>Elsewhere</title><body>");
+            let router = axum::Router::new().fallback(async move || page);
+            axum::serve(listener, router).await
+        });
+        Self { address }
+    }
+}

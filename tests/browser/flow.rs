@@ -1,0 +1,303 @@
+//! The specification's user flow, and what people do on the way.
+
+use serde_json::json;
+
+use crate::{
+    chromium::Browser,
+    daemon::Start,
+    project::{Folder, Gate, Project},
+};
+
+#[tokio::test]
+async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_it_worked() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+
+    window.until_state("available").await;
+    assert_eq!(
+        window.text().await,
+        "● ctx0 schema update available (v1 → v2) View Changes Apply Update ×"
+    );
+    window.picture("available").await;
+    window.picture_for_readme("banner").await;
+
+    window.click("View Changes").await;
+    assert_eq!(
+        window.text().await,
+        "● ctx0 schema update available (v1 → v2) v2: Added schema version tracking table Hide Changes Apply Update ×"
+    );
+    window.picture("changes").await;
+    window.click("Hide Changes").await;
+    assert_eq!(
+        window.buttons().await,
+        json!(["View Changes", "Apply Update", "Dismiss"])
+    );
+
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(window.text().await, "● ctx0 schema updated to v2 ×");
+    window.picture("applied").await;
+    assert_eq!(project.ledger().await, [1, 2]);
+
+    window.good_news_goes().await;
+    assert_eq!(window.text().await, "");
+    window.picture("gone").await;
+    window.assert_clean_console().await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn with_nothing_configured_the_daemon_brings_a_database_that_is_a_version_behind() {
+    let daemon = Start::embedded().start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+    assert!(window.text().await.contains("(v1 → v2)"));
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    window.command("status").await;
+    window
+        .until("/v1 .*bot0-daemon[^]*v2 .*bot0-daemon/.test(log())")
+        .await;
+    window.picture("terminal").await;
+    window.assert_clean_console().await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_dismissed_banner_comes_back_with_the_next_check() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Dismiss").await;
+    window.until_state("").await;
+    window.command("check").await;
+    window.until_state("available").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn the_next_check_comes_by_itself() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).interval(3).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Dismiss").await;
+    window.until_state("").await;
+    window.until_state("available").await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    // A daemon of an older app took it back, say.
+    project
+        .sql("delete from public.ctx0_schema_versions where version = 2")
+        .await;
+    window.until_state("available").await;
+}
+
+#[tokio::test]
+async fn a_banner_goes_when_another_daemon_has_applied_the_update() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+    project
+        .manager()
+        .apply_all_pending()
+        .await
+        .expect("it is applied");
+    window.command("check").await;
+    window.until_state("current").await;
+    assert_eq!(window.text().await, "● ctx0 schema is up to date (v2) ×");
+    window.good_news_goes().await;
+}
+
+#[tokio::test]
+async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[
+        ("Initial ctx0 schema", "select 1;"),
+        ("Full-text search over entries", Gate::SQL),
+        ("Tags for sessions", "select 3;"),
+    ]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    window.click("Apply Update").await;
+    window
+        .until("text().includes('Applying v2 (2 of 3)')")
+        .await;
+    window
+        .until("/v1: Initial ctx0 schema applied in \\d+ ms v2: Full-text search over entries applying… v3: Tags for sessions Hide/.test(text())")
+        .await;
+    let busy = "const bar = parts('progress')[0]; return [parts('section')[0].ariaBusy, bar.value, bar.max];";
+    assert_eq!(window.js(busy, &[]).await, json!(["true", 1, 3]));
+    window.picture("applying").await;
+    window.picture_for_readme("progress").await;
+
+    // Neither a second click nor another command begins a second run.
+    window.click("Applying…").await;
+    window
+        .js("banner.shadowRoot.querySelector('.primary').click();", &[])
+        .await;
+    Gate::open(&project).await;
+    window.until_state("applied").await;
+    assert_eq!(window.text().await, "● ctx0 schema updated to v3 ×");
+    let attempts = project
+        .sql("select version, outcome from public.ctx0_schema_attempts order by started_at")
+        .await;
+    assert_eq!(attempts.len(), 3, "{attempts:?}");
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn two_windows_share_one_run() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let (left, right) = (
+        browser.open(&daemon.address).await,
+        browser.open(&daemon.address).await,
+    );
+    left.until_state("available").await;
+    right.until_state("available").await;
+    // Both at once, as far as the daemon can tell.
+    tokio::join!(
+        left.click("Apply Update"),
+        // By its place, because by now it may be called otherwise.
+        right.js("banner.shadowRoot.querySelector('.primary').click();", &[])
+    );
+    left.until("text().includes('Applying v1 (1 of 1)')").await;
+    right.until("text().includes('Applying v1 (1 of 1)')").await;
+
+    // One that is opened in the middle joins in.
+    let late = browser.open(&daemon.address).await;
+    late.until_state("applying").await;
+    Gate::open(&project).await;
+    for window in [&left, &right, &late] {
+        window.until_state("applied").await;
+        assert_eq!(window.text().await, "● ctx0 schema updated to v1 ×");
+        window.assert_clean_console().await;
+    }
+    assert_eq!(project.ledger().await, [1]);
+    let attempts = project
+        .sql("select 1 from public.ctx0_schema_attempts")
+        .await;
+    assert_eq!(attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_goes_on_when_the_window_is_closed() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[("Waits", Gate::SQL), ("Last", "select 2;")]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Apply Update").await;
+    window.until("text().includes('Applying v1')").await;
+    drop(window);
+    let window = browser.open(&daemon.address).await;
+    window.until_state("applying").await;
+    Gate::open(&project).await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn the_keyboard_is_enough_and_the_focus_is_kept() {
+    let (tab, enter, escape) = ("\u{e004}", "\u{e007}", "\u{e00c}");
+    let focus = "return banner.shadowRoot.activeElement?.textContent ?? document.activeElement.id;";
+    let project = Project::installed().await;
+    let folder = Folder::of(&[
+        ("Fails", "select * from public.ctx0_missing;"),
+        ("Last", "select 2;"),
+    ]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+
+    // The page starts in its command line, after the banner, as soon as it has been painted.
+    window
+        .until("document.activeElement.id === 'command'")
+        .await;
+    window
+        .js("document.getElementById('notifications').focus();", &[])
+        .await;
+    window.press(tab).await;
+    assert_eq!(window.js(focus, &[]).await, json!("View Changes"));
+    window.picture("focus").await;
+    window.press(" ").await;
+    assert_eq!(window.js(focus, &[]).await, json!("Hide Changes"));
+    assert_eq!(
+        window
+            .js("return button('Hide Changes').ariaExpanded;", &[])
+            .await,
+        json!("true")
+    );
+    window.press(tab).await;
+    assert_eq!(window.js(focus, &[]).await, json!("Apply Update"));
+    window.press(enter).await;
+    window.until_state("failed").await;
+    // The same button, so that whoever waits on it can go on from it.
+    assert_eq!(window.js(focus, &[]).await, json!("Retry"));
+    project.sql("create table public.ctx0_missing ()").await;
+    window.press(enter).await;
+    window.until_state("applied").await;
+    assert_eq!(window.js(focus, &[]).await, json!("×"));
+    window.press(escape).await;
+    window.until_state("").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn the_focus_goes_back_to_where_it_came_from() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.command("help").await;
+    window.click("Dismiss").await;
+    window.until_state("").await;
+    assert_eq!(
+        window.js("return document.activeElement.id;", &[]).await,
+        json!("command")
+    );
+}
+
+#[tokio::test]
+async fn a_window_in_the_background_notifies_once_a_version() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.window().await;
+    let record = "
+        window.notified = [];
+        document.hasFocus = () => false;
+        window.Notification = class extends EventTarget {
+          static permission = 'granted';
+          constructor(title, options) { super(); notified.push([title, options.tag]); }
+        };";
+    window.before_each_page(record).await;
+    window.go(&daemon.address).await;
+    window.until_state("available").await;
+    let notified = json!([["ctx0 schema update available (v1 → v2)", "ctx0-schema-v2"]]);
+    assert_eq!(window.js("return notified;", &[]).await, notified);
+    window.command("check").await;
+    window
+        .until("log().match(/is available/g).length === 3")
+        .await;
+    assert_eq!(window.js("return notified;", &[]).await, notified);
+    // Nor does the window notify again after it was loaded again.
+    window.go(&daemon.address).await;
+    window.until_state("available").await;
+    assert_eq!(window.js("return notified;", &[]).await, json!([]));
+}

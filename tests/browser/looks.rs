@@ -1,0 +1,576 @@
+//! How it looks and reads, whatever it has to say: on a `window.schema` that the test plays.
+
+use serde_json::{Value, json};
+
+use crate::{
+    chromium::{Browser, Window},
+    daemon::{Daemon, Start},
+};
+
+/// `window.schema` with `tell`, which speaks for the daemon.
+const PLAYED: &str = "
+  const listeners = {};
+  window.tell = (event, params) => listeners[event]?.forEach((listener) => listener(params));
+  const never = () => new Promise(() => {});
+  window.schema = {
+    checkUpdates: never, applyUpdates: never, changeLog: never, status: never,
+    on(event, listener) { (listeners[event] ??= new Set()).add(listener); return () => listeners[event].delete(listener); },
+  };";
+
+#[tokio::test]
+async fn in_each_state_and_theme_the_text_has_enough_contrast() {
+    let stage = Stage::set().await;
+    for theme in ["dark", "light"] {
+        stage.window.media(&[("prefers-color-scheme", theme)]).await;
+        for scene in scenes() {
+            stage.play(&scene).await;
+            let weak = stage.window.js(CONTRAST, &[]).await;
+            assert_eq!(weak, json!([]), "{theme} {}", scene.name);
+            let picture = format!("wide-{theme}-{}", scene.name);
+            stage.window.picture(&picture).await;
+        }
+    }
+    stage.window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn the_theme_of_the_system_can_be_overruled() {
+    let stage = Stage::set().await;
+    stage.tell("schema:updateAvailable", &check(1)).await;
+    let back =
+        "return getComputedStyle(banner.shadowRoot.querySelector('section')).backgroundColor;";
+    let dark = stage.window.js(back, &[]).await;
+    stage
+        .window
+        .js("banner.setAttribute('theme', 'light');", &[])
+        .await;
+    let light = stage.window.js(back, &[]).await;
+    stage
+        .window
+        .media(&[("prefers-color-scheme", "light")])
+        .await;
+    stage
+        .window
+        .js("banner.removeAttribute('theme');", &[])
+        .await;
+    assert_eq!(stage.window.js(back, &[]).await, light);
+    stage
+        .window
+        .js("banner.setAttribute('theme', 'dark');", &[])
+        .await;
+    assert_eq!(stage.window.js(back, &[]).await, dark);
+    assert_ne!(light, dark);
+}
+
+#[tokio::test]
+async fn a_window_of_320_pixels_shows_all_of_it_without_scrolling_sideways() {
+    let outside = "
+        const wider = (part) => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline';
+        const cut = (part) => {
+          const { left, right } = part.getBoundingClientRect();
+          return left < 0 || right > innerWidth || wider(part);
+        };
+        return [...parts('*').filter(cut).map((part) => part.outerHTML.slice(0, 200)), ...(wider(document.documentElement) ? ['page'] : [])];";
+    let stage = Stage::set().await;
+    stage.window.size(320, 640).await;
+    for theme in ["dark", "light"] {
+        stage.window.media(&[("prefers-color-scheme", theme)]).await;
+        for scene in scenes() {
+            stage.play(&scene).await;
+            let outside = stage.window.js(outside, &[]).await;
+            assert_eq!(outside, json!([]), "{}", scene.name);
+            let picture = format!("narrow-{theme}-{}", scene.name);
+            stage.window.picture(&picture).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_way_out_stays_in_its_corner_in_every_state() {
+    let stage = Stage::set().await;
+    let corner = "
+        const { top, right } = button('Dismiss').getBoundingClientRect();
+        const box = parts('section')[0].getBoundingClientRect();
+        return [top - box.top, box.right - right];";
+    let mut corners = Vec::new();
+    for scene in scenes() {
+        stage.play(&scene).await;
+        corners.push(stage.window.js(corner, &[]).await);
+    }
+    corners.dedup();
+    assert_eq!(corners.len(), 1, "{corners:?}");
+}
+
+#[tokio::test]
+async fn who_asks_again_sees_that_it_is_being_checked_and_cannot_ask_twice() {
+    let stage = Stage::set().await;
+    let away = json!({"code": "unreachable", "message": "it is away", "retryable": true});
+    stage.tell("schema:error", &away).await;
+    stage
+        .window
+        .js("window.asked = 0; banner.schema.checkUpdates = () => { asked += 1; return new Promise(() => {}); };", &[])
+        .await;
+    stage.window.click("Check Again").await;
+    stage.window.click("Checking…").await;
+    let state = "return [asked, parts('section')[0].ariaBusy, button('Checking…').ariaDisabled];";
+    assert_eq!(
+        stage.window.js(state, &[]).await,
+        json!([1, "true", "true"])
+    );
+    // The daemon's word ends the wait.
+    stage.tell("schema:updateAvailable", &check(1)).await;
+    assert_eq!(
+        stage.window.buttons().await,
+        json!(["View Changes", "Apply Update", "Dismiss"])
+    );
+}
+
+#[tokio::test]
+async fn many_versions_and_long_descriptions_scroll_within_the_banner() {
+    let stage = Stage::set().await;
+    let mut check = check(300);
+    let long = "Whatever it takes to say it. ".repeat(200);
+    check["pendingMigrations"][0]["description"] = json!(format!("{long}{}", "x".repeat(5_000)));
+    stage.tell("schema:updateAvailable", &check).await;
+    stage.window.click("View Changes").await;
+    let sizes = "const list = parts('ul')[0]; return [list.children.length, list.tabIndex, list.clientHeight < innerHeight / 2, list.scrollWidth <= list.clientWidth];";
+    assert_eq!(
+        stage.window.js(sizes, &[]).await,
+        json!([300, 0, true, true])
+    );
+    stage
+        .window
+        .until("button('Apply Update').getBoundingClientRect().bottom < innerHeight")
+        .await;
+    stage.window.picture("many").await;
+
+    // What a reader has before the eyes, and what has the focus, stays through the run.
+    stage
+        .window
+        .js(
+            "const list = parts('ul')[0]; list.focus(); list.scrollTop = 4_000;",
+            &[],
+        )
+        .await;
+    let kept = "
+        const list = parts('ul')[0];
+        const { top } = list.getBoundingClientRect();
+        const first = [...list.children].find((item) => item.getBoundingClientRect().bottom > top);
+        return [first.textContent, Math.round(first.getBoundingClientRect().top - top), banner.shadowRoot.activeElement.tagName];";
+    let before = stage.window.js(kept, &[]).await;
+    for version in 1..=3 {
+        let started = json!({"event": "started", "version": version, "migration_name": "x", "position": version, "total": 300});
+        stage.tell("schema:applyProgress", &started).await;
+        stage
+            .tell(
+                "schema:applyProgress",
+                &json!({"event": "applied", "version": version, "executionMs": 4}),
+            )
+            .await;
+    }
+    assert_eq!(stage.window.js(kept, &[]).await, before);
+    assert_eq!(before[2], json!("UL"));
+}
+
+#[tokio::test]
+async fn a_screen_reader_is_told_what_happens_and_what_buttons_do() {
+    let stage = Stage::set().await;
+    stage.tell("schema:updateAvailable", &check(2)).await;
+    assert_eq!(
+        stage.spoken().await,
+        [
+            "region ctx0 schema",
+            "status ctx0 schema update available (v1 → v3)",
+            "button View Changes collapsed",
+            "button Apply Update",
+            "button Dismiss",
+        ]
+    );
+    stage.window.click("View Changes").await;
+    stage.tell("schema:applyProgress", &started(2, 2)).await;
+    assert_eq!(
+        stage.spoken().await,
+        [
+            "region ctx0 schema",
+            "status Applying v2 (1 of 2)…",
+            "progressbar Progress",
+            "list Changes",
+            "listitem v2: |Adds what version 2 has|applying…",
+            "listitem v3: |Adds what version 3 has",
+            "button Hide Changes expanded",
+            "button Applying… disabled",
+            "button Dismiss",
+        ]
+    );
+    let error = json!({"code": "migrationFailed", "message": "it broke", "retryable": false, "applied": []});
+    stage.tell("schema:error", &error).await;
+    let spoken = stage.spoken().await;
+    assert_eq!(
+        spoken[..3],
+        [
+            "region ctx0 schema",
+            "status ctx0 schema update failed",
+            "alert It broke"
+        ]
+    );
+    // Without anything to say it is not there at all.
+    stage.window.click("Dismiss").await;
+    assert_eq!(stage.spoken().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_moves_for_those_who_asked_for_that() {
+    let stage = Stage::set().await;
+    let moving = "return banner.shadowRoot.getAnimations().length;";
+    stage.tell("schema:applyProgress", &started(2, 2)).await;
+    assert_eq!(stage.window.js(moving, &[]).await, json!(1));
+    stage
+        .window
+        .media(&[("prefers-reduced-motion", "reduce")])
+        .await;
+    assert_eq!(stage.window.js(moving, &[]).await, json!(0));
+}
+
+#[tokio::test]
+async fn good_news_stays_a_moment_and_goes() {
+    let stage = Stage::set().await;
+    // The check after the run finds nothing more, and says so.
+    let stays = "
+        window.held = undefined;
+        const began = performance.now();
+        tell('schema:applied', { applied: [2], currentVersion: 2 });
+        tell('schema:applied', { applied: [], currentVersion: 2 });
+        const said = text();
+        return new Promise((resolve) => {
+          const gone = () => banner.hasAttribute('state') || resolve([said, performance.now() - began]);
+          new MutationObserver(gone).observe(banner, { attributes: true });
+        });";
+    let stays = stage.window.js(stays, &[]).await;
+    assert_eq!(stays[0], json!("● ctx0 schema updated to v2 ×"));
+    assert!(stays[1].as_f64() >= Some(5_900.0), "{stays}");
+}
+
+#[tokio::test]
+async fn a_failure_that_was_dismissed_does_not_come_back_each_minute() {
+    let stage = Stage::set().await;
+    let away = |code: &str| json!({"code": code, "message": "it is away", "retryable": true});
+    stage.tell("schema:error", &away("unreachable")).await;
+    stage.window.click("Dismiss").await;
+    stage.tell("schema:error", &away("unreachable")).await;
+    assert_eq!(stage.window.text().await, "");
+    stage
+        .tell("schema:error", &away("databaseUnavailable"))
+        .await;
+    stage.window.until_state("unavailable").await;
+    stage.window.click("Dismiss").await;
+    stage.tell("schema:updateAvailable", &check(1)).await;
+    stage.window.until_state("available").await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_dismissed_tells_its_end_all_the_same() {
+    let stage = Stage::set().await;
+    stage.tell("schema:applyProgress", &started(2, 1)).await;
+    stage.window.click("Dismiss").await;
+    stage
+        .tell(
+            "schema:applyProgress",
+            &json!({"event": "applied", "version": 2, "executionMs": 4}),
+        )
+        .await;
+    assert_eq!(stage.window.text().await, "");
+    stage
+        .tell(
+            "schema:applied",
+            &json!({"applied": [2], "currentVersion": 2}),
+        )
+        .await;
+    stage.window.until_state("applied").await;
+}
+
+/// A window whose daemon is played.
+struct Stage {
+    window: Window,
+    _browser: Browser,
+    _daemon: Daemon,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let daemon = Start::nowhere().start().await;
+        let browser = Browser::start().await;
+        let window = browser.window().await;
+        window.before_each_page(PLAYED).await;
+        window.size(1000, 420).await;
+        window.go(&daemon.address).await;
+        window.until("banner.schema").await;
+        Self {
+            window,
+            _browser: browser,
+            _daemon: daemon,
+        }
+    }
+
+    async fn tell(&self, event: &str, params: &Value) {
+        self.window
+            .js(
+                "tell(arguments[0], arguments[1]);",
+                &[json!(event), params.clone()],
+            )
+            .await;
+    }
+
+    /// Lets the daemon say what belongs to a scene, and opens the changes where there are some.
+    async fn play(&self, scene: &Scene) {
+        for (event, params) in &scene.told {
+            self.tell(event, params).await;
+        }
+        self.window.until_state(scene.state).await;
+        if self.window.buttons().await[0] == json!("View Changes") {
+            self.window.click("View Changes").await;
+        }
+    }
+
+    /// The banner as assistive technology has it: role, name or text, and state.
+    async fn spoken(&self) -> Vec<String> {
+        let tree = self
+            .window
+            .devtools("Accessibility.getFullAXTree", json!({}))
+            .await;
+        let nodes = tree["nodes"].as_array().expect("a tree");
+        let node = |id: &Value| {
+            nodes
+                .iter()
+                .find(|node| node["nodeId"] == *id)
+                .expect("a node")
+        };
+        let mut spoken = Vec::new();
+        let region = nodes
+            .iter()
+            .find(|node| node["role"]["value"] == "region" && node["ignored"] == false);
+        let mut left: Vec<&Value> = region.into_iter().collect();
+        while let Some(next) = left.pop() {
+            let role = next["role"]["value"].as_str().unwrap_or_default();
+            let children = next["childIds"]
+                .as_array()
+                .map(|ids| ids.iter().map(node).collect::<Vec<_>>());
+            let children = children.unwrap_or_default();
+            let mut words = vec![role.to_owned()];
+            words.extend(next["name"]["value"].as_str().map(str::to_owned));
+            if ["status", "alert", "listitem"].contains(&role) {
+                words.truncate(1);
+                words.push(read(&children, &node));
+            }
+            for property in next["properties"].as_array().into_iter().flatten() {
+                let (name, value) = (&property["name"], &property["value"]["value"]);
+                words.extend(match (name.as_str().expect("a name"), value) {
+                    ("disabled", value) if *value == json!(true) => Some("disabled".to_owned()),
+                    ("expanded", value) => Some(
+                        if *value == json!(true) {
+                            "expanded"
+                        } else {
+                            "collapsed"
+                        }
+                        .to_owned(),
+                    ),
+                    _ => None,
+                });
+            }
+            let roles = [
+                "region",
+                "status",
+                "alert",
+                "button",
+                "progressbar",
+                "list",
+                "listitem",
+            ];
+            let line = words.join(" ").trim_end().to_owned();
+            if roles.contains(&role)
+                && next["ignored"] == false
+                && !["status", "alert"].contains(&line.as_str())
+            {
+                spoken.push(line);
+            }
+            if !["button", "status", "alert", "listitem"].contains(&role) {
+                left.extend(children.into_iter().rev());
+            }
+        }
+        spoken
+    }
+}
+
+/// The texts below some nodes.
+fn read<'a>(nodes: &[&'a Value], node: &impl Fn(&Value) -> &'a Value) -> String {
+    let texts = nodes.iter().map(|next| {
+        if next["role"]["value"] == "StaticText" {
+            return next["name"]["value"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+        }
+        let children: Vec<&Value> = next["childIds"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(node)
+            .collect();
+        read(&children, node)
+    });
+    let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+    texts.join("|")
+}
+
+/// What the daemon tells, one after the other, and the state that this leads to.
+struct Scene {
+    name: &'static str,
+    state: &'static str,
+    told: Vec<(&'static str, Value)>,
+}
+
+/// One of each thing that the banner says, in an order in which each one follows the other.
+fn scenes() -> Vec<Scene> {
+    let scene = |name, state, told| Scene { name, state, told };
+    let error =
+        |code: &str, message: &str| json!({"code": code, "message": message, "retryable": true});
+    let with = |mut error: Value, name: &str, value: Value| {
+        error[name] = value;
+        error
+    };
+    let of_a_run = |error| with(error, "applied", json!([]));
+    let problem = |kind: &str, message: &str| {
+        let error = with(error(kind, message), "problem", json!({"kind": kind}));
+        vec![("schema:error", error)]
+    };
+    let missing = |code: &str| {
+        let line = "create or replace function public.ctx0_apply_migration(p_version int)\n";
+        let head = "-- ctx0-schema: lets the ctx0 daemon keep this database up to date.\n";
+        let sql = format!("{head}{}", line.repeat(40));
+        let error = with(
+            error(code, "the functions are missing"),
+            "installSql",
+            json!(sql),
+        );
+        vec![("schema:error", of_a_run(error))]
+    };
+    let step = |event: &str, version: u32, more: &str, value: u32| {
+        let step = json!({"event": event, "version": version});
+        ("schema:applyProgress", with(step, more, json!(value)))
+    };
+    let broke = "version 3 failed, nothing of it is left in the database: 003_step.sql, statement 2, line 2: \
+                 relation \"public.ctx0_missing\" does not exist (SQLSTATE 42P01); correct what it names, then apply again";
+    let waits = json!({"event": "waiting", "version": 3, "reason": "running", "waitedMs": 12_400});
+    let ahead = "the database has schema version 3, this app knows versions up to 2 only: update the app, \
+                 the database is fine as it is";
+    let gap = "the ledger ctx0_schema_versions has version 2, but lacks 1: add the missing rows there if those \
+               changes were made by hand, or else restore a backup";
+    vec![
+        scene(
+            "unavailable",
+            "unavailable",
+            vec![
+                ("connection", json!("open")),
+                (
+                    "schema:error",
+                    error(
+                        "unreachable",
+                        "the server cannot be reached: check the URL, the network and that Supabase is running",
+                    ),
+                ),
+            ],
+        ),
+        scene(
+            "available",
+            "available",
+            vec![("schema:updateAvailable", check(3))],
+        ),
+        scene(
+            "applying",
+            "applying",
+            vec![
+                ("schema:applyProgress", started(2, 3)),
+                step("applied", 2, "executionMs", 41),
+                (
+                    "schema:applyProgress",
+                    with(started(3, 3), "position", json!(2)),
+                ),
+            ],
+        ),
+        scene("waiting", "applying", vec![("schema:applyProgress", waits)]),
+        scene(
+            "failed",
+            "failed",
+            vec![
+                step("failed", 3, "version", 3),
+                (
+                    "schema:error",
+                    with(error("migrationFailed", broke), "applied", json!([2])),
+                ),
+            ],
+        ),
+        scene("install", "install", missing("rpcNotInstalled")),
+        scene("outdated", "install", missing("rpcOutdated")),
+        scene("ahead", "ahead", problem("databaseAhead", ahead)),
+        scene("problem", "problem", problem("gap", gap)),
+        scene(
+            "current",
+            "current",
+            vec![(
+                "schema:applied",
+                json!({"applied": [], "currentVersion": 2}),
+            )],
+        ),
+        scene(
+            "applied",
+            "applied",
+            vec![(
+                "schema:applied",
+                json!({"applied": [2], "currentVersion": 2}),
+            )],
+        ),
+        scene(
+            "reconnecting",
+            "reconnecting",
+            vec![("connection", json!("lost"))],
+        ),
+    ]
+}
+
+/// A check that found this many versions after the first.
+fn check(pending: u32) -> Value {
+    let versions: Vec<_> = (2..2 + pending)
+        .map(|version| {
+            json!({
+                "version": version, "migration_name": format!("{version:03}_step"),
+                "description": format!("Adds what version {version} has"),
+            })
+        })
+        .collect();
+    json!({"hasUpdates": true, "currentVersion": 1, "latestVersion": 1 + pending, "pendingMigrations": versions})
+}
+
+fn started(version: u32, total: u32) -> Value {
+    json!({"event": "started", "version": version, "migration_name": "002_step", "position": 1, "total": total})
+}
+
+/// The parts whose text is weaker against its ground than WCAG AA allows (4.5 : 1).
+const CONTRAST: &str = r#"
+  const channels = (color) => color.match(/[\d.]+/g).map(Number);
+  const light = (color) => channels(color).slice(0, 3)
+    .map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const ground = (part) => {
+    const color = getComputedStyle(part).backgroundColor;
+    if (channels(color)[3] !== 0) return color;
+    return ground(part.parentElement ?? part.getRootNode().host);
+  };
+  const weak = [];
+  for (const part of parts("*")) {
+    if (![...part.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim())) continue;
+    const [text, back] = [getComputedStyle(part).color, ground(part)].map(light);
+    const ratio = (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05);
+    if (!(ratio >= 4.5)) weak.push(`${part.className || part.tagName} ${ratio.toFixed(2)}`);
+  }
+  return weak;
+"#;
