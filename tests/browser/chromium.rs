@@ -208,10 +208,15 @@ impl Window {
         .await;
     }
 
-    /// Lets the time pass after which good news goes.
+    /// Lets the time pass after which good news goes, and nothing else is to be said.
     pub(crate) async fn good_news_goes(&self) {
-        self.js("window.held.pop()();", &[]).await;
+        self.good_news_ends().await;
         self.until_state("").await;
+    }
+
+    /// Lets the time pass after which good news goes.
+    pub(crate) async fn good_news_ends(&self) {
+        self.js("window.held.pop()();", &[]).await;
     }
 
     /// All that can be read in the banner.

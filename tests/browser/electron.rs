@@ -63,7 +63,7 @@ async fn a_page_in_electron_uses_the_same_banner_and_client() {
         .await;
     window.go(&daemon.address).await;
     window
-        .until("Object.keys(window.schema).length === 5")
+        .until("Object.keys(window.schema).length === 8")
         .await;
 
     // The page may come too late for the event.
@@ -71,6 +71,11 @@ async fn a_page_in_electron_uses_the_same_banner_and_client() {
     window.command("changes").await;
     window
         .until("log().includes('Added schema version tracking table')")
+        .await;
+    // Parameters come over, too.
+    window.command("preview 0").await;
+    window
+        .until("log().includes('drops table ctx0_entries: what still uses it fails')")
         .await;
     window.click("Apply Update").await;
     window.until_state("applied").await;

@@ -24,9 +24,11 @@ async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_i
     window.picture_for_readme("banner").await;
 
     window.click("View Changes").await;
+    window.until("text().includes('would change.')").await;
     assert_eq!(
         window.text().await,
-        "● ctx0 schema update available (v1 → v2) v2: Added schema version tracking table Hide Changes Apply Update ×"
+        "● ctx0 schema update available (v1 → v2) v2: Added schema version tracking table \
+         No definition and no row would change. Hide Changes Apply Update ×"
     );
     window.picture("changes").await;
     window.click("Hide Changes").await;
@@ -127,8 +129,8 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
-    window.click("View Changes").await;
     window.click("Apply Update").await;
+    window.click("View Changes").await;
     window
         .until("text().includes('Applying v2 (2 of 3)')")
         .await;

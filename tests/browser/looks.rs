@@ -14,6 +14,7 @@ const PLAYED: &str = "
   const never = () => new Promise(() => {});
   window.schema = {
     checkUpdates: never, applyUpdates: never, changeLog: never, status: never,
+    preview: () => window.seen ? Promise.resolve(window.seen) : never(), rollback: never, verify: never,
     on(event, listener) { (listeners[event] ??= new Set()).add(listener); return () => listeners[event].delete(listener); },
   };";
 
@@ -322,12 +323,19 @@ impl Stage {
 
     /// Lets the daemon say what belongs to a scene, and opens the changes where there are some.
     async fn play(&self, scene: &Scene) {
+        let seen = scene.seen.clone();
+        self.window
+            .js("window.seen = arguments[0] ?? undefined;", &[seen])
+            .await;
         for (event, params) in &scene.told {
             self.tell(event, params).await;
         }
         self.window.until_state(scene.state).await;
         if self.window.buttons().await[0] == json!("View Changes") {
             self.window.click("View Changes").await;
+        }
+        if scene.seen != Value::Null {
+            self.window.until("parts('.diff').length > 0").await;
         }
     }
 
@@ -426,11 +434,18 @@ struct Scene {
     name: &'static str,
     state: &'static str,
     told: Vec<(&'static str, Value)>,
+    /// What a preview shows meanwhile; null while it is being made.
+    seen: Value,
 }
 
 /// One of each thing that the banner says, in an order in which each one follows the other.
 fn scenes() -> Vec<Scene> {
-    let scene = |name, state, told| Scene { name, state, told };
+    let scene = |name, state, told| Scene {
+        name,
+        state,
+        told,
+        seen: Value::Null,
+    };
     let error =
         |code: &str, message: &str| json!({"code": code, "message": message, "retryable": true});
     let with = |mut error: Value, name: &str, value: Value| {
@@ -484,6 +499,25 @@ fn scenes() -> Vec<Scene> {
             "available",
             vec![("schema:updateAvailable", check(3))],
         ),
+        Scene {
+            name: "seen",
+            state: "available",
+            told: vec![(
+                "schema:updateAvailable",
+                with(
+                    {
+                        // Another list than before, so it is looked at anew.
+                        let mut check = check(3);
+                        check["pendingMigrations"][0]["description"] =
+                            json!("Tags in place of a label");
+                        check
+                    },
+                    "backup",
+                    json!({"level": "recommended", "instructions": "Run\n  pg_dump"}),
+                ),
+            )],
+            seen: seen(),
+        },
         scene(
             "applying",
             "applying",
@@ -509,7 +543,31 @@ fn scenes() -> Vec<Scene> {
             ],
         ),
         scene("install", "install", missing("rpcNotInstalled")),
-        scene("outdated", "install", missing("rpcOutdated")),
+        scene("old-functions", "install", missing("rpcOutdated")),
+        scene(
+            "rollback-failed",
+            "rollbackFailed",
+            vec![(
+                "schema:error",
+                with(error("migrationFailed", broke), "rolledBack", json!([4])),
+            )],
+        ),
+        scene(
+            "outdated",
+            "outdated",
+            vec![(
+                "schema:error",
+                of_a_run(error("previewOutdated", "look again")),
+            )],
+        ),
+        scene(
+            "rolled-back",
+            "rolledBack",
+            vec![(
+                "schema:rolledBack",
+                json!({"rolledBack": [3, 2], "currentVersion": 1}),
+            )],
+        ),
         scene("ahead", "ahead", problem("databaseAhead", ahead)),
         scene("problem", "problem", problem("gap", gap)),
         scene(
@@ -534,6 +592,39 @@ fn scenes() -> Vec<Scene> {
             vec![("connection", json!("lost"))],
         ),
     ]
+}
+
+/// A preview of the versions 2 to 4, of which the last would fail.
+fn seen() -> Value {
+    let version = |version: u32, more: Value| {
+        let mut seen =
+            json!({"version": version, "warnings": [], "changes": [], "rows": [], "failure": null});
+        seen.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
+        seen
+    };
+    let diff = "--- table public.ctx0_entries\n+++ table public.ctx0_entries\n@@ -1,3 +1,3 @@\n column id uuid not null\n\
+                -column label text\n+column tags text[] not null default '{}'::text[]\n";
+    json!({
+        "token": "seen",
+        "versions": [
+            version(2, json!({
+                "warnings": [
+                    {"kind": "dataLost", "message": "drops column label of ctx0_entries: its data is lost"},
+                    {"kind": "rewritten", "message": "rewrites ctx0_entries (101 MB)"},
+                ],
+                "changes": [{"diff": diff}],
+            })),
+            version(3, json!({})),
+            version(4, json!({"failure": {"message": "relation \"ctx0_missing\" does not exist"}})),
+        ],
+        "backup": {
+            "level": "required",
+            "instructions": "On ctx0.example.org, in the folder of Supabase's docker-compose.yml, run\n  docker compose exec -T db \
+                             pg_dump --username=postgres --format=custom postgres > ctx0-backup.dump",
+        },
+    })
 }
 
 /// A check that found this many versions after the first.

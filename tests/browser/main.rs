@@ -3,6 +3,7 @@
 //! Pictures of every state are in `target/tmp/browser` afterwards.
 
 mod away;
+mod changes;
 mod chromium;
 mod daemon;
 mod doors;

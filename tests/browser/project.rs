@@ -47,10 +47,26 @@ impl Project {
     }
 
     pub(crate) fn manager(&self) -> SchemaVersionManager {
+        self.manager_of(Migrations::bundled().expect("migrations"))
+    }
+
+    fn manager_of(&self, migrations: Migrations) -> SchemaVersionManager {
         let config =
             Config::new(self.stack.url(), self.stack.service_key()).expect("a configuration");
-        SchemaVersionManager::new(&config, Migrations::bundled().expect("migrations"))
-            .expect("a manager")
+        SchemaVersionManager::new(&config, migrations).expect("a manager")
+    }
+
+    /// Applies the first version of a folder, as another daemon would.
+    pub(crate) async fn apply_first(&self, folder: &Folder) {
+        let first = Version::new(1).expect("a version");
+        let run = self.manager_of(folder.migrations()).apply_migration(first);
+        run.await.expect("version 1 is applied");
+    }
+
+    /// Applies all versions of a folder, as another daemon would.
+    pub(crate) async fn apply_all(&self, folder: &Folder) {
+        let run = self.manager_of(folder.migrations()).apply_all_pending();
+        run.await.expect("it is applied");
     }
 
     pub(crate) async fn sql(&self, sql: &str) -> Rows {
@@ -58,6 +74,14 @@ impl Project {
             .sql(sql)
             .await
             .unwrap_or_else(|error| panic!("{error}\n{sql}"))
+    }
+
+    /// The versions in the ledger, whatever they are of.
+    pub(crate) async fn versions(&self) -> Vec<String> {
+        let rows = self
+            .sql("select version::text from public.ctx0_schema_versions order by version")
+            .await;
+        rows.into_iter().flatten().flatten().collect()
     }
 
     /// The versions in the ledger, read back over REST.
@@ -86,6 +110,21 @@ impl Folder {
         let manifest = json!({"currentVersion": migrations.len(), "migrations": entries});
         fs::write(folder.path().join("manifest.json"), manifest.to_string()).expect("a manifest");
         Self(folder)
+    }
+
+    /// The same, but the last one wants a backup first.
+    pub(crate) fn requiring_a_backup(self) -> Self {
+        let path = self.path().join("manifest.json");
+        let text = fs::read_to_string(&path).expect("a manifest");
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let migrations = manifest["migrations"].as_array_mut().expect("a list");
+        migrations.last_mut().expect("one")["backup"] = json!("required");
+        fs::write(path, manifest.to_string()).expect("a manifest");
+        self
+    }
+
+    pub(crate) fn migrations(&self) -> Migrations {
+        Migrations::from_dir(self.path()).expect("migrations")
     }
 
     pub(crate) fn path(&self) -> &Path {

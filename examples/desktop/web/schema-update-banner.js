@@ -106,12 +106,12 @@ export class SchemaUpdateBanner extends HTMLElement {
     else this.#grace = setTimeout(show, GRACE);
   }
 
-  #updateAvailable(check) {
+  #updateAvailable(check, { asked = false } = {}) {
     // The same list stays the same object: what was seen of it is still true.
     if (!same(check.pendingMigrations, this.#pending)) this.#pending = check.pendingMigrations;
     // A run tells by itself how it goes, and why it failed stays until the user has seen it.
     const { state } = this.#view;
-    if (state === "applying" || (RUN_FAILED.includes(state) && !this.#dismissed)) return;
+    if (state === "applying" || (RUN_FAILED.includes(state) && !this.#dismissed && !asked)) return;
     const view = { state: "available", check, backup: check.backup, pending: this.#pending };
     if (state === "rolledBack" && !this.#dismissed) {
       this.#next = view;
@@ -208,7 +208,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     try {
       const check = await this.#schema.checkUpdates();
       if (this.#view !== view) return;
-      if (check.hasUpdates) this.#updateAvailable(check);
+      if (check.hasUpdates) this.#updateAvailable(check, { asked: true });
       else if (!check.problem) this.#applied({ applied: [], currentVersion: check.currentVersion });
     } catch (error) {
       if (this.#view === view) this.#failed({ ...error, message: error.message });
@@ -236,6 +236,20 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   #lacksBackup() {
     return this.#advice()?.level === "required" && !this.#parts.made.checked;
+  }
+
+  /** What was seen of the changes that are shown, as long as one can agree to them. */
+  #seen() {
+    const { state, pending } = this.#view;
+    return state === "available" && this.#preview?.pending === pending ? this.#preview : undefined;
+  }
+
+  /** How the look at the changes goes. */
+  #looked() {
+    const seen = this.#seen();
+    if (!seen || seen.result) return "";
+    if (seen.error) return `What it would change could not be looked at: ${seen.error.message}`;
+    return "Looking at what it would change…";
   }
 
   /** Has the database show what would change, once for what is pending. */
@@ -284,7 +298,7 @@ export class SchemaUpdateBanner extends HTMLElement {
   }
 
   #render() {
-    const { box, dot, title, alert, detail, bar, changes, backup, advice, how, sql, toggle, copy, primary } = this.#parts;
+    const { box, dot, title, alert, detail, bar, changes, look, backup, advice, how, sql, toggle, copy, primary } = this.#parts;
     const view = this.#dismissed ? NOTHING : this.#view;
     const says = DESCRIPTIONS[view.state](view);
     const running = view.state === "applying";
@@ -311,6 +325,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       this.#look();
       this.#list(view);
     }
+    write(look, changes.hidden ? "" : this.#looked());
 
     const wanted = this.#dismissed ? undefined : this.#advice();
     backup.hidden = !wanted;
@@ -330,8 +345,8 @@ export class SchemaUpdateBanner extends HTMLElement {
   }
 
   #list({ state, pending, steps, differences }) {
-    const preview = this.#preview?.pending === pending ? this.#preview : undefined;
-    const made = [pending ?? differences, preview?.result, preview?.error];
+    const preview = this.#seen()?.result;
+    const made = [pending ?? differences, preview];
     if (this.#listed?.every((part, index) => part === made[index]) !== true) {
       this.#listed = made;
       this.#parts.changes.replaceChildren(...(pending?.map((next) => change(next, preview)) ?? differences.map(difference)));
@@ -380,7 +395,7 @@ const DESCRIPTIONS = {
   drifted: ({ differences }) => ({
     title: "The ctx0 schema was changed by something else",
     detail:
-      `Not as this app left it: ${differences.map(({ name }) => name.replace(/^public\./, "")).join(", ")}. ` +
+      `Not as this app left it: ${differences.map(({ name }) => short(name)).join(", ")}. ` +
       "If you did that yourself there is nothing to do; a later update may fail over it.",
   }),
   current: ({ currentVersion }) => ({
@@ -416,7 +431,7 @@ const DESCRIPTIONS = {
 const GOOD = ["applied", "rolledBack", "current"];
 const UP_TO_DATE = ["applied", "current", "drifted"];
 const APPLICABLE = ["available", "failed"];
-const RUN_FAILED = ["failed", "install", "rollbackFailed"];
+const RUN_FAILED = ["failed", "install", "rollbackFailed", "outdated"];
 const RETRIED_BY_CHECK = ["unavailable", "problem", "outdated"];
 
 const BACKUP = {
@@ -456,28 +471,37 @@ function notify({ currentVersion, latestVersion }) {
 function change({ version, migration_name, description }, preview) {
   // A direction of writing that the text sets for itself ends with its element.
   const what = element("span", {}, `v${version}: `, element("bdi", {}, description || migration_name));
-  const seen = preview?.result?.versions.find((seen) => seen.version === version);
-  return element("li", {}, what, element("span", { className: "step" }), ...effects(seen, preview));
+  return element("li", {}, what, element("span", { className: "step" }), ...(preview ? effects(preview, version) : []));
 }
 
-/** What a version would do, as far as that was looked at. */
-function effects(seen, preview) {
-  if (!preview) return [];
+/** What a version would do. */
+function effects({ versions }, version) {
+  const seen = versions.find((seen) => seen.version === version);
   const note = (text) => [element("p", { className: "effect" }, text)];
-  if (preview.error) return note(`What it would change could not be looked at: ${preview.error.message}`);
-  if (!preview.result) return note("Looking at what it would change…");
   if (!seen) return note("Not looked at, because the one before it would fail.");
   if (seen.failure) return [warning(`It would fail: ${seen.failure.message}`)];
   const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
   return [
     ...seen.warnings.map(({ message }) => warning(message)),
     ...seen.changes.map(({ diff }) => lines(diff)),
+    ...seen.rows.flatMap((rows) => note(rowChange(rows))),
     ...(nothing ? note("No definition and no row would change.") : []),
   ];
 }
 
+function rowChange({ relation, inserted, updated, deleted }) {
+  const kinds = [[inserted, "inserted"], [updated, "changed"], [deleted, "deleted"]].filter(([count]) => count > 0);
+  const words = kinds.map(([count, what]) => `${count.toLocaleString("en")} row${count === 1 ? "" : "s"} ${what}`);
+  return `${short(relation)}: ${words.join(", ")}`;
+}
+
+/** Without the schema that everything is in. */
+function short(name) {
+  return name.replace(/^public\./, "");
+}
+
 function difference({ name, diff }) {
-  return element("li", {}, element("bdi", {}, name), element("span", { className: "step" }), lines(diff));
+  return element("li", {}, element("bdi", {}, short(name)), element("span", { className: "step" }), lines(diff));
 }
 
 function warning(message) {
@@ -518,6 +542,7 @@ function build(root) {
     detail: element("p", { className: "detail" }),
     bar: element("progress", { ariaLabel: "Progress" }),
     changes: element("ul", { id: "changes", ariaLabel: "Changes" }),
+    look: element("p", { className: "look", role: "status" }),
     advice: element("p"),
     how: element("pre"),
     made: element("input", { type: "checkbox" }),
@@ -528,13 +553,13 @@ function build(root) {
     primary: element("button", { type: "button", className: "primary" }),
     dismiss: element("button", { type: "button", className: "dismiss", ariaLabel: "Dismiss" }, "×"),
   };
-  const { dot, title, alert, detail, bar, changes, advice, how, made, sql, toggle, copy, note, primary, dismiss } = parts;
+  const { dot, title, alert, detail, bar, changes, look, advice, how, made, sql, toggle, copy, note, primary, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
   const actions = element("div", { className: "actions" }, toggle, copy, primary, note);
   const head = element("div", { className: "head" }, dot, title);
   const check = element("label", {}, made, "I have made a backup");
   parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, how, check);
-  parts.box = element("section", {}, head, alert, detail, bar, changes, parts.backup, sql, actions, dismiss);
+  parts.box = element("section", {}, head, alert, detail, bar, changes, look, parts.backup, sql, actions, dismiss);
   root.append(parts.box);
   return parts;
 }
@@ -621,10 +646,11 @@ li > :first-child { min-width: 0; }
 li[data-step="applied"] .step { color: light-dark(#17703a, #6fd694); }
 li[data-step="failed"] .step { color: light-dark(#b3261e, #ff9a91); }
 
-.effect { flex-basis: 100%; color: var(--muted); }
+.look, .effect { color: var(--muted); }
+.look:empty { display: none; }
+.effect { flex-basis: 100%; }
 .effect.warning { color: light-dark(#875400, #f2be62); }
 .effect.warning::before { content: "! "; font-weight: 700; }
-.effect::first-letter { text-transform: uppercase; }
 .diff { flex-basis: 100%; box-sizing: border-box; max-height: none; margin: 4px 0; }
 .diff .added { color: light-dark(#17703a, #6fd694); }
 .diff .removed { color: light-dark(#b3261e, #ff9a91); }
