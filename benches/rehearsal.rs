@@ -1,8 +1,9 @@
 //! What a rehearsal costs: against applying the same, and on a database with 1,000 tables.
 //!
 //! `cargo bench --bench rehearsal` starts the machine's PostgreSQL and prints medians. It fails
-//! where a rehearsal costs more than 1.2 times its apply and a snapshot of the catalog, or where
-//! a snapshot of 1,000 tables takes 150 ms or more.
+//! where a rehearsal costs more than 1.2 times its apply and the looks at the catalog before and
+//! after, or where such a look takes 150 ms or more with 1,000 tables. The time is PostgreSQL's,
+//! so `cargo test --bench rehearsal` measures the same without an optimised build.
 
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("a change of 300,000 rows: applied in {apply:.0?}, rehearsed in {rehearsal:.0?}");
 
     stack.sql(THOUSAND_TABLES).await?;
+    // As autovacuum has done a minute later.
+    stack.admin_sql("analyze").await?;
     let mut snapshots = Vec::new();
     for _ in 0..ROUNDS {
         let rows = stack.sql(SNAPSHOT).await?;
@@ -96,10 +99,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let limit = Duration::from_millis(150);
     assert!(snapshot < limit, "a snapshot takes {snapshot:?}");
-    assert!(
-        rehearsal < apply.mul_f64(1.2) + limit,
-        "{rehearsal:?} for {apply:?}"
-    );
+    for (rehearsal, looks) in [(rehearsal, limit), (preview, 2 * limit)] {
+        let most = apply.mul_f64(1.2) + looks;
+        assert!(rehearsal < most, "{rehearsal:?} for {apply:?}");
+    }
     Ok(())
 }
 

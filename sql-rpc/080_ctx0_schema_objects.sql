@@ -26,6 +26,8 @@ returns setof public.ctx0_schema_object
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- Compiling this query would take longer than the query.
+set jit = off
 as $$
 begin
   perform public.ctx0_check_caller();

@@ -38,7 +38,6 @@
 --
 -- lock_timeout: nobody's queries queue behind a rehearsal for long. statement_timeout: while a
 -- rehearsal holds a table, the app waits for it, and the gateway gives up after 30 s anyway.
--- jit: compiling the look at the catalog takes longer than the look.
 create function public.ctx0_rehearse_migrations(
   p_steps            jsonb,
   p_expected_version integer default null
@@ -50,7 +49,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 set statement_timeout = '25s'
-set jit = off
 set default_transaction_isolation = 'read committed'
 as $$
 declare
