@@ -76,15 +76,13 @@ begin
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'ctx0_rehearse_migrations needs p_steps, a list';
   end if;
-  if not pg_try_advisory_xact_lock(1668577328, 1) then
-    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2,
-      'rehearsal', exists (
-        select from pg_locks
-         where locktype = 'advisory' and granted
-           and database = (select oid from pg_database where datname = current_database())
-           and classid = 1668577328 and objid = 2 and objsubid = 2));
+  -- The lock of rehearsals first, so that whoever meets the other one knows that no rehearsal has it.
+  if not pg_try_advisory_xact_lock(1668577328, 2) then
+    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2, 'rehearsal', true);
   end if;
-  perform pg_try_advisory_xact_lock(1668577328, 2);
+  if not pg_try_advisory_xact_lock(1668577328, 1) then
+    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2, 'rehearsal', false);
+  end if;
 
   select coalesce(max(version), 0) into v_current from public.ctx0_schema_versions;
   if v_current <> p_expected_version then

@@ -25,11 +25,16 @@ begin
     'server_version', current_setting('server_version'),
     'current_version', (select coalesce(max(version), 0) from public.ctx0_schema_versions),
     -- A rehearsal holds the lock too, and a second one by which it is known.
-    'locked', 1 = (
-      select count(*) from pg_locks
-       where locktype = 'advisory' and granted
-         and database = (select oid from pg_database where datname = current_database())
-         and classid = 1668577328 and objid in (1, 2) and objsubid = 2
+    'locked', exists (
+      select from (
+        select array_agg(l.objid::integer) as locks
+          from pg_locks l
+         where l.locktype = 'advisory' and l.granted
+           and l.database = (select oid from pg_database where datname = current_database())
+           and l.classid = 1668577328 and l.objid in (1, 2) and l.objsubid = 2
+         group by l.pid
+      ) holder
+       where holder.locks = '{1}'
     ),
     'owner', current_user,
     'ledger', (
