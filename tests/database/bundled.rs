@@ -1,6 +1,6 @@
 //! The migrations that come with the crate, on PostgreSQL 15 and on the embedded 18.
 
-use ctx0_schema::{Migrations, install_sql};
+use ctx0_schema::{Migrations, Verification, install_sql};
 use ctx0_stack::Stack;
 
 use crate::support::{Project, version};
@@ -66,6 +66,25 @@ async fn hold_together(project: &Project) {
     assert_eq!(project.ledger().await, Vec::<u32>::new());
     manager.apply_all_pending().await.unwrap();
     assert_eq!(project.catalog().await, step_by_step);
+
+    // The same through the functions, seen beforehand.
+    let nothing = ctx0_schema::Version::ZERO;
+    let preview = manager.preview_rollback(nothing).await.unwrap();
+    assert!(preview.succeeds(), "{preview}");
+    assert_eq!(project.catalog().await, step_by_step);
+    let back = manager.rollback_to(nothing).agreed_to(preview.token).await;
+    assert_eq!(back.unwrap().rolled_back.len(), steps.len());
+    let preview = manager.preview().await.unwrap();
+    assert!(preview.succeeds(), "{preview}");
+    assert_eq!(preview.warnings().count(), 0, "{preview}");
+    manager
+        .apply_all_pending()
+        .agreed_to(preview.token)
+        .await
+        .unwrap();
+    assert_eq!(project.catalog().await, step_by_step);
+    let found = manager.verify().await.unwrap();
+    assert!(matches!(found, Verification::Unchanged { .. }), "{found}");
 }
 
 #[tokio::test]

@@ -479,10 +479,10 @@ function effects({ versions }, version) {
   const seen = versions.find((seen) => seen.version === version);
   const note = (text) => [element("p", { className: "effect" }, text)];
   if (!seen) return note("Not looked at, because the one before it would fail.");
-  if (seen.failure) return [warning(`It would fail: ${seen.failure.message}`)];
+  if (seen.failure) return [warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
   const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
   return [
-    ...seen.warnings.map(({ message }) => warning(message)),
+    ...seen.warnings.map(warning),
     ...seen.changes.map(({ diff }) => lines(diff)),
     ...seen.rows.flatMap((rows) => note(rowChange(rows))),
     ...(nothing ? note("No definition and no row would change.") : []),
@@ -504,8 +504,9 @@ function difference({ name, diff }) {
   return element("li", {}, element("bdi", {}, short(name)), element("span", { className: "step" }), lines(diff));
 }
 
-function warning(message) {
-  return element("p", { className: "effect warning" }, message);
+function warning({ kind, message }) {
+  const grave = ["dataLost", "opened", "fails"].includes(kind) ? "grave" : "";
+  return element("p", { className: `effect warning ${grave}` }, message);
 }
 
 /** A unified diff, each line by its sign. */
@@ -650,6 +651,7 @@ li[data-step="failed"] .step { color: light-dark(#b3261e, #ff9a91); }
 .look:empty { display: none; }
 .effect { flex-basis: 100%; }
 .effect.warning { color: light-dark(#875400, #f2be62); }
+.effect.grave { color: light-dark(#b3261e, #ff9a91); }
 .effect.warning::before { content: "! "; font-weight: 700; }
 .diff { flex-basis: 100%; box-sizing: border-box; max-height: none; margin: 4px 0; }
 .diff .added { color: light-dark(#17703a, #6fd694); }
