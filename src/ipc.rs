@@ -1,44 +1,26 @@
 //! What the daemon and its windows say to each other: JSON-RPC 2.0 over whatever carries text.
-//!
-//! | Method | Result |
-//! |---|---|
-//! | `schema:checkUpdates` | [`UpdateCheck`] |
-//! | `schema:applyUpdates {token?, backupBy?}` | `{success, applied, error?}`; a failed run is a result too |
-//! | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
-//! | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
-//! | `schema:preview {rollbackTo?}` | [`Preview`](crate::Preview) |
-//! | `schema:rollback {version, token?, backupBy?}` | `{success, applied, rolledBack?, error?}` |
-//! | `schema:verify` | [`Verification`](crate::Verification) |
-//!
-//! | Event | Parameters |
-//! |---|---|
-//! | `schema:updateAvailable` | [`UpdateCheck`] |
-//! | `schema:applyProgress` | [`Progress`] |
-//! | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
-//! | `schema:rolledBack` | `{rolledBack, currentVersion}` |
-//! | `schema:error` | `{code, message, retryable, installSql?, applied?, rolledBack?, problem?}` |
-//!
-//! Parameters are named; of a method that has none, nothing else may be sent.
+
+mod message;
 
 use std::{
-    borrow::Borrow,
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
+use self::message::{
+    Applied, Consent, ErrorEvent, Event, NoParams, PreviewParams, Refusal, RollbackParams,
+    RolledBack, parameters, result,
+};
 use crate::{
     error::Error,
-    install::install_sql,
     manager::SchemaVersionManager,
     manifest::Version,
-    plan::LedgerProblem,
     preview::PreviewToken,
-    report::{ProblemMessage, Progress, RunError, RunReport, UpdateCheck},
-    scheduler::{Listener, Scheduler, SchemaState},
+    report::{Progress, RunReport},
+    scheduler::{Listener, Scheduler},
 };
 
 /// The largest message that is read, in bytes.
@@ -55,16 +37,30 @@ const PREVIEW: &str = "schema:preview";
 const ROLLBACK: &str = "schema:rollback";
 const VERIFY: &str = "schema:verify";
 
-const UPDATE_AVAILABLE: &str = "schema:updateAvailable";
-const APPLY_PROGRESS: &str = "schema:applyProgress";
-const APPLIED: &str = "schema:applied";
-const ROLLED_BACK: &str = "schema:rolledBack";
-const ERROR: &str = "schema:error";
-
 /// The daemon's end, for any number of windows. Cheap to clone.
 ///
 /// It does not know how the texts travel: give each one that comes from a window to
 /// [`Ipc::handle`], and each one of [`Ipc::events`] to the window.
+///
+/// | Method | Result |
+/// |---|---|
+/// | `schema:checkUpdates` | [`UpdateCheck`](crate::UpdateCheck) |
+/// | `schema:applyUpdates {token?, backupBy?}` | `{success, applied, error?}`; a failed run is a result too |
+/// | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
+/// | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
+/// | `schema:preview {rollbackTo?}` | [`Preview`](crate::Preview) |
+/// | `schema:rollback {version, token?, backupBy?}` | `{success, applied, rolledBack?, error?}` |
+/// | `schema:verify` | [`Verification`](crate::Verification) |
+///
+/// | Event | Parameters |
+/// |---|---|
+/// | `schema:updateAvailable` | [`UpdateCheck`](crate::UpdateCheck) |
+/// | `schema:applyProgress` | [`Progress`](crate::Progress) |
+/// | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
+/// | `schema:rolledBack` | `{rolledBack, currentVersion}` |
+/// | `schema:error` | `{code, message, retryable, installSql?, applied?, rolledBack?, problem?}` |
+///
+/// Parameters are named; of a method that has none, nothing else may be sent.
 #[derive(Clone)]
 pub struct Ipc(Arc<Shared>);
 
@@ -358,245 +354,13 @@ impl IpcEvents {
     }
 }
 
-/// What windows are told.
-#[derive(Clone, Debug)]
-enum Event {
-    UpdateAvailable(Arc<UpdateCheck>),
-    ApplyProgress(Progress),
-    Applied(Applied),
-    RolledBack(RolledBack),
-    Error(Box<ErrorEvent>),
-}
-
-impl Event {
-    fn of(state: &SchemaState) -> Option<Self> {
-        Some(match state {
-            SchemaState::Unknown => return None,
-            SchemaState::Failed(error) => Self::Error(Box::new(ErrorEvent::of(error))),
-            SchemaState::Checked(check) => match &check.problem {
-                Some(problem) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
-                None if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
-                None => Self::Applied(Applied {
-                    applied: Vec::new(),
-                    current_version: check.current_version,
-                }),
-            },
-        })
-    }
-
-    fn notification(&self) -> Value {
-        let (method, params) = match self {
-            Self::UpdateAvailable(check) => (UPDATE_AVAILABLE, json!(**check)),
-            Self::ApplyProgress(progress) => (APPLY_PROGRESS, json!(progress)),
-            Self::Applied(applied) => (APPLIED, json!(applied)),
-            Self::RolledBack(rolled_back) => (ROLLED_BACK, json!(rolled_back)),
-            Self::Error(error) => (ERROR, json!(error)),
-        };
-        json!({"jsonrpc": "2.0", "method": method, "params": params})
-    }
-}
-
-/// The parameters of `schema:applied`.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-struct Applied {
-    applied: Vec<Version>,
-    current_version: Version,
-}
-
-/// The parameters of `schema:rolledBack`.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-struct RolledBack {
-    rolled_back: Vec<Version>,
-    current_version: Version,
-}
-
-/// Of a method that takes none.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoParams {}
-
-/// The parameters of `schema:applyUpdates`.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Consent {
-    /// That of the preview that the user agreed to.
-    token: Option<PreviewToken>,
-    /// Who says that there is a backup.
-    backup_by: Option<String>,
-}
-
-/// The parameters of `schema:preview`.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PreviewParams {
-    /// Of taking back to this version, and not of applying what is pending.
-    rollback_to: Option<Version>,
-}
-
-/// The parameters of `schema:rollback`.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RollbackParams {
-    /// The version that the database is to have.
-    version: Version,
-    /// That of the preview that the user agreed to.
-    token: Option<PreviewToken>,
-    /// Who says that there is a backup.
-    backup_by: Option<String>,
-}
-
-/// Reads named parameters; none at all are the same as an empty list of them.
-fn parameters<T: DeserializeOwned>(params: Value) -> Result<T, Refusal> {
-    let params = match params {
-        Value::Null => json!({}),
-        Value::Array(list) if list.is_empty() => json!({}),
-        Value::Object(fields) => Value::Object(fields),
-        _ => return Err(Refusal::invalid_params("they must be named")),
-    };
-    serde_json::from_value(params).map_err(|error| Refusal::invalid_params(&error.to_string()))
-}
-
-fn result<T: Serialize, E: Borrow<Error>>(result: Result<T, E>) -> Result<Value, Refusal> {
-    match result {
-        Ok(value) => Ok(json!(value)),
-        Err(error) => Err(Refusal::of(error.borrow())),
-    }
-}
-
-/// The parameters of `schema:error`, and the `data` of an error that is not the standard's.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-struct ErrorEvent {
-    /// The name of the error, such as `rpcNotInstalled`.
-    code: &'static str,
-    message: String,
-    retryable: bool,
-    /// The text for the SQL editor, where pasting it is the remedy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    install_sql: Option<&'static str>,
-    /// After a failed run: what it had applied before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<Vec<Version>>,
-    /// After a failed rollback: what it had taken back before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rolled_back: Option<Vec<Version>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<ProblemMessage>,
-}
-
-impl ErrorEvent {
-    fn of(error: &Error) -> Self {
-        if let Error::Ledger(problem) = error {
-            return Self::of_problem(problem);
-        }
-        let install = matches!(
-            error,
-            Error::RpcNotInstalled { .. } | Error::RpcOutdated { .. }
-        );
-        Self {
-            code: error.code(),
-            message: error.to_string(),
-            retryable: error.is_retryable(),
-            install_sql: install.then(install_sql),
-            applied: None,
-            rolled_back: None,
-            problem: None,
-        }
-    }
-
-    fn of_problem(problem: &LedgerProblem) -> Self {
-        Self {
-            code: problem.code(),
-            message: problem.to_string(),
-            retryable: false,
-            install_sql: None,
-            applied: None,
-            rolled_back: None,
-            problem: Some(problem.into()),
-        }
-    }
-
-    fn of_run(change: Change, error: &RunError) -> Self {
-        let (applied, rolled_back) = match change {
-            Change::Apply => (Some(error.applied.clone()), None),
-            Change::RollBackTo(_) => (None, Some(error.rolled_back.clone())),
-        };
-        Self {
-            applied,
-            rolled_back,
-            ..Self::of(&error.error)
-        }
-    }
-}
-
-/// An error of JSON-RPC 2.0: <https://www.jsonrpc.org/specification#error_object>.
-#[derive(Clone, Debug)]
-struct Refusal {
-    code: i32,
-    message: String,
-    data: Option<Box<ErrorEvent>>,
-}
-
-impl Refusal {
-    fn standard(code: i32, message: &str) -> Self {
-        Self {
-            code,
-            message: message.to_owned(),
-            data: None,
-        }
-    }
-
-    fn parse_error() -> Self {
-        Self::standard(-32700, "Parse error")
-    }
-
-    fn invalid_request(why: &str) -> Self {
-        Self::standard(-32600, &format!("Invalid Request: {why}"))
-    }
-
-    fn method_not_found() -> Self {
-        Self::standard(-32601, "Method not found")
-    }
-
-    fn invalid_params(why: &str) -> Self {
-        Self::standard(-32602, &format!("Invalid params: {why}"))
-    }
-
-    fn internal_error() -> Self {
-        Self::standard(-32603, "Internal error")
-    }
-
-    /// One of ours, in the range that the standard leaves to servers.
-    fn of(error: &Error) -> Self {
-        let data = ErrorEvent::of(error);
-        Self {
-            code: -32000,
-            message: data.message.clone(),
-            data: Some(Box::new(data)),
-        }
-    }
-
-    fn answer(self, id: Value) -> Value {
-        let mut error = json!({"code": self.code, "message": self.message});
-        if let Some(data) = self.data {
-            error["data"] = json!(data);
-        }
-        json!({"jsonrpc": "2.0", "id": id, "error": error})
-    }
-}
-
 /// The JSON Schema of every message: parameters and result of each method, parameters of each event.
 #[cfg(feature = "json-schema")]
 #[must_use]
 pub fn ipc_schema() -> Value {
+    use self::message::{APPLIED, APPLY_PROGRESS, ERROR, ROLLED_BACK, UPDATE_AVAILABLE};
+    use crate::report::UpdateCheck;
+
     let mut generator = schemars::generate::SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
@@ -638,7 +402,11 @@ mod tests {
 
     use tokio::time::sleep;
 
-    use super::*;
+    use super::{
+        message::{APPLIED, APPLY_PROGRESS, ERROR, UPDATE_AVAILABLE},
+        *,
+    };
+    use crate::install::install_sql;
     use crate::transport::{
         Call,
         fake::{Fake, Scripted, answer, refusal},

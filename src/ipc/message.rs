@@ -1,0 +1,260 @@
+//! The events, parameters and errors, as they stand in a message.
+
+use std::{borrow::Borrow, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::Change;
+use crate::{
+    error::Error,
+    install::install_sql,
+    manifest::Version,
+    plan::LedgerProblem,
+    preview::PreviewToken,
+    report::{ProblemMessage, Progress, RunError, UpdateCheck},
+    scheduler::SchemaState,
+};
+
+pub(super) const UPDATE_AVAILABLE: &str = "schema:updateAvailable";
+pub(super) const APPLY_PROGRESS: &str = "schema:applyProgress";
+pub(super) const APPLIED: &str = "schema:applied";
+pub(super) const ROLLED_BACK: &str = "schema:rolledBack";
+pub(super) const ERROR: &str = "schema:error";
+
+/// What windows are told.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    UpdateAvailable(Arc<UpdateCheck>),
+    ApplyProgress(Progress),
+    Applied(Applied),
+    RolledBack(RolledBack),
+    Error(Box<ErrorEvent>),
+}
+
+impl Event {
+    pub(super) fn of(state: &SchemaState) -> Option<Self> {
+        Some(match state {
+            SchemaState::Unknown => return None,
+            SchemaState::Failed(error) => Self::Error(Box::new(ErrorEvent::of(error))),
+            SchemaState::Checked(check) => match &check.problem {
+                Some(problem) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
+                None if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
+                None => Self::Applied(Applied {
+                    applied: Vec::new(),
+                    current_version: check.current_version,
+                }),
+            },
+        })
+    }
+
+    pub(super) fn notification(&self) -> Value {
+        let (method, params) = match self {
+            Self::UpdateAvailable(check) => (UPDATE_AVAILABLE, json!(**check)),
+            Self::ApplyProgress(progress) => (APPLY_PROGRESS, json!(progress)),
+            Self::Applied(applied) => (APPLIED, json!(applied)),
+            Self::RolledBack(rolled_back) => (ROLLED_BACK, json!(rolled_back)),
+            Self::Error(error) => (ERROR, json!(error)),
+        };
+        json!({"jsonrpc": "2.0", "method": method, "params": params})
+    }
+}
+
+/// The parameters of `schema:applied`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Applied {
+    pub(super) applied: Vec<Version>,
+    pub(super) current_version: Version,
+}
+
+/// The parameters of `schema:rolledBack`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RolledBack {
+    pub(super) rolled_back: Vec<Version>,
+    pub(super) current_version: Version,
+}
+
+/// Of a method that takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
+/// The parameters of `schema:applyUpdates`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Consent {
+    /// That of the preview that the user agreed to.
+    pub(super) token: Option<PreviewToken>,
+    /// Who says that there is a backup.
+    pub(super) backup_by: Option<String>,
+}
+
+/// The parameters of `schema:preview`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PreviewParams {
+    /// Of taking back to this version, and not of applying what is pending.
+    pub(super) rollback_to: Option<Version>,
+}
+
+/// The parameters of `schema:rollback`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RollbackParams {
+    /// The version that the database is to have.
+    pub(super) version: Version,
+    /// That of the preview that the user agreed to.
+    pub(super) token: Option<PreviewToken>,
+    /// Who says that there is a backup.
+    pub(super) backup_by: Option<String>,
+}
+
+/// Reads named parameters; none at all are the same as an empty list of them.
+pub(super) fn parameters<T: DeserializeOwned>(params: Value) -> Result<T, Refusal> {
+    let params = match params {
+        Value::Null => json!({}),
+        Value::Array(list) if list.is_empty() => json!({}),
+        Value::Object(fields) => Value::Object(fields),
+        _ => return Err(Refusal::invalid_params("they must be named")),
+    };
+    serde_json::from_value(params).map_err(|error| Refusal::invalid_params(&error.to_string()))
+}
+
+pub(super) fn result<T: Serialize, E: Borrow<Error>>(
+    result: Result<T, E>,
+) -> Result<Value, Refusal> {
+    match result {
+        Ok(value) => Ok(json!(value)),
+        Err(error) => Err(Refusal::of(error.borrow())),
+    }
+}
+
+/// The parameters of `schema:error`, and the `data` of an error that is not the standard's.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ErrorEvent {
+    /// The name of the error, such as `rpcNotInstalled`.
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) retryable: bool,
+    /// The text for the SQL editor, where pasting it is the remedy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) install_sql: Option<&'static str>,
+    /// After a failed run: what it had applied before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) applied: Option<Vec<Version>>,
+    /// After a failed rollback: what it had taken back before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rolled_back: Option<Vec<Version>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) problem: Option<ProblemMessage>,
+}
+
+impl ErrorEvent {
+    pub(super) fn of(error: &Error) -> Self {
+        if let Error::Ledger(problem) = error {
+            return Self::of_problem(problem);
+        }
+        let install = matches!(
+            error,
+            Error::RpcNotInstalled { .. } | Error::RpcOutdated { .. }
+        );
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+            install_sql: install.then(install_sql),
+            applied: None,
+            rolled_back: None,
+            problem: None,
+        }
+    }
+
+    pub(super) fn of_problem(problem: &LedgerProblem) -> Self {
+        Self {
+            code: problem.code(),
+            message: problem.to_string(),
+            retryable: false,
+            install_sql: None,
+            applied: None,
+            rolled_back: None,
+            problem: Some(problem.into()),
+        }
+    }
+
+    pub(super) fn of_run(change: Change, error: &RunError) -> Self {
+        let (applied, rolled_back) = match change {
+            Change::Apply => (Some(error.applied.clone()), None),
+            Change::RollBackTo(_) => (None, Some(error.rolled_back.clone())),
+        };
+        Self {
+            applied,
+            rolled_back,
+            ..Self::of(&error.error)
+        }
+    }
+}
+
+/// An error of JSON-RPC 2.0: <https://www.jsonrpc.org/specification#error_object>.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: i32,
+    pub(super) message: String,
+    pub(super) data: Option<Box<ErrorEvent>>,
+}
+
+impl Refusal {
+    pub(super) fn standard(code: i32, message: &str) -> Self {
+        Self {
+            code,
+            message: message.to_owned(),
+            data: None,
+        }
+    }
+
+    pub(super) fn parse_error() -> Self {
+        Self::standard(-32700, "Parse error")
+    }
+
+    pub(super) fn invalid_request(why: &str) -> Self {
+        Self::standard(-32600, &format!("Invalid Request: {why}"))
+    }
+
+    pub(super) fn method_not_found() -> Self {
+        Self::standard(-32601, "Method not found")
+    }
+
+    pub(super) fn invalid_params(why: &str) -> Self {
+        Self::standard(-32602, &format!("Invalid params: {why}"))
+    }
+
+    pub(super) fn internal_error() -> Self {
+        Self::standard(-32603, "Internal error")
+    }
+
+    /// One of ours, in the range that the standard leaves to servers.
+    pub(super) fn of(error: &Error) -> Self {
+        let data = ErrorEvent::of(error);
+        Self {
+            code: -32000,
+            message: data.message.clone(),
+            data: Some(Box::new(data)),
+        }
+    }
+
+    pub(super) fn answer(self, id: Value) -> Value {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(data) = self.data {
+            error["data"] = json!(data);
+        }
+        json!({"jsonrpc": "2.0", "id": id, "error": error})
+    }
+}
