@@ -151,7 +151,14 @@ impl Api {
                 return Refusal::database_down().response();
             };
             let known = Arc::clone(&schema);
-            let call = Call::new(Arc::clone(&self), schema, &parts.uri, &parts.headers).await;
+            let call = Call::new(
+                Arc::clone(&self),
+                schema,
+                &parts.method,
+                &parts.uri,
+                &parts.headers,
+            )
+            .await;
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
             let response = postrust_engine::handle(&call, request).await;
             if calls_function && self.pools.upkeep.is_none() {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use postrust_auth::{JwtCache, JwtConfig};
 use postrust_core::{
     AppConfig, SchemaCache,
@@ -27,6 +27,8 @@ pub(crate) struct Call {
     /// pipeline refuses.
     role: Option<String>,
     timeout: Option<String>,
+    /// Whether it reads a table.
+    reads: bool,
     /// Whether there was a connection: from then on something may have run.
     begun: AtomicBool,
 }
@@ -35,6 +37,7 @@ impl Call {
     pub(crate) async fn new(
         api: Arc<Api>,
         schema: Arc<Schema>,
+        method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Call {
@@ -43,6 +46,8 @@ impl Call {
             schema,
             role: None,
             timeout: None,
+            reads: matches!(*method, Method::GET | Method::HEAD)
+                && !uri.path().starts_with("/rpc/"),
             begun: AtomicBool::new(false),
         };
         let caller = postrust_engine::authenticate(&call, headers).await;
@@ -79,6 +84,9 @@ impl Db for Call {
             () = self.api.gone() => return Err(DbError::connection("the database is gone")),
         };
         self.begun.store(true, Ordering::Relaxed);
+        if self.reads {
+            transaction.see_one_state();
+        }
         if let Some(timeout) = &self.timeout {
             transaction.set_timeout(timeout);
         }

@@ -1,10 +1,11 @@
-//! Postrust's transactions, with two things that it lacks and one it need not
+//! Postrust's transactions, with three things that it lacks and one it need not
 //! do.
 //!
 //! It knows no timeouts of functions. It hands the arguments of a function over as text and
 //! makes an empty text of a JSON null, so nulls travel through it under
 //! another name and become nulls again just before the database sees them. And
-//! it reads more of the catalog than the stack needs.
+//! it reads more of the catalog than the stack needs. Rows and their count it
+//! reads one after the other, so both must see the same state.
 
 use std::borrow::Cow;
 
@@ -78,6 +79,12 @@ impl Db for Catalog {
 pub(crate) struct Transaction(pub(crate) SqlxTx);
 
 impl Transaction {
+    /// Has all statements see the same state: postrust counts rows in a statement of its own,
+    /// where PostgREST has one for both.
+    pub(crate) fn see_one_state(&mut self) {
+        self.queue("set transaction isolation level repeatable read", &[]);
+    }
+
     /// Sets the timeout of every statement to come.
     pub(crate) fn set_timeout(&mut self, timeout: &str) {
         let timeout = timeout.replace('\'', "''");

@@ -30,6 +30,26 @@ async fn stack(options: Options) -> Stack {
     stack
 }
 
+/// PostgREST asks for both in one statement.
+#[tokio::test]
+async fn a_count_belongs_to_its_rows_whatever_is_committed_meanwhile() {
+    let stack = stack(Options::default()).await;
+    stack
+        .sql("insert into kept values (1); create view seen as select id from kept, pg_sleep(1)")
+        .await
+        .unwrap();
+    stack.reload_schema().await.unwrap();
+    let read = request(&stack, Method::GET, "/seen", stack.service_key())
+        .header("prefer", "count=exact")
+        .send();
+    let read = tokio::spawn(read);
+    sleeping(&stack, 1).await;
+    stack.sql("insert into kept values (2)").await.unwrap();
+    let answer = read.await.unwrap().unwrap();
+    let range = answer.headers()["content-range"].to_str().unwrap();
+    assert_eq!((answer.status().as_u16(), range), (200, "0-0/1"));
+}
+
 /// Waits until `count` requests sleep in the database.
 async fn sleeping(stack: &Stack, count: usize) {
     until(async || {
