@@ -22,7 +22,7 @@
 --              + tables: facts about the tables that lose or rewrite something, as they are without
 --                  the change: [{id, relation, bytes, rows, has_rows, filled: [column numbers]}];
 --                  rows is an estimate, or null; filled lists the columns in the first 10,000 rows
---                  of which there is a value
+--                  of which there is a value; where a table cannot be read, all that could be lost counts
 --              + sequences: those from which numbers were drawn that could not be taken back
 --   locked     + rehearsal: whether another rehearsal runs, and not a change of the schema
 --   conflict   + reason: damaged | unexpected_version | gap | no_way_back, and message
@@ -249,7 +249,9 @@ begin
     select o.id, o.name,
            (select string_agg(format('case when count(%I) > 0 then %s end', d.definition[i][2], d.definition[i][4]), ', ')
               from (select o.definition) d, generate_subscripts(d.definition, 1) i
-             where d.definition[i][1] = 'column') as columns
+             where d.definition[i][1] = 'column') as columns,
+           array(select o.definition[i][4]::integer from generate_subscripts(o.definition, 1) i
+                  where o.definition[i][1] = 'column') as numbers
       from (
         select distinct i.id
           from jsonb_array_elements(v_versions) v
@@ -270,8 +272,11 @@ begin
                                   'rows', nullif(c.reltuples, -1)::bigint, 'has_rows', v_has_rows, 'filled', v_filled)
           from pg_class c where c.oid = v_table.id);
     exception when others then
-      -- In use at this moment: nothing is said of it.
-      null;
+      -- In use at this moment. Who cannot look must not say that there is nothing to lose.
+      v_tables := v_tables || (
+        select jsonb_build_object('id', c.oid, 'relation', v_table.name, 'bytes', c.relpages * 8192::bigint,
+                                  'rows', nullif(c.reltuples, -1)::bigint, 'has_rows', true, 'filled', v_table.numbers)
+          from pg_class c where c.oid = v_table.id);
     end;
   end loop;
 

@@ -243,3 +243,33 @@ async fn what_is_harmless_raises_no_alarm() {
         assert_eq!(preview.backup, None, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_counts_as_full() {
+    let stack = ctx0_stack::Stack::postgres().await.expect("a stack starts");
+    let project = Project::on(stack).await;
+    project.install().await;
+    project.sql(BEFORE).await;
+    project
+        .stack
+        .admin_sql("revoke pg_read_all_data from postgres; revoke select on public.ctx0_empty from postgres, anon, authenticated, service_role")
+        .await
+        .expect("the owner may not read it");
+    for (sql, lost) in [
+        (
+            "drop table ctx0_empty",
+            "drops table ctx0_empty: its data is lost",
+        ),
+        (
+            "alter table ctx0_empty drop column note",
+            "drops column note of ctx0_empty: its data is lost",
+        ),
+    ] {
+        let preview = preview(&project, sql).await;
+        let first = preview.warnings().next().expect("a warning");
+        assert!(
+            first.kind == DataLost && first.message.starts_with(lost),
+            "{sql}: {first:?}"
+        );
+    }
+}
