@@ -283,6 +283,14 @@ impl From<&Config> for Limits {
     }
 }
 
+/// The value that a function returned.
+fn returned<T: DeserializeOwned>(reply: Reply) -> Result<T, Error> {
+    match reply {
+        Reply::Json { value, .. } => parse(value),
+        Reply::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
+    }
+}
+
 fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     serde_json::from_value(value).map_err(|error| unexpected(error.to_string()))
 }

@@ -7,14 +7,13 @@ mod warnings;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use self::warnings::Tables;
 pub use self::warnings::{Warning, WarningKind};
 use crate::{
     backup::BackupAdvice,
     error::MigrationFailure,
-    manifest::{Backup, Version},
+    manifest::{Backup, Checksum, Version},
     plan::{Action, Step},
 };
 
@@ -196,8 +195,7 @@ impl PreviewToken {
                 checksum.unwrap_or_default()
             );
         }
-        let digest = Sha256::digest(text.as_bytes());
-        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(Checksum::of(&text).to_string())
     }
 }
 
@@ -391,7 +389,7 @@ struct SeenPart(
 pub(crate) struct SeenRewrite {
     id: String,
     relation: String,
-    /// Whether anything is in the new file.
+    /// Whether nothing is in the new file.
     empty: bool,
 }
 

@@ -142,20 +142,20 @@ pub(super) fn result<T: Serialize, E: Borrow<Error>>(
 #[serde(rename_all = "camelCase")]
 pub(super) struct ErrorEvent {
     /// The name of the error, such as `rpcNotInstalled`.
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) retryable: bool,
+    code: &'static str,
+    message: String,
+    retryable: bool,
     /// The text for the SQL editor, where pasting it is the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) install_sql: Option<&'static str>,
+    install_sql: Option<&'static str>,
     /// After a failed run: what it had applied before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) applied: Option<Vec<Version>>,
+    applied: Option<Vec<Version>>,
     /// After a failed rollback: what it had taken back before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) rolled_back: Option<Vec<Version>>,
+    rolled_back: Option<Vec<Version>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<ProblemMessage>,
+    problem: Option<ProblemMessage>,
 }
 
 impl ErrorEvent {
@@ -178,7 +178,7 @@ impl ErrorEvent {
         }
     }
 
-    pub(super) fn of_problem(problem: &LedgerProblem) -> Self {
+    fn of_problem(problem: &LedgerProblem) -> Self {
         Self {
             code: problem.code(),
             message: problem.to_string(),
@@ -206,13 +206,13 @@ impl ErrorEvent {
 /// An error of JSON-RPC 2.0: <https://www.jsonrpc.org/specification#error_object>.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    pub(super) code: i32,
-    pub(super) message: String,
-    pub(super) data: Option<Box<ErrorEvent>>,
+    code: i32,
+    message: String,
+    data: Option<Box<ErrorEvent>>,
 }
 
 impl Refusal {
-    pub(super) fn standard(code: i32, message: &str) -> Self {
+    fn standard(code: i32, message: &str) -> Self {
         Self {
             code,
             message: message.to_owned(),

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    SchemaVersionManager, parse,
-    run::{Failed, conflict, pieces},
-    unexpected,
+    SchemaVersionManager, returned,
+    run::{Failed, conflict, damaged, pieces},
 };
 use crate::{
     error::{ConflictReason, Error},
@@ -174,20 +173,11 @@ impl Told {
 }
 
 fn outcome(steps: &[Step], reply: Reply) -> Result<Outcome, Fault> {
-    let read = match reply {
-        Reply::Json { value, .. } => parse(value),
-        Reply::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
-    };
-    match read {
-        // The body came damaged to the function.
+    match returned(reply) {
         Ok(Outcome::Conflict {
-            reason: reason @ ConflictReason::Damaged,
+            reason: ConflictReason::Damaged,
             message,
-        }) => Err(Fault {
-            error: Box::new(conflict(steps[0].version, reason, message)),
-            effect: Effect::None,
-            retry: Retry::Yes,
-        }),
+        }) => Err(damaged(steps[0].version, message)),
         Ok(outcome) => Ok(outcome),
         Err(error) => Err(Fault {
             error: Box::new(error),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{Limits, SchemaVersionManager, parse, unexpected};
+use super::{Limits, SchemaVersionManager, returned};
 use crate::{
     error::{ConflictReason, Error, LockHolder, MigrationFailure},
     manifest::{Backup, Checksum, SqlFile, Version},
@@ -409,21 +409,21 @@ pub(super) fn pieces(file: Option<&SqlFile>) -> Value {
     file.map_or(Value::Null, |file| file.pieces().collect())
 }
 
+/// The text that arrived is not the text that was sent. Nothing has run, so it is sent again.
+pub(super) fn damaged(version: Version, message: String) -> Fault {
+    Fault {
+        error: Box::new(conflict(version, ConflictReason::Damaged, message)),
+        effect: Effect::None,
+        retry: Retry::Yes,
+    }
+}
+
 fn outcome(version: Version, reply: Reply) -> Result<Outcome, Fault> {
-    let read = match reply {
-        Reply::Json { value, .. } => parse(value),
-        Reply::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
-    };
-    match read {
-        // The body came damaged to the function. The attempt is unused, so it is sent again.
+    match returned(reply) {
         Ok(Outcome::Conflict {
-            reason: reason @ ConflictReason::Damaged,
+            reason: ConflictReason::Damaged,
             message,
-        }) => Err(Fault {
-            error: Box::new(conflict(version, reason, message)),
-            effect: Effect::None,
-            retry: Retry::Yes,
-        }),
+        }) => Err(damaged(version, message)),
         Ok(outcome) => Ok(outcome),
         Err(error) => Err(Fault {
             error: Box::new(error),

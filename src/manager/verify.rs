@@ -1,10 +1,10 @@
 //! The question whether the schema has drifted.
 
-use super::{SchemaVersionManager, parse, unexpected};
+use super::{SchemaVersionManager, returned};
 use crate::{
     drift::{Findings, Verification},
     error::Error,
-    transport::{Call, Reply},
+    transport::Call,
 };
 
 impl SchemaVersionManager {
@@ -21,9 +21,6 @@ impl SchemaVersionManager {
             name: "ctx0_verify_schema",
             arguments: "{}".to_owned(),
         };
-        match self.read(&call).await? {
-            Reply::Json { value, .. } => Ok(parse::<Findings>(value)?.into()),
-            Reply::NoLedger => Err(unexpected("the findings are missing".to_owned())),
-        }
+        Ok(returned::<Findings>(self.read(&call).await?)?.into())
     }
 }

@@ -95,12 +95,7 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
 
 #[tokio::test]
 async fn what_was_taken_back_is_told_and_then_offered_again() {
-    let project = Project::at_version_1().await;
-    project
-        .manager()
-        .apply_all_pending()
-        .await
-        .expect("it is applied");
+    let project = Project::up_to_date().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -134,12 +129,7 @@ async fn what_was_taken_back_is_told_and_then_offered_again() {
 
 #[tokio::test]
 async fn a_schema_that_somebody_else_changed_is_told_with_the_difference() {
-    let project = Project::at_version_1().await;
-    project
-        .manager()
-        .apply_all_pending()
-        .await
-        .expect("it is applied");
+    let project = Project::up_to_date().await;
     project.sql("drop index public.ctx0_entries_tags_idx").await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;

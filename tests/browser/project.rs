@@ -38,6 +38,14 @@ impl Project {
         project
     }
 
+    /// All versions of this crate's migrations.
+    pub(crate) async fn up_to_date() -> Self {
+        let project = Self::at_version_1().await;
+        let run = project.manager().apply_all_pending();
+        run.await.expect("it is applied");
+        project
+    }
+
     pub(crate) async fn install(&self) {
         self.sql(install_sql()).await;
         self.stack
