@@ -1,6 +1,7 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
 mod diff;
+mod notices;
 mod text;
 mod warnings;
 
@@ -8,8 +9,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::notices::{Hearing, heard};
 use self::warnings::Tables;
-pub use self::warnings::{Warning, WarningKind};
+pub use self::{
+    notices::{Notice, NoticeLevel},
+    warnings::{Warning, WarningKind},
+};
 use crate::{
     backup::BackupAdvice,
     error::MigrationFailure,
@@ -71,6 +76,14 @@ pub struct PreviewedVersion {
     pub rewrites: Vec<Rewrite>,
     /// The tables in which rows are changed.
     pub rows: Vec<RowChange>,
+    /// What it says while it runs, up to where it failed.
+    ///
+    /// PostgREST passes no notices on, so the rehearsal asks for these: what the version's own `do`
+    /// blocks raise as info, notice or warning, with a detail and a hint; and what PostgreSQL says
+    /// where a statement with `if exists` or `if not exists` has nothing to do. Not told are what
+    /// functions raise, other options of `raise`, more than the first 8 KiB of a statement, and
+    /// all but the first of several objects that a statement skips.
+    pub notices: Vec<Notice>,
     /// Why it failed. Nothing of it was left in the database.
     pub failure: Option<Box<MigrationFailure>>,
 }
@@ -294,6 +307,7 @@ impl PreviewedVersion {
                 .collect(),
             locks: seen.locks,
             rows: seen.rows,
+            notices: seen.notices,
             failure: seen.failure.map(Box::new),
         }
     }
@@ -365,6 +379,7 @@ pub(crate) struct SeenVersion {
     pub(crate) locks: Vec<TableLock>,
     pub(crate) rewrites: Vec<SeenRewrite>,
     pub(crate) rows: Vec<RowChange>,
+    pub(crate) notices: Vec<Notice>,
     pub(crate) failure: Option<MigrationFailure>,
 }
 

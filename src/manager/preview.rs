@@ -1,5 +1,7 @@
 //! The rehearsal: one request that runs everything and takes it back.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -10,10 +12,11 @@ use super::{
 };
 use crate::{
     error::{ConflictReason, Error},
-    manifest::{SqlFile, Version},
+    manifest::{Checksum, SqlFile, Version},
     plan::Step,
     preview::{
-        Preview, Rehearsal, RowChange, SeenObject, SeenRewrite, SeenVersion, TableFacts, TableLock,
+        Hearing, Notice, Preview, Rehearsal, RowChange, SeenObject, SeenRewrite, SeenVersion,
+        TableFacts, TableLock, heard,
     },
     transport::{Call, Effect, Fault, Patience, Reply, Retry, try_once},
 };
@@ -25,8 +28,7 @@ impl SchemaVersionManager {
     ///
     /// Nothing is left behind, whatever happens to the connection. While it runs, the tables
     /// that the versions lock are locked, for at most 25 s, and a table that is written anew
-    /// needs its size on the disk once more; it waits for no table longer than 2 s. What a migration says by `raise notice` is not told: PostgREST passes on no
-    /// notices, and a function cannot see its own.
+    /// needs its size on the disk once more; it waits for no table longer than 2 s.
     ///
     /// A version that fails is no error but [`Preview::failure`].
     ///
@@ -94,6 +96,11 @@ impl SchemaVersionManager {
 
 /// A step as the function takes it.
 fn argument(step: &Step) -> Value {
+    let statements = (1..).zip(step.runs().into_iter().flat_map(SqlFile::pieces));
+    let hearing: BTreeMap<usize, _> = statements
+        .filter_map(|(number, statement)| Some((number, Hearing::of(statement)?)))
+        .collect();
+    let texts: String = hearing.values().map(Hearing::text).collect();
     json!({
         "action": step.action,
         "version": step.version,
@@ -101,6 +108,8 @@ fn argument(step: &Step) -> Value {
         "description": step.description,
         "sql": pieces(step.runs()),
         "checksum": step.runs().map(SqlFile::checksum),
+        "hearing": hearing,
+        "hearing_checksum": Checksum::of(&texts),
     })
 }
 
@@ -126,8 +135,17 @@ struct Told {
 }
 
 #[derive(Deserialize)]
+struct ToldVersion {
+    /// What each statement said.
+    #[serde(default)]
+    notices: Vec<String>,
+    #[serde(flatten)]
+    end: ToldEnd,
+}
+
+#[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum ToldVersion {
+enum ToldEnd {
     Failed(Failed),
     #[serde(alias = "rolled_back")]
     Applied {
@@ -144,30 +162,50 @@ impl Told {
         let versions = steps
             .iter()
             .zip(self.versions)
-            .map(|(step, told)| match told {
-                ToldVersion::Failed(failed) => SeenVersion {
-                    failure: Some(failed.in_step(step)),
-                    ..SeenVersion::default()
-                },
-                ToldVersion::Applied {
-                    execution_ms,
-                    objects,
-                    locks,
-                    rewrites,
-                    rows,
-                } => SeenVersion {
-                    execution_ms: Some(execution_ms),
-                    objects,
-                    locks,
-                    rewrites,
-                    rows,
-                    failure: None,
-                },
+            .map(|(step, told)| SeenVersion {
+                notices: notices(step, &told.notices),
+                ..told.end.in_step(step)
             });
         Rehearsal {
             versions: versions.collect(),
             tables: self.tables,
             sequences: self.sequences,
+        }
+    }
+}
+
+/// What the statements of a step said.
+fn notices(step: &Step, said: &[String]) -> Vec<Notice> {
+    (1..)
+        .zip(said)
+        .flat_map(|(statement, said)| {
+            let line = step.runs().and_then(|file| file.line_of(statement));
+            heard(said, statement, line)
+        })
+        .collect()
+}
+
+impl ToldEnd {
+    fn in_step(self, step: &Step) -> SeenVersion {
+        match self {
+            Self::Failed(failed) => SeenVersion {
+                failure: Some(failed.in_step(step)),
+                ..SeenVersion::default()
+            },
+            Self::Applied {
+                execution_ms,
+                objects,
+                locks,
+                rewrites,
+                rows,
+            } => SeenVersion {
+                execution_ms: Some(execution_ms),
+                objects,
+                locks,
+                rewrites,
+                rows,
+                ..SeenVersion::default()
+            },
         }
     }
 }

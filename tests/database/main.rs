@@ -11,6 +11,7 @@ mod end_to_end;
 mod install;
 mod left_overs;
 mod messages;
+mod notices;
 mod rehearsal;
 mod rest;
 mod rights;

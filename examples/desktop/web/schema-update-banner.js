@@ -479,10 +479,12 @@ function effects({ versions }, version) {
   const seen = versions.find((seen) => seen.version === version);
   const note = (text) => [element("p", { className: "effect" }, text)];
   if (!seen) return note("Not looked at, because the one before it would fail.");
-  if (seen.failure) return [warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
+  const said = seen.notices.flatMap(({ level, message }) => note(`${level === "warning" ? "It warns" : "It says"}: ${message}`));
+  if (seen.failure) return [...said, warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
   const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
   return [
     ...seen.warnings.map(warning),
+    ...said,
     ...seen.changes.map(({ diff }) => lines(diff)),
     ...seen.rows.flatMap((rows) => note(rowChange(rows))),
     ...(nothing ? note("No definition and no row would change.") : []),
