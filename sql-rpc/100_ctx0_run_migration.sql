@@ -100,7 +100,8 @@ begin
           when duplicate_table or duplicate_column or duplicate_object or duplicate_schema or duplicate_function
             or undefined_table or undefined_column or undefined_object or undefined_function or invalid_schema_name then
             v_notices[v_statement] := pg_catalog.jsonb_build_array('notice', '%, skipping',
-              pg_catalog.jsonb_build_array(pg_catalog.quote_literal(sqlerrm)), pg_catalog.jsonb_build_array());
+              pg_catalog.jsonb_build_array(pg_catalog.quote_literal(sqlerrm)),
+              pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(sqlstate, 'skipped')));
           when assert_failure or others then
             null;
         end;

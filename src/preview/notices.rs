@@ -41,6 +41,8 @@ pub struct Notice {
     pub detail: Option<String>,
     /// The hint, where it gives one.
     pub hint: Option<String>,
+    /// Whether PostgreSQL says it, of a statement that it skipped, and not the migration itself.
+    pub skipped: bool,
     /// The statement that says it, from 1.
     pub statement: usize,
     /// The line of the file on which that statement begins, from 1.
@@ -374,6 +376,7 @@ pub(crate) fn heard(
                 },
                 detail: option("detail"),
                 hint: option("hint"),
+                skipped: option("skipped").is_some(),
                 statement,
                 line,
             }

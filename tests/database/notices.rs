@@ -140,8 +140,15 @@ const SILENT: &[&str] = &[
 async fn a_preview_tells_the_notices_that_a_client_of_the_database_hears() {
     let project = Project::installed().await;
     project.sql(BEFORE).await;
-    for text in BLOCKS.iter().chain(SKIPPED) {
-        assert!(!compare(&project, text).await.is_empty(), "{text}");
+    for (texts, skipped) in [(BLOCKS, false), (SKIPPED, true)] {
+        for text in texts {
+            let notices = compare(&project, text).await;
+            assert!(!notices.is_empty(), "{text}");
+            assert!(
+                notices.iter().all(|notice| notice.skipped == skipped),
+                "{text}"
+            );
+        }
     }
     for text in SILENT {
         assert_eq!(compare(&project, text).await, [], "{text}");
@@ -328,9 +335,11 @@ async fn what_is_skipped_is_told_in_the_words_of_the_error() {
     project.sql(BEFORE).await;
     for (text, words) in OTHER_WORDS {
         let preview = preview(&project, text).await;
-        let messages = preview.versions[0].notices.iter();
-        let messages: Vec<_> = messages.map(|notice| notice.message.as_str()).collect();
-        assert_eq!(messages, [*words], "{text}");
+        let notices = preview.versions[0].notices.iter();
+        let told: Vec<_> = notices
+            .map(|notice| (notice.skipped, notice.message.as_str()))
+            .collect();
+        assert_eq!(told, [(true, *words)], "{text}");
     }
 }
 
