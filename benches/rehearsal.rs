@@ -19,10 +19,14 @@ const MANIFEST: &str = r#"{"currentVersion": 2, "migrations": [
 const NOTES: &str = "create table public.ctx0_notes (id int primary key, number int, content text);
     insert into public.ctx0_notes select i, i, 'Number ' || i from generate_series(1, 300000) i;";
 
-const CHANGE: &str = "alter table public.ctx0_notes alter column number type bigint;
-    create index ctx0_notes_number_idx on public.ctx0_notes (number);";
+/// With statements of which the rehearsal asks what they say.
+const CHANGE: &str = "do $$ begin
+      alter table public.ctx0_notes alter column number type bigint;
+      raise notice 'Numbers that are longer: %', (select count(*) from public.ctx0_notes);
+    end $$;
+    create index if not exists ctx0_notes_number_idx on public.ctx0_notes (number);";
 
-const CHANGE_BACK: &str = "drop index public.ctx0_notes_number_idx;
+const CHANGE_BACK: &str = "drop index if exists public.ctx0_notes_number_idx;
     alter table public.ctx0_notes alter column number type int;";
 
 const THOUSAND_TABLES: &str = "do $$ begin for i in 1..1000 loop

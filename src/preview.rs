@@ -81,8 +81,9 @@ pub struct PreviewedVersion {
     /// PostgREST passes no notices on, so the rehearsal asks for these: what the version's own `do`
     /// blocks raise as info, notice or warning, with a detail and a hint; and what PostgreSQL says
     /// where a statement with `if exists` or `if not exists` has nothing to do. Not told are what
-    /// functions raise, other options of `raise`, more than the first 8 KiB of a statement, and
-    /// all but the first of several objects that a statement skips.
+    /// functions raise, a `raise` with other options, what comes after the first 8 KiB of a statement,
+    /// and all but the first of several objects that a statement skips. What a `cascade` drops along
+    /// is among the [`changes`](Self::changes).
     pub notices: Vec<Notice>,
     /// Why it failed. Nothing of it was left in the database.
     pub failure: Option<Box<MigrationFailure>>,
