@@ -213,78 +213,35 @@ fn noting(tokens: &[Word<'_>]) -> Option<String> {
 /// semicolon. None of one that ends the block, or whose message PostgreSQL would put together
 /// in a way that the expression cannot.
 fn raise(body: &str, words: &[Word<'_>]) -> Option<(String, usize)> {
-    let (level, words_left) = words.split_first()?;
+    let length = words.iter().position(|word| word.kind == TokenKind::Semi)?;
+    let (level, words) = words[..length].split_first()?;
     let level = ["info", "notice", "warning"]
         .into_iter()
         .find(|name| level.is(name))?;
-    let length = 1 + words_left
-        .iter()
-        .position(|word| word.kind == TokenKind::Semi)?;
-    let mut words = &words[1..length];
 
     let format = words.first().filter(|word| !word.is("using"));
-    let mut arguments = Vec::new();
-    if let Some(format) = format {
-        words = &words[1..];
-        while let [comma, rest @ ..] = words
-            && comma.kind == TokenKind::Comma
-        {
-            let (argument, rest) = expression(body, rest)?;
-            arguments.push(argument);
-            words = rest;
-        }
-        if placeholders(format)? != arguments.len() {
-            return None;
-        }
+    let (arguments, words) = match format {
+        Some(_) => arguments(body, &words[1..])?,
+        None => (Vec::new(), words),
+    };
+    if format.is_some_and(|format| placeholders(format) != Some(arguments.len())) {
+        return None;
     }
-
-    let mut options = Vec::new();
-    if let [using, rest @ ..] = words
-        && using.is("using")
-    {
-        words = rest;
-        loop {
-            let (name, rest) = words.split_first()?;
-            let rest = match rest {
-                [colon, equals, rest @ ..]
-                    if colon.kind == TokenKind::Colon && equals.kind == TokenKind::Eq =>
-                {
-                    rest
-                }
-                [equals, rest @ ..] if equals.kind == TokenKind::Eq => rest,
-                _ => return None,
-            };
-            let name = ["message", "detail", "hint"]
-                .into_iter()
-                .find(|known| name.is(known))?;
-            let (value, rest) = expression(body, rest)?;
-            options.push((name, value));
-            match rest {
-                [comma, rest @ ..] if comma.kind == TokenKind::Comma => words = rest,
-                rest => {
-                    words = rest;
-                    break;
-                }
-            }
-        }
-    }
+    let options = options(body, words)?;
     let given = |name| options.iter().filter(|(option, _)| *option == name).count();
-    let is_known = words.is_empty()
-        && given("message") == usize::from(format.is_none())
-        && given("detail") <= 1
-        && given("hint") <= 1;
-    if !is_known {
+    if given("message") != usize::from(format.is_none()) || given("detail") > 1 || given("hint") > 1
+    {
         return None;
     }
 
+    let format = format.map_or("null::pg_catalog.text", |format| format.text);
+    let arguments = arguments
+        .iter()
+        .map(|argument| format!("pg_catalog.left(pg_catalog.format('%L', {argument}), {LONGEST})"));
     // A null is refused as a key, as it is refused as an option.
     let options = options
         .iter()
         .map(|(name, value)| format!("pg_catalog.jsonb_build_object({value}, '{name}')"));
-    let arguments = arguments
-        .iter()
-        .map(|argument| format!("pg_catalog.left(pg_catalog.format('%L', {argument}), {LONGEST})"));
-    let format = format.map_or("null::pg_catalog.text", |format| format.text);
     let said = format!(
         "pg_catalog.jsonb_build_array('{level}', {format}, pg_catalog.jsonb_build_array({}), \
          pg_catalog.jsonb_build_array({}))",
@@ -292,6 +249,52 @@ fn raise(body: &str, words: &[Word<'_>]) -> Option<(String, usize)> {
         options.collect::<Vec<_>>().join(", "),
     );
     Some((said, length))
+}
+
+/// The expressions that stand behind a comma each, and what follows.
+fn arguments<'w, 't>(
+    body: &'t str,
+    mut words: &'w [Word<'t>],
+) -> Option<(Vec<&'t str>, &'w [Word<'t>])> {
+    let mut arguments = Vec::new();
+    while let [comma, rest @ ..] = words
+        && comma.kind == TokenKind::Comma
+    {
+        let (argument, rest) = expression(body, rest)?;
+        arguments.push(argument);
+        words = rest;
+    }
+    Some((arguments, words))
+}
+
+/// The options behind `using`, with their expressions: message, detail and hint, and no other.
+fn options<'t>(body: &'t str, words: &[Word<'t>]) -> Option<Vec<(&'static str, &'t str)>> {
+    let mut options = Vec::new();
+    let Some((using, mut words)) = words.split_first() else {
+        return Some(options);
+    };
+    if !using.is("using") {
+        return None;
+    }
+    loop {
+        let (name, rest) = words.split_first()?;
+        let name = ["message", "detail", "hint"]
+            .into_iter()
+            .find(|known| name.is(known))?;
+        let kinds: Vec<_> = rest.iter().take(2).map(|word| word.kind).collect();
+        let rest = match kinds[..] {
+            [TokenKind::Eq, ..] => &rest[1..],
+            [TokenKind::Colon, TokenKind::Eq] => &rest[2..],
+            _ => return None,
+        };
+        let (value, rest) = expression(body, rest)?;
+        options.push((name, value));
+        match rest.split_first() {
+            None => return Some(options),
+            Some((comma, rest)) if comma.kind == TokenKind::Comma => words = rest,
+            Some(_) => return None,
+        }
+    }
 }
 
 /// The expression up to the next comma or `using` outside of brackets, and what follows.
