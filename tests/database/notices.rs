@@ -9,6 +9,7 @@ use ctx0_schema::{
     Error, MigrationFailure, Migrations, Notice, NoticeLevel, Preview, SchemaVersionManager,
     Version,
 };
+use ctx0_stack::Stack;
 use serde_json::json;
 
 use crate::{
@@ -164,6 +165,30 @@ async fn a_preview_tells_the_notices_that_a_client_of_the_database_hears() {
     assert!(speakers.is_sorted());
     speakers.dedup();
     assert!(speakers.into_iter().eq(1..=all.len()));
+}
+
+/// PostgreSQL 18, where the machine's is 15.
+#[tokio::test]
+async fn the_embedded_postgres_is_heard_as_well() {
+    let all: Vec<_> = BLOCKS
+        .iter()
+        .chain(SKIPPED)
+        .chain(SILENT)
+        .copied()
+        .collect();
+    let mut told_by = Vec::new();
+    for project in [
+        Project::empty().await,
+        Project::on(Stack::embedded().await.unwrap()).await,
+    ] {
+        project.install().await;
+        project.sql(BEFORE).await;
+        let preview = preview(&project, &all.join(";\n")).await;
+        assert!(preview.succeeds(), "{preview}");
+        told_by.push(told(&preview.versions[0].notices));
+    }
+    assert!(told_by[0].lines().count() > BLOCKS.len() + SKIPPED.len());
+    assert_eq!(told_by[0], told_by[1]);
 }
 
 #[tokio::test]
