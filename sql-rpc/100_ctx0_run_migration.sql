@@ -6,7 +6,8 @@
 --   p_sql      the statements in order, each a piece of the text
 --   p_hearing  in a rehearsal: {number of a statement: {"noting": text} or {"strict": text}}
 --                noting  runs in place of the statement. It does the same, and leaves what it says in
---                        the setting ctx0.notices; with that as its message it raises CTX01 to fail
+--                        the setting ctx0.notices. To fail it raises CTX01 with that as the message,
+--                        and with the error's message and SQLSTATE as detail and hint
 --                strict  is the statement made to fail where it would only say that there is nothing
 --                        to do. It runs where the statement has changed no definition, to hear why
 --   the others go to the row of the ledger
@@ -41,6 +42,8 @@ declare
   v_piece      text;
   v_statement  integer := 0;
   v_noting     text;
+  v_why        text;
+  v_why_state  text;
   v_strict     text;
   v_writes     bigint;
   v_notices    text[] := '{}';
@@ -70,6 +73,7 @@ begin
       -- By its schema, because the migration may have set the search_path.
       v_statement := v_statement operator(pg_catalog.+) 1;
       v_notices[v_statement] := '';
+      v_why_state := null;
       v_noting := pg_catalog.jsonb_extract_path_text(p_hearing, v_statement::pg_catalog.text, 'noting');
       if v_noting is not null then
         begin
@@ -80,6 +84,7 @@ begin
         exception
           when sqlstate 'CTX01' then
             v_notices[v_statement] := sqlerrm;
+            get stacked diagnostics v_why = pg_exception_detail, v_why_state = pg_exception_hint;
           -- Nobody waits for a table twice.
           when lock_not_available then
             raise;
@@ -141,6 +146,11 @@ begin
       v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
       v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
       v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+    -- It failed once, and there was no time left to see how.
+    if v_state = '57014' and v_why_state is not null then
+      v_state := v_why_state;
+      v_message := v_why;
+    end if;
     return jsonb_strip_nulls(jsonb_build_object(
       'outcome', 'failed', 'statement', v_statement, 'sqlstate', v_state, 'message', v_message,
       'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),

@@ -201,7 +201,7 @@ fn noting(tokens: &[Word<'_>]) -> Option<String> {
         "declare {HEARD} pg_catalog.text := ''; begin\n{text}\n{end}\n\
          exception when lock_not_available then raise;\n\
          when assert_failure or others then\n\
-         raise sqlstate 'CTX01' using message = {HEARD};\nend"
+         raise sqlstate 'CTX01' using message = {HEARD}, detail = sqlerrm, hint = sqlstate;\nend"
     );
     let tag = (0..)
         .map(|number| format!("$ctx0_{number}$"))

@@ -244,6 +244,28 @@ fn first_line(failure: &MigrationFailure) -> &str {
     failure.context.as_ref().unwrap().lines().next().unwrap()
 }
 
+/// It fails once while it is heard, and there is no time for another run.
+#[tokio::test]
+async fn a_block_that_fails_late_is_told_with_its_own_error() {
+    let project = Project::installed().await;
+    project
+        .sql("alter function public.ctx0_rehearse_migrations(jsonb, integer) set statement_timeout = '3s'")
+        .await;
+    project.stack.reload_schema().await.unwrap();
+    let late = "do $$ begin raise notice 'slow'; perform pg_sleep(2); perform 1 / 0; end $$;";
+    let preview = preview(&project, late).await;
+    let failure = preview.failure().unwrap();
+    assert_eq!(
+        (failure.sqlstate.as_str(), failure.message.as_str()),
+        ("22012", "division by zero")
+    );
+    assert_eq!(told(&preview.versions[0].notices), "NOTICE:  slow\n");
+    // One that is only slow is told so.
+    let slow = "do $$ begin raise notice 'slow'; perform pg_sleep(60); end $$;";
+    let seen = self::preview(&project, slow).await;
+    assert_eq!(seen.failure().unwrap().sqlstate, "57014");
+}
+
 /// A `raise` that fails must fail in the rehearsal too.
 #[tokio::test]
 async fn what_is_wrong_with_a_raise_is_told_as_it_is() {
