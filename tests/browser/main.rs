@@ -2,13 +2,13 @@
 //!
 //! Pictures of every state are in `target/tmp/browser` afterwards.
 
-mod away;
+mod appearance;
 mod changes;
 mod chromium;
 mod daemon;
-mod doors;
 mod electron;
+mod failures;
 mod flow;
-mod looks;
+mod outage;
 mod project;
-mod trouble;
+mod security;

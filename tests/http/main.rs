@@ -3,12 +3,12 @@
 //! Everything here goes through real sockets on this computer: `wiremock` stands in for
 //! Supabase where an answer is HTTP, and a bare listener where it is not.
 
-mod answers;
 mod arbitrary;
 mod bounds;
 mod outcomes;
 mod proxy;
 mod requests;
+mod responses;
 mod results;
 mod secrets;
 mod support;

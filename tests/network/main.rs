@@ -12,7 +12,7 @@ mod crashes;
 mod duplicates;
 mod failures;
 mod long_running;
-mod lost_answers;
+mod lost_responses;
 #[path = "../database/support.rs"]
 #[expect(dead_code, reason = "the database suite uses the rest of it")]
 mod project;
