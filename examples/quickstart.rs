@@ -20,7 +20,7 @@ use std::{
 };
 
 use ctx0_schema::{
-    AppliedVersion, Config, ENV_KEY, ENV_URL, LedgerProblem, Migrations, Progress,
+    AppliedVersion, Config, ENV_KEY, ENV_URL, LedgerError, Migrations, Progress,
     SchemaVersionManager, WaitReason, install_sql,
 };
 use ctx0_stack::Stack;
@@ -60,7 +60,7 @@ async fn run(yes: bool) -> Result<ExitCode, Box<dyn Error>> {
     let check = manager.check_for_updates().await?;
     if let Some(problem) = check.problem {
         eprintln!("\n{problem}");
-        let code = if matches!(problem, LedgerProblem::DatabaseAhead { .. }) {
+        let code = if matches!(problem, LedgerError::DatabaseAhead { .. }) {
             3
         } else {
             1
@@ -135,7 +135,7 @@ fn show(progress: Progress) {
         Progress::Waiting { reason, waited, .. } => {
             let what = match reason {
                 WaitReason::Running => "a migration is running",
-                WaitReason::NoAnswer => "no answer yet, asking again",
+                WaitReason::NoResponse => "no answer yet, asking again",
                 WaitReason::TableInUse => "a table is in use, trying again",
                 _ => "waiting",
             };

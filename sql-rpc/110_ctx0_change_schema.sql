@@ -94,7 +94,7 @@ begin
       'message', format('the database has version %s, so version %s cannot be taken back first', v_current, p_version));
   elsif v_sql is null then
     v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'no_way_back',
+      'outcome', 'conflict', 'reason', 'not_reversible',
       'message', format('no way back is stored for version %s', p_version));
   else
     v_answer := public.ctx0_run_migration(

@@ -27,7 +27,7 @@
 --                  of which there is a value; where a table cannot be read, all that could be lost counts
 --              + sequences: those from which numbers were drawn that could not be taken back
 --   locked     + rehearsal: whether another rehearsal runs, and not a change of the schema
---   conflict   + reason: damaged | unexpected_version | gap | no_way_back, and message
+--   conflict   + reason: damaged | unexpected_version | gap | not_reversible, and message
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a wrong argument.
 -- Who may call it: service_role.
 --
@@ -121,7 +121,7 @@ begin
             left join public.ctx0_schema_attempts a on a.attempt = v.attempt
            where v.version = v_version;
           if v_sql is null then
-            v_answer := jsonb_build_object('reason', 'no_way_back',
+            v_answer := jsonb_build_object('reason', 'not_reversible',
               'message', format('no way back is stored for version %s', v_version));
           end if;
           p_steps := jsonb_set(p_steps, array[v_index::text, 'sql'], coalesce(to_jsonb(v_sql), 'null'));

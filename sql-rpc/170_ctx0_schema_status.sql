@@ -7,7 +7,7 @@
 --   locked           whether a migration is running at this moment
 --   owner            the role as which migrations run
 --   ledger           the ledger's rows, lowest version first
---   ways_back        the versions for which a way back is stored
+--   reversible       the versions whose down SQL is stored
 --   last_attempt     the newest row of ctx0_schema_attempts without its texts, or null
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -41,7 +41,7 @@ begin
       select coalesce(jsonb_agg(to_jsonb(v) order by v.version), '[]')
         from public.ctx0_schema_versions v
     ),
-    'ways_back', (
+    'reversible', (
       select coalesce(jsonb_agg(v.version order by v.version), '[]')
         from public.ctx0_schema_versions v
         join public.ctx0_schema_attempts a on a.attempt = v.attempt

@@ -11,7 +11,7 @@ use std::{
 
 use ::url::Url;
 
-pub use self::key::{KeyProblem, ServiceKey};
+pub use self::key::{KeyError, ServiceKey};
 use self::url::rest_url;
 
 /// The environment variable that [`Config::from_env`] reads the project's URL from.
@@ -235,7 +235,7 @@ pub enum ConfigError {
     },
     /// The key is not a service key.
     #[error(transparent)]
-    Key(#[from] KeyProblem),
+    Key(#[from] KeyError),
     /// The file with certificate authorities cannot be read.
     #[error("the CA file {} cannot be read: check the path and its permissions", path.display())]
     CaFile {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::ConfigError,
     manifest::{ManifestError, Version},
-    plan::{Action, LedgerProblem},
+    plan::{Action, LedgerError},
 };
 
 /// The cause of an error, as far as a library below tells it.
@@ -28,7 +28,7 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     /// The ledger does not fit the migrations of this build, so nothing is applied.
     #[error(transparent)]
-    Ledger(#[from] LedgerProblem),
+    Ledger(#[from] LedgerError),
     /// This build has no such version.
     #[error("this build has no schema version {version}, its latest is {latest}: update the app")]
     UnknownVersion {
@@ -50,10 +50,9 @@ pub enum Error {
         next: Version,
     },
 
-    /// Only what is above a version can be taken back to it.
+    /// A rollback goes to a version below the database's own. Nothing was done.
     #[error(
-        "the database is at version {current}, so there is nothing to take back to reach version {version}: apply \
-         updates instead"
+        "the database is at version {current}, so it cannot be rolled back to version {version}: apply updates instead"
     )]
     NotBelow {
         /// The version asked for.
@@ -61,12 +60,12 @@ pub enum Error {
         /// What the database has.
         current: Version,
     },
-    /// Nobody knows how to take this version back. Nothing was done.
+    /// The version has no down migration. Nothing was done.
     #[error(
-        "version {version} cannot be taken back, because no way back is stored for it: nothing was changed; restore a \
-         backup from before it, or write a newer migration that undoes it"
+        "version {version} is not reversible, because no down migration is stored for it: nothing was changed; \
+         restore a backup from before it, or write a new migration that reverts it"
     )]
-    NoWayBack {
+    NotReversible {
         /// The version.
         version: Version,
     },
@@ -214,10 +213,10 @@ pub enum Error {
         source: Cause,
     },
     /// No answer in time.
-    #[error("no answer within {} s: try again, and check the network", limit.as_secs_f32())]
+    #[error("no response within {} s: try again, and check the network", timeout.as_secs_f32())]
     Timeout {
         /// How long it was waited for.
-        limit: Duration,
+        timeout: Duration,
     },
     /// The connection broke before the answer was complete.
     #[error("the connection broke: try again, and check the network")]
@@ -239,7 +238,7 @@ pub enum Error {
          if it stays",
         code.iter().map(|code| format!(", code {code}")).collect::<String>()
     )]
-    UnexpectedAnswer {
+    UnexpectedResponse {
         /// The HTTP status.
         status: u16,
         /// The SQLSTATE or PostgREST's code.
@@ -250,7 +249,7 @@ pub enum Error {
 
     /// A migration failed. Nothing of it is left in the database.
     #[error(transparent)]
-    MigrationFailed(#[from] Box<MigrationFailure>),
+    MigrationFailed(#[from] Box<MigrationError>),
     /// The database refused to start the migration. Nothing was done.
     #[error(
         "version {version} was not applied: {message}; check for updates again before going on"
@@ -300,7 +299,7 @@ impl Error {
             Self::UnknownVersion { .. } => "unknownVersion",
             Self::NotNext { .. } => "notNext",
             Self::NotBelow { .. } => "notBelow",
-            Self::NoWayBack { .. } => "noWayBack",
+            Self::NotReversible { .. } => "notReversible",
             Self::PreviewOutdated => "previewOutdated",
             Self::BackupRequired { .. } => "backupRequired",
             Self::ChangeRunning => "changeRunning",
@@ -323,7 +322,7 @@ impl Error {
             Self::Timeout { .. } => "timeout",
             Self::ConnectionLost { .. } => "connectionLost",
             Self::Cancelled { .. } => "cancelled",
-            Self::UnexpectedAnswer { .. } => "unexpectedAnswer",
+            Self::UnexpectedResponse { .. } => "unexpectedResponse",
             Self::MigrationFailed(_) => "migrationFailed",
             Self::Conflict { .. } => "conflict",
             Self::StillRunning { .. } => "stillRunning",
@@ -358,7 +357,7 @@ impl Error {
                 ConflictReason::AttemptReused
                 | ConflictReason::DifferentMigration
                 | ConflictReason::Gap
-                | ConflictReason::NoWayBack => false,
+                | ConflictReason::NotReversible => false,
             },
             Self::Config(_)
             | Self::Manifest(_)
@@ -366,7 +365,7 @@ impl Error {
             | Self::UnknownVersion { .. }
             | Self::NotNext { .. }
             | Self::NotBelow { .. }
-            | Self::NoWayBack { .. }
+            | Self::NotReversible { .. }
             | Self::PreviewOutdated
             | Self::BackupRequired { .. }
             | Self::RpcNotInstalled { .. }
@@ -380,7 +379,7 @@ impl Error {
             | Self::NotSupabase { .. }
             | Self::PostgrestTooOld { .. }
             | Self::Tls { .. }
-            | Self::UnexpectedAnswer { .. } => false,
+            | Self::UnexpectedResponse { .. } => false,
         }
     }
 }
@@ -389,8 +388,8 @@ impl Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
-pub struct MigrationFailure {
-    /// Whether it was applied or taken back.
+pub struct MigrationError {
+    /// Whether it was being applied or rolled back.
     pub action: Action,
     /// The version.
     pub version: Version,
@@ -416,9 +415,9 @@ pub struct MigrationFailure {
     pub holders: Vec<LockHolder>,
 }
 
-impl std::error::Error for MigrationFailure {}
+impl std::error::Error for MigrationError {}
 
-impl std::fmt::Display for MigrationFailure {
+impl std::fmt::Display for MigrationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.action {
             Action::Apply => write!(
@@ -428,7 +427,7 @@ impl std::fmt::Display for MigrationFailure {
             )?,
             Action::Rollback => write!(
                 f,
-                "version {} could not be taken back and is in the database as before: ",
+                "version {} could not be rolled back and is in the database as before: ",
                 self.version
             )?,
         }
@@ -439,19 +438,19 @@ impl std::fmt::Display for MigrationFailure {
         f.write_str(match (self.retryable, self.action) {
             (true, Action::Apply) => "; apply it again in a moment",
             (false, Action::Apply) => "; correct what it names, then apply it again",
-            (true, Action::Rollback) => "; take it back again in a moment",
-            (false, Action::Rollback) => "; correct what it names, then take it back again",
+            (true, Action::Rollback) => "; roll it back again in a moment",
+            (false, Action::Rollback) => "; correct what it names, then roll it back again",
         })
     }
 }
 
-impl MigrationFailure {
+impl MigrationError {
     /// Where it failed and what PostgreSQL says, without what that means for the database.
     pub(crate) fn reason(&self) -> impl std::fmt::Display {
         let mut text = self
             .file
             .clone()
-            .unwrap_or_else(|| "the stored way back".to_owned());
+            .unwrap_or_else(|| "the stored down migration".to_owned());
         text += &match (self.statement, self.line) {
             (Some(statement), Some(line)) => format!(", statement {statement}, line {line}"),
             (Some(statement), None) => format!(", statement {statement}"),
@@ -518,6 +517,6 @@ pub enum ConflictReason {
     UnexpectedVersion,
     /// A version before it is missing, or one above it is there.
     Gap,
-    /// No way back is stored for the version.
-    NoWayBack,
+    /// No down migration is stored for the version.
+    NotReversible,
 }

@@ -408,8 +408,8 @@ mod tests {
     };
     use crate::install::install_sql;
     use crate::transport::{
-        Call,
-        fake::{Fake, Scripted, answer, refusal},
+        Request,
+        fake::{Fake, Scripted, refusal, response},
     };
 
     /// A database that has what was applied to it, each apply taking a second.
@@ -418,18 +418,18 @@ mod tests {
         Fake::by(move |call| {
             let mut applied = applied.lock().unwrap();
             match call {
-                Call::Ledger { .. } => answer(200, json!(*applied)),
-                Call::Function {
+                Request::Ledger { .. } => response(200, json!(*applied)),
+                Request::Function {
                     name: "ctx0_schema_status",
                     ..
                 } => refusal(404, "PGRST202", None),
-                Call::Function { arguments, .. } => {
+                Request::Function { arguments, .. } => {
                     let arguments: Value = serde_json::from_str(arguments).unwrap();
                     applied.push(json!({
                         "version": arguments["p_version"], "migration_name": arguments["p_name"],
                         "description": null, "applied_at": null, "applied_by": null,
                     }));
-                    let done = answer(200, json!({"outcome": "applied", "execution_ms": 7}));
+                    let done = response(200, json!({"outcome": "applied", "execution_ms": 7}));
                     Scripted::Later(Duration::from_secs(1), Box::new(done))
                 }
             }
@@ -496,8 +496,8 @@ mod tests {
     async fn a_failed_apply_is_a_result_and_an_event() {
         let failed = json!({"outcome": "failed", "statement": 1, "sqlstate": "42P01", "message": "no", "retryable": false});
         let fake = Fake::by(move |call| match call {
-            Call::Ledger { .. } => answer(200, json!([])),
-            Call::Function { .. } => answer(200, failed.clone()),
+            Request::Ledger { .. } => response(200, json!([])),
+            Request::Function { .. } => response(200, failed.clone()),
         });
         let ipc = ipc(&fake);
         let mut events = ipc.events();
@@ -612,7 +612,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_ledger_that_does_not_fit_is_an_error_event_with_its_problem() {
         let row = json!([{"version": 1, "migration_name": "001_x", "description": null, "applied_at": null, "applied_by": null}]);
-        let ipc = ipc(&Fake::new([answer(200, row)]));
+        let ipc = ipc(&Fake::new([response(200, row)]));
         let event = next(&mut ipc.events()).await;
         assert_eq!(
             (&event["method"], &event["params"]["code"]),

@@ -26,9 +26,9 @@ mod error;
 mod install;
 
 pub use backup::BackupAdvice;
-pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyProblem, ServiceKey};
+pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyError, ServiceKey};
 pub use drift::Verification;
-pub use error::{Cause, ConflictReason, Error, LockHolder, MigrationFailure};
+pub use error::{Cause, ConflictReason, Error, LockHolder, MigrationError};
 pub use install::{RPC_VERSION, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
@@ -36,10 +36,10 @@ pub use ipc::ipc_schema;
 pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
 pub use manager::{Run, SchemaVersionManager};
 pub use manifest::{
-    Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations,
+    Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind, Migration, Migrations,
     Version,
 };
-pub use plan::{Action, AppliedVersion, LedgerProblem};
+pub use plan::{Action, AppliedVersion, LedgerError};
 pub use preview::{
     Definition, Notice, NoticeLevel, ObjectChange, Part, Preview, PreviewToken, PreviewedVersion,
     Rewrite, RowChange, TableLock, Warning, WarningKind,

@@ -17,9 +17,9 @@ use crate::{
     error::Error,
     install::RPC_VERSION,
     manifest::{Migration, Migrations, Version},
-    plan::{AppliedVersion, NoWayBack, Step, plan, way_back},
+    plan::{AppliedVersion, NotReversible, Step, plan, way_back},
     report::{DatabaseStatus, SchemaVersion, UpdateCheck},
-    transport::{Call, Http, Reply, Transport, read},
+    transport::{Http, Request, Response, Transport, read},
 };
 
 /// Looks after the ctx0 schema of one Supabase project.
@@ -134,7 +134,7 @@ impl SchemaVersionManager {
     /// back that was stored when it was applied, so also what a newer build has applied. One
     /// request a version, and one to read the ledger. Await the result to start.
     ///
-    /// Where one of the versions has no way back, nothing is done ([`Error::NoWayBack`]).
+    /// Where one of the versions has no way back, nothing is done ([`Error::NotReversible`]).
     /// A way back restores the schema; whether it restores the data is told by
     /// [`preview_rollback`](Self::preview_rollback).
     pub fn rollback_to(&self, version: Version) -> Run {
@@ -155,7 +155,8 @@ impl SchemaVersionManager {
         let mut ledger: Vec<AppliedVersion> = Vec::new();
         loop {
             let above = ledger.last().map_or(Version::ZERO, |row| row.version);
-            let Reply::Json { value, total } = self.read(&Call::Ledger { above }).await? else {
+            let Response::Json { value, total } = self.read(&Request::Ledger { above }).await?
+            else {
                 return Ok(ledger);
             };
             let page: Vec<AppliedVersion> = parse(value)?;
@@ -181,11 +182,11 @@ impl SchemaVersionManager {
     /// [`Error::RpcNotInstalled`] and [`Error::RpcOutdated`], which say how to install;
     /// others when the database could not be asked.
     pub async fn status(&self) -> Result<DatabaseStatus, Error> {
-        let call = Call::Function {
+        let call = Request::Function {
             name: "ctx0_schema_status",
             arguments: "{}".to_owned(),
         };
-        let Reply::Json { value, .. } = self.read(&call).await? else {
+        let Response::Json { value, .. } = self.read(&call).await? else {
             return Err(unexpected("the status is missing".to_owned()));
         };
         let installed = value
@@ -237,19 +238,18 @@ impl SchemaVersionManager {
     async fn steps_back_to(&self, version: Version) -> Result<(Version, Vec<Step>), Error> {
         let migrations = &self.0.migrations;
         let status = self.status().await?;
-        let rows =
-            way_back(migrations, &status.ledger, &status.ways_back, version).map_err(|no_way| {
-                match no_way {
-                    NoWayBack::Ledger(problem) => Error::Ledger(problem),
-                    NoWayBack::NotBelow { current } => Error::NotBelow { version, current },
-                    NoWayBack::From(version) => Error::NoWayBack { version },
-                }
-            })?;
+        let rows = way_back(migrations, &status.ledger, &status.reversible, version).map_err(
+            |no_way| match no_way {
+                NotReversible::Ledger(problem) => Error::Ledger(problem),
+                NotReversible::NotBelow { current } => Error::NotBelow { version, current },
+                NotReversible::From(version) => Error::NotReversible { version },
+            },
+        )?;
         let steps = rows.into_iter().map(|row| Step::roll_back(row, migrations));
         Ok((status.current_version, steps.collect()))
     }
 
-    async fn read(&self, call: &Call) -> Result<Reply, Error> {
+    async fn read(&self, call: &Request) -> Result<Response, Error> {
         let limits = self.0.limits;
         read(
             &*self.0.transport,
@@ -284,10 +284,10 @@ impl From<&Config> for Limits {
 }
 
 /// The value that a function returned.
-fn returned<T: DeserializeOwned>(reply: Reply) -> Result<T, Error> {
+fn returned<T: DeserializeOwned>(reply: Response) -> Result<T, Error> {
     match reply {
-        Reply::Json { value, .. } => parse(value),
-        Reply::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
+        Response::Json { value, .. } => parse(value),
+        Response::NoLedger => Err(unexpected("the outcome is missing".to_owned())),
     }
 }
 
@@ -296,7 +296,7 @@ fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 }
 
 fn unexpected(message: String) -> Error {
-    Error::UnexpectedAnswer {
+    Error::UnexpectedResponse {
         status: 200,
         code: None,
         message,

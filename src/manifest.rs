@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::sql_file::SqlFile;
 pub use self::{
     checksum::Checksum,
-    error::{ManifestError, ManifestProblem},
+    error::{ManifestError, ManifestErrorKind},
     version::Version,
 };
 use self::{
@@ -272,7 +272,7 @@ impl ManifestFile {
     fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
         let place = Place::manifest(origin.to_owned());
         let manifest: Self = serde_json::from_str(text).map_err(|error| {
-            place.clone().error(ManifestProblem::Json {
+            place.clone().error(ManifestErrorKind::Json {
                 line: error.line(),
                 column: error.column(),
                 reason: without_place(&error),
@@ -284,7 +284,7 @@ impl ManifestFile {
         }
         let highest = manifest.migrations.last().map_or(0, |entry| entry.version);
         if manifest.current_version != highest {
-            return Err(place.error(ManifestProblem::CurrentVersion {
+            return Err(place.error(ManifestErrorKind::CurrentVersion {
                 stated: manifest.current_version,
                 highest,
             }));
@@ -298,29 +298,29 @@ impl ManifestFile {
         let refuse = |file: &str, problem| Err(Place::of(file, version).error(problem));
         let listed = |version| self.migrations.iter().filter(move |e| e.version == version);
         if version < 1 || Version::try_from(version).is_err() {
-            return refuse(&entry.file, ManifestProblem::NotAVersion);
+            return refuse(&entry.file, ManifestErrorKind::NotAVersion);
         }
         if listed(version).count() > 1 {
-            return refuse(&entry.file, ManifestProblem::Duplicate);
+            return refuse(&entry.file, ManifestErrorKind::Duplicate);
         }
         if version != expected {
             let problem = match listed(expected).count() {
-                0 => ManifestProblem::Missing { missing: expected },
-                _ => ManifestProblem::Unordered { before: expected },
+                0 => ManifestErrorKind::Missing { missing: expected },
+                _ => ManifestErrorKind::Unordered { before: expected },
             };
             return refuse(&entry.file, problem);
         }
         for file in iter::once(&entry.file).chain(&entry.down) {
             if !is_inside(file) {
-                return refuse(file, ManifestProblem::OutsideFolder);
+                return refuse(file, ManifestErrorKind::OutsideFolder);
             }
         }
         if entry.file != format!("{name}.sql") {
-            return refuse(&entry.file, ManifestProblem::NameIsNotFile { name });
+            return refuse(&entry.file, ManifestErrorKind::NameIsNotFile { name });
         }
         let digits = name.split(|c: char| !c.is_ascii_digit()).next();
         if digits.is_some_and(|digits| !digits.is_empty() && digits.parse() != Ok(version)) {
-            return refuse(&entry.file, ManifestProblem::NameHasOtherNumber { name });
+            return refuse(&entry.file, ManifestErrorKind::NameHasOtherNumber { name });
         }
         Ok(())
     }
@@ -335,7 +335,7 @@ impl Entry {
             .map(|file| SqlFile::read(source, file, self.version, None));
         Ok(Migration {
             version: Version::try_from(self.version)
-                .map_err(|_| place.error(ManifestProblem::NotAVersion))?,
+                .map_err(|_| place.error(ManifestErrorKind::NotAVersion))?,
             name: self.name,
             description: self.description,
             up,
@@ -385,7 +385,10 @@ mod tests {
             taken += 1;
             for (migration, number) in migrations.iter().zip(1..) {
                 prop_assert_eq!(migration.version().get(), number);
-                prop_assert_eq!(migration.up().pieces().collect::<String>(), migration.sql());
+                prop_assert_eq!(
+                    migration.up().statements().collect::<String>(),
+                    migration.sql()
+                );
                 prop_assert_eq!(migration.checksum(), Checksum::of(migration.sql()));
             }
             prop_assert_eq!(
@@ -406,14 +409,15 @@ mod tests {
             match Script::parse(text.clone()) {
                 Ok(script) => {
                     cut += 1;
-                    let pieces: Vec<_> = script.pieces().collect();
-                    prop_assert_eq!(pieces.concat(), text);
-                    let starts: Vec<_> = (1..=pieces.len()).map(|n| script.line_of(n)).collect();
+                    let statements: Vec<_> = script.statements().collect();
+                    prop_assert_eq!(statements.concat(), text);
+                    let starts: Vec<_> =
+                        (1..=statements.len()).map(|n| script.line_of(n)).collect();
                     prop_assert!(starts.is_sorted());
                     for start in starts {
                         prop_assert!(start.is_some_and(|line| lines.contains(&line)));
                     }
-                    prop_assert_eq!(script.line_of(pieces.len() + 1), None);
+                    prop_assert_eq!(script.line_of(statements.len() + 1), None);
                 }
                 Err(ScriptError::Empty) => {}
                 Err(
@@ -536,7 +540,7 @@ mod tests {
 
     /// Pieces of SQL, in an order that makes sense now and then.
     fn sql(rng: &mut Rng) -> String {
-        const PIECES: [&str; 32] = [
+        const FRAGMENTS: [&str; 32] = [
             "select 1",
             "select 1;",
             "insert into t values (1);",
@@ -570,8 +574,8 @@ mod tests {
             "create index concurrently i on t (a)",
             "copy t from stdin",
         ];
-        let pieces = (0..rng.usize(..12)).map(|_| PIECES[rng.usize(..PIECES.len())]);
-        let mut sql: String = pieces.collect();
+        let fragments = (0..rng.usize(..12)).map(|_| FRAGMENTS[rng.usize(..FRAGMENTS.len())]);
+        let mut sql: String = fragments.collect();
         if rng.u8(..8) == 0 {
             sql += &text(rng);
         }

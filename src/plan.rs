@@ -50,7 +50,7 @@ pub(crate) struct Plan<'m> {
     /// The migrations above it, lowest first; none where there is a problem.
     pub(crate) pending: &'m [Migration],
     /// Why nothing may be applied.
-    pub(crate) problem: Option<LedgerProblem>,
+    pub(crate) problem: Option<LedgerError>,
 }
 
 /// Why a ledger does not fit the migrations of this build. Nothing is applied to such
@@ -63,7 +63,7 @@ pub(crate) struct Plan<'m> {
 )]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
-pub enum LedgerProblem {
+pub enum LedgerError {
     /// A newer build was here.
     #[error(
         "the database has schema version {current}, this app knows versions up to {latest} only: update the app, \
@@ -102,7 +102,7 @@ pub enum LedgerProblem {
     },
 }
 
-impl LedgerProblem {
+impl LedgerError {
     /// The name of the variant, as [`Error::code`](crate::Error::code) and the JSON have it.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -116,9 +116,9 @@ impl LedgerProblem {
 
 /// Why the versions above one cannot be taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoWayBack {
+pub(crate) enum NotReversible {
     /// The ledger itself is not in order.
-    Ledger(LedgerProblem),
+    Ledger(LedgerError),
     /// There are none.
     NotBelow { current: Version },
     /// Nobody knows how to take this one back.
@@ -150,13 +150,13 @@ pub(crate) fn way_back<'l>(
     ledger: &'l [AppliedVersion],
     stored: &[Version],
     version: Version,
-) -> Result<Vec<&'l AppliedVersion>, NoWayBack> {
+) -> Result<Vec<&'l AppliedVersion>, NotReversible> {
     let current = ledger.last().map_or(Version::ZERO, |row| row.version);
     if let Some(gap) = gap(current, ledger) {
-        return Err(NoWayBack::Ledger(gap));
+        return Err(NotReversible::Ledger(gap));
     }
     if version > current {
-        return Err(NoWayBack::NotBelow { current });
+        return Err(NotReversible::NotBelow { current });
     }
     let rows: Vec<_> = ledger.iter().filter(|row| row.version > version).collect();
     let has_way_back = |row: &AppliedVersion| {
@@ -168,12 +168,12 @@ pub(crate) fn way_back<'l>(
                     .is_some_and(|ours| ours.name() == row.migration_name && ours.down().is_some())
     };
     match rows.iter().rev().find(|row| !has_way_back(row)) {
-        Some(row) => Err(NoWayBack::From(row.version)),
+        Some(row) => Err(NotReversible::From(row.version)),
         None => Ok(rows.into_iter().rev().collect()),
     }
 }
 
-fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
+fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<LedgerError> {
     let pairs = ledger
         .iter()
         .filter_map(|row| Some((row, migrations.get(row.version)?)));
@@ -184,7 +184,7 @@ fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<Ledge
                 .checksum
                 .is_some_and(|checksum| checksum != ours.checksum())
     })?;
-    Some(LedgerProblem::Differs {
+    Some(LedgerError::Differs {
         version: row.version,
         applied: shown(&row.migration_name, row.checksum),
         expected: shown(ours.name(), Some(ours.checksum())),
@@ -198,7 +198,7 @@ fn shown(name: &str, checksum: Option<Checksum>) -> String {
     }
 }
 
-fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
+fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerError> {
     if ledger.len() == current.get() as usize {
         return None;
     }
@@ -212,11 +212,11 @@ fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerProblem> {
         .filter_map(Version::new)
         .take(10)
         .collect();
-    Some(LedgerProblem::Gap { current, missing })
+    Some(LedgerError::Gap { current, missing })
 }
 
-fn ahead(current: Version, latest: Version) -> Option<LedgerProblem> {
-    (current > latest).then_some(LedgerProblem::DatabaseAhead { current, latest })
+fn ahead(current: Version, latest: Version) -> Option<LedgerError> {
+    (current > latest).then_some(LedgerError::DatabaseAhead { current, latest })
 }
 
 fn list(versions: &[Version]) -> String {
@@ -334,7 +334,7 @@ mod tests {
         let (current, latest) = (Version::new(4).unwrap(), Version::new(3).unwrap());
         assert_eq!(
             plan.problem,
-            Some(LedgerProblem::DatabaseAhead { current, latest })
+            Some(LedgerError::DatabaseAhead { current, latest })
         );
         assert!(plan.pending.is_empty());
     }
@@ -346,7 +346,7 @@ mod tests {
         let missing = vec![Version::new(1).unwrap(), Version::new(2).unwrap()];
         assert_eq!(
             plan.problem,
-            Some(LedgerProblem::Gap {
+            Some(LedgerError::Gap {
                 current: Version::new(3).unwrap(),
                 missing
             })
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn a_gap_of_millions_is_named_by_its_beginning() {
         let migrations = migrations();
-        let Some(LedgerProblem::Gap { missing, .. }) =
+        let Some(LedgerError::Gap { missing, .. }) =
             plan(&migrations, &applied(&[(i32::MAX as u32, "x")])).problem
         else {
             panic!("a gap");
@@ -376,7 +376,7 @@ mod tests {
         ] {
             let plan = plan(&migrations, &ledger);
             assert!(
-                matches!(plan.problem, Some(LedgerProblem::Differs { version, .. }) if version.get() == 1),
+                matches!(plan.problem, Some(LedgerError::Differs { version, .. }) if version.get() == 1),
                 "{plan:?}"
             );
             assert!(plan.pending.is_empty());
@@ -389,7 +389,7 @@ mod tests {
         let ledger = applied(&[(1, "001_x"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
         assert!(matches!(
             plan(&migrations, &ledger).problem,
-            Some(LedgerProblem::Differs { .. })
+            Some(LedgerError::Differs { .. })
         ));
     }
 }

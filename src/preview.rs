@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{
     backup::BackupAdvice,
-    error::MigrationFailure,
+    error::MigrationError,
     manifest::{Backup, Checksum, Version},
     plan::{Action, Step},
 };
@@ -86,7 +86,7 @@ pub struct PreviewedVersion {
     /// is among the [`changes`](Self::changes).
     pub notices: Vec<Notice>,
     /// Why it failed. Nothing of it was left in the database.
-    pub failure: Option<Box<MigrationFailure>>,
+    pub failure: Option<Box<MigrationError>>,
 }
 
 /// An object before and after.
@@ -264,7 +264,7 @@ impl Preview {
 
     /// Why a version would fail.
     #[must_use]
-    pub fn failure(&self) -> Option<&MigrationFailure> {
+    pub fn failure(&self) -> Option<&MigrationError> {
         self.versions.last()?.failure.as_deref()
     }
 
@@ -381,7 +381,7 @@ pub(crate) struct SeenVersion {
     pub(crate) rewrites: Vec<SeenRewrite>,
     pub(crate) rows: Vec<RowChange>,
     pub(crate) notices: Vec<Notice>,
-    pub(crate) failure: Option<MigrationFailure>,
+    pub(crate) failure: Option<MigrationError>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

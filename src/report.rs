@@ -8,7 +8,7 @@ use crate::{
     backup::BackupAdvice,
     error::Error,
     manifest::{Migration, Version},
-    plan::{Action, AppliedVersion, LedgerProblem},
+    plan::{Action, AppliedVersion, LedgerError},
 };
 
 /// A version that can be applied, as the specification's `SchemaVersion`.
@@ -61,7 +61,7 @@ pub struct UpdateCheck {
         serialize_with = "with_message"
     )]
     #[cfg_attr(feature = "json-schema", schemars(with = "Option<ProblemMessage>"))]
-    pub problem: Option<LedgerProblem>,
+    pub problem: Option<LedgerError>,
 }
 
 impl UpdateCheck {
@@ -90,7 +90,7 @@ pub struct DatabaseStatus {
     /// The ledger, lowest version first.
     pub ledger: Vec<AppliedVersion>,
     /// The versions for which the database knows the way back, lowest first.
-    pub ways_back: Vec<Version>,
+    pub reversible: Vec<Version>,
     /// The newest request to change the schema, whatever became of it.
     pub last_attempt: Option<Attempt>,
 }
@@ -265,7 +265,7 @@ pub enum WaitReason {
     /// A migration is running, this one or another's.
     Running,
     /// No usable answer came; it is asked again.
-    NoAnswer,
+    NoResponse,
     /// A table that the migration needs is in use.
     TableInUse,
 }
@@ -279,12 +279,12 @@ fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 pub(crate) struct ProblemMessage {
     #[serde(flatten)]
-    problem: LedgerProblem,
+    problem: LedgerError,
     message: String,
 }
 
-impl From<&LedgerProblem> for ProblemMessage {
-    fn from(problem: &LedgerProblem) -> Self {
+impl From<&LedgerError> for ProblemMessage {
+    fn from(problem: &LedgerError) -> Self {
         Self {
             problem: problem.clone(),
             message: problem.to_string(),
@@ -293,7 +293,7 @@ impl From<&LedgerProblem> for ProblemMessage {
 }
 
 fn with_message<S: Serializer>(
-    problem: &Option<LedgerProblem>,
+    problem: &Option<LedgerError>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     problem

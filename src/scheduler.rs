@@ -299,18 +299,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::transport::fake::{Fake, Scripted, answer, refusal};
+    use crate::transport::fake::{Fake, Scripted, refusal, response};
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn up_to_date() -> Scripted {
         let row = |version, name| json!({"version": version, "migration_name": name, "description": null, "applied_at": null, "applied_by": null});
-        answer(200, json!([row(1, "001_a"), row(2, "002_b")]))
+        response(200, json!([row(1, "001_a"), row(2, "002_b")]))
     }
 
     fn nothing_applied() -> Scripted {
-        answer(200, json!([]))
+        response(200, json!([]))
     }
 
     fn wrong_key() -> Scripted {

@@ -11,21 +11,21 @@ use std::{future::Future, pin::Pin, time::Duration};
 use serde_json::Value;
 
 pub(crate) use self::{
-    classify::{Effect, Fault, Retry},
+    classify::{Effect, RequestError, Retry},
     http::Http,
-    retry::{Patience, read, try_once},
+    retry::{RetryState, read, try_once},
 };
 use crate::{error::Cause, manifest::Version};
 
 /// The largest answer that is read, in bytes.
-pub(crate) const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The two requests that this crate makes.
 ///
 /// Both may be repeated: one only reads, and the functions that are called either
 /// read too or know a request again by its attempt.
 #[derive(Clone, Debug)]
-pub(crate) enum Call {
+pub(crate) enum Request {
     /// The ledger's rows above a version, lowest first.
     Ledger { above: Version },
     /// A function with its arguments as JSON.
@@ -37,7 +37,7 @@ pub(crate) enum Call {
 
 /// What came back, whatever it means.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The total behind the slash of `Content-Range`.
     pub(crate) total: Option<usize>,
@@ -52,7 +52,7 @@ pub(crate) struct Answer {
 
 /// Why nothing came back.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum TransportError {
     /// No connection came about, so nothing was sent.
     Unreachable(Cause),
     /// No secure connection came about, so nothing was sent.
@@ -61,13 +61,13 @@ pub(crate) enum NoAnswer {
     Timeout(Duration),
     /// The connection broke, or the answer was not HTTP.
     Lost(Cause),
-    /// The answer was longer than [`MAX_ANSWER_BYTES`].
+    /// The answer was longer than [`MAX_RESPONSE_BYTES`].
     TooLong,
 }
 
 /// An answer that was understood.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Reply {
+pub(crate) enum Response {
     /// A JSON value, and how many rows there are in all where that was asked.
     Json { value: Value, total: Option<usize> },
     /// The table of the ledger does not exist.
@@ -81,7 +81,7 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait Transport: Send + Sync {
     fn send<'a>(
         &'a self,
-        call: &'a Call,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Answer, NoAnswer>>;
+        request: &'a Request,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<HttpResponse, TransportError>>;
 }

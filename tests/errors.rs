@@ -6,8 +6,8 @@
 use std::{error::Error as StdError, fmt, io, path::PathBuf, time::Duration};
 
 use ctx0_schema::{
-    Config, ConfigError, ConflictReason, Error, KeyProblem, LedgerProblem, LockHolder,
-    ManifestError, ManifestProblem, Migrations, RunError, SchemaVersionManager, Version,
+    Config, ConfigError, ConflictReason, Error, KeyError, LedgerError, LockHolder, ManifestError,
+    ManifestErrorKind, Migrations, RunError, SchemaVersionManager, Version,
 };
 use serde_json::{Value, json};
 use wiremock::{
@@ -124,15 +124,15 @@ mod texts {
             ),
             (
                 Error::Timeout {
-                    limit: Duration::from_secs(35),
+                    timeout: Duration::from_secs(35),
                 },
-                "no answer within 35 s: try again, and check the network",
+                "no response within 35 s: try again, and check the network",
             ),
             (
                 Error::Timeout {
-                    limit: Duration::from_millis(1_500),
+                    timeout: Duration::from_millis(1_500),
                 },
-                "no answer within 1.5 s: try again, and check the network",
+                "no response within 1.5 s: try again, and check the network",
             ),
             (
                 Error::ConnectionLost { source: cause() },
@@ -146,7 +146,7 @@ mod texts {
                  changed, try again when it is less busy",
             ),
             (
-                Error::UnexpectedAnswer {
+                Error::UnexpectedResponse {
                     status: 400,
                     code: Some("22P02".to_owned()),
                     message: "invalid input syntax".to_owned(),
@@ -155,7 +155,7 @@ mod texts {
                  and report this text if it stays",
             ),
             (
-                Error::UnexpectedAnswer {
+                Error::UnexpectedResponse {
                     status: 200,
                     code: None,
                     message: "the status is missing".to_owned(),
@@ -221,7 +221,7 @@ mod texts {
     fn of_a_ledger_that_does_not_fit() {
         for (problem, text) in [
             (
-                LedgerProblem::DatabaseAhead {
+                LedgerError::DatabaseAhead {
                     current: version(5),
                     latest: version(2),
                 },
@@ -229,7 +229,7 @@ mod texts {
                  is fine as it is",
             ),
             (
-                LedgerProblem::Gap {
+                LedgerError::Gap {
                     current: version(4),
                     missing: vec![version(1), version(3)],
                 },
@@ -237,7 +237,7 @@ mod texts {
                  changes were made by hand, or else restore a backup",
             ),
             (
-                LedgerProblem::Differs {
+                LedgerError::Differs {
                     version: version(1),
                     applied: "001_a".to_owned(),
                     expected: "001_a (checksum 061e995aebcb…)".to_owned(),
@@ -337,52 +337,52 @@ mod texts {
                      Settings → API Keys, or as SERVICE_ROLE_KEY in the .env of a self-hosted installation";
         for (problem, text) in [
             (
-                KeyProblem::Empty,
+                KeyError::Empty,
                 format!("the service key is empty: {found}"),
             ),
             (
-                KeyProblem::LineBreak,
+                KeyError::LineBreak,
                 format!(
                     "the service key has a line break in it: {found}, and paste it in one line"
                 ),
             ),
             (
-                KeyProblem::Character,
+                KeyError::Character,
                 format!(
                     "the service key has a blank or another character in it that no key has: {found}, and paste it \
                      whole"
                 ),
             ),
             (
-                KeyProblem::NotAKey,
+                KeyError::NotAKey,
                 format!("this is not a key of a Supabase project: {found}"),
             ),
             (
-                KeyProblem::AccessToken,
+                KeyError::AccessToken,
                 format!(
                     "this is a personal access token (sbp_…), not a key of the project: {found}"
                 ),
             ),
             (
-                KeyProblem::OtherRole {
+                KeyError::OtherRole {
                     role: "anon".to_owned(),
                 },
                 format!("this is the anon key, which may not change the schema: {found}"),
             ),
             (
-                KeyProblem::Expired { days: 0 },
+                KeyError::Expired { days: 0 },
                 format!(
                     "the service key expired less than a day ago: {found}, or correct this computer's clock"
                 ),
             ),
             (
-                KeyProblem::Expired { days: 1 },
+                KeyError::Expired { days: 1 },
                 format!(
                     "the service key expired 1 day ago: {found}, or correct this computer's clock"
                 ),
             ),
             (
-                KeyProblem::Expired { days: 40 },
+                KeyError::Expired { days: 40 },
                 format!(
                     "the service key expired 40 days ago: {found}, or correct this computer's clock"
                 ),
@@ -400,11 +400,11 @@ mod texts {
         let name = || "001_a".to_owned();
         for (problem, text) in [
             (
-                ManifestProblem::NoManifest,
+                ManifestErrorKind::NoManifest,
                 "not found: add a manifest.json that lists the migrations, or correct the folder",
             ),
             (
-                ManifestProblem::Json {
+                ManifestErrorKind::Json {
                     line: 3,
                     column: 7,
                     reason: "missing field `name`".to_owned(),
@@ -412,74 +412,74 @@ mod texts {
                 "not a valid manifest at line 3, column 7 (missing field `name`): correct it there",
             ),
             (
-                ManifestProblem::CurrentVersion {
+                ManifestErrorKind::CurrentVersion {
                     stated: 3,
                     highest: 2,
                 },
                 "currentVersion is 3, but the highest version listed is 2: make them equal",
             ),
             (
-                ManifestProblem::NotAVersion,
+                ManifestErrorKind::NotAVersion,
                 "versions are whole numbers from 1 to 2147483647: give it the next free number",
             ),
             (
-                ManifestProblem::Duplicate,
+                ManifestErrorKind::Duplicate,
                 "the version is listed twice: give one of the two the next free number",
             ),
             (
-                ManifestProblem::Unordered { before: 2 },
+                ManifestErrorKind::Unordered { before: 2 },
                 "it is listed before version 2: list the lowest version first",
             ),
             (
-                ManifestProblem::Missing { missing: 2 },
+                ManifestErrorKind::Missing { missing: 2 },
                 "version 2 is missing before it: add it, or renumber from 2 on",
             ),
             (
-                ManifestProblem::NameIsNotFile { name: name() },
+                ManifestErrorKind::NameIsNotFile { name: name() },
                 "the file must be 001_a.sql, after its name: rename one of the two",
             ),
             (
-                ManifestProblem::NameHasOtherNumber { name: name() },
+                ManifestErrorKind::NameHasOtherNumber { name: name() },
                 "the name 001_a begins with another number than the version: make them equal",
             ),
             (
-                ManifestProblem::NoFile,
+                ManifestErrorKind::NoFile,
                 "file not found: add it beside manifest.json, or correct the manifest",
             ),
             (
-                ManifestProblem::Unreadable {
+                ManifestErrorKind::Unreadable {
                     source: io::Error::other("the cause"),
                 },
                 "the file cannot be read: check its permissions",
             ),
             (
-                ManifestProblem::NotAFile,
+                ManifestErrorKind::NotAFile,
                 "this is not a file: put the SQL into a plain file of that name",
             ),
             (
-                ManifestProblem::OutsideFolder,
+                ManifestErrorKind::OutsideFolder,
                 "the file lies outside of the manifest's folder: use a plain name such as 003_tags.sql",
             ),
             (
-                ManifestProblem::NotTheFile {
+                ManifestErrorKind::NotTheFile {
                     real: PathBuf::from("other.sql"),
                 },
                 "the name leads to another file, other.sql: put a copy of the file itself there",
             ),
             (
-                ManifestProblem::Empty,
+                ManifestErrorKind::Empty,
                 "there is no statement in it: write the migration, or take it out of the manifest",
             ),
             (
-                ManifestProblem::NotUtf8 { line: 4 },
+                ManifestErrorKind::NotUtf8 { line: 4 },
                 "line 4 is not UTF-8: save the file in UTF-8",
             ),
             (
-                ManifestProblem::TooLarge,
+                ManifestErrorKind::TooLarge,
                 "it is larger than 16 MiB: split it into several versions",
             ),
             (
-                ManifestProblem::Checksum {
+                ManifestErrorKind::Checksum {
                     stated: stated.parse().unwrap(),
                     actual: actual.parse().unwrap(),
                 },
@@ -488,18 +488,18 @@ mod texts {
                  no database has this version yet, write the new checksum",
             ),
             (
-                ManifestProblem::Unterminated {
+                ManifestErrorKind::Unterminated {
                     line: 2,
                     what: "string",
                 },
                 "the string that begins on line 2 never ends: close it",
             ),
             (
-                ManifestProblem::ZeroByte { line: 2 },
+                ManifestErrorKind::ZeroByte { line: 2 },
                 "there is a zero byte on line 2, which PostgreSQL cannot store: remove it",
             ),
             (
-                ManifestProblem::NotTransactional {
+                ManifestErrorKind::NotTransactional {
                     line: 2,
                     what: "vacuum".to_owned(),
                 },
@@ -507,7 +507,7 @@ mod texts {
                  be made without `concurrently`, data goes into `insert` statements)",
             ),
         ] {
-            let has_cause = matches!(problem, ManifestProblem::Unreadable { .. });
+            let has_cause = matches!(problem, ManifestErrorKind::Unreadable { .. });
             assert_text(&problem, text, has_cause);
         }
     }
@@ -700,15 +700,15 @@ mod programs {
     /// Each with its code and whether it may pass by itself.
     fn every_error() -> Vec<(Error, &'static str, bool)> {
         let text = String::new;
-        let ledger = LedgerProblem::DatabaseAhead {
+        let ledger = LedgerError::DatabaseAhead {
             current: version(2),
             latest: version(1),
         };
-        let gap = LedgerProblem::Gap {
+        let gap = LedgerError::Gap {
             current: version(2),
             missing: vec![version(1)],
         };
-        let differs = LedgerProblem::Differs {
+        let differs = LedgerError::Differs {
             version: version(1),
             applied: text(),
             expected: text(),
@@ -735,9 +735,9 @@ mod programs {
             excerpt: text(),
         };
         let timeout = Error::Timeout {
-            limit: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
         };
-        let unexpected = Error::UnexpectedAnswer {
+        let unexpected = Error::UnexpectedResponse {
             status: 400,
             code: None,
             message: text(),
@@ -802,7 +802,7 @@ mod programs {
                 true,
             ),
             (Error::Cancelled { reason: text() }, "cancelled", true),
-            (unexpected, "unexpectedAnswer", false),
+            (unexpected, "unexpectedResponse", false),
             (conflict(ConflictReason::Damaged), "conflict", true),
             (
                 conflict(ConflictReason::UnexpectedVersion),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ctx0_schema::{
-    Backup, MAX_MIGRATION_BYTES, ManifestError, ManifestProblem, Migration, Migrations, Version,
+    Backup, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind, Migration, Migrations, Version,
     install_sql,
 };
 use serde_json::{Value, json};
@@ -209,7 +209,7 @@ mod refused_manifests {
     #[test]
     fn no_manifest() {
         let error = refused(&[("001_a.sql", "select 1;")]);
-        assert!(matches!(error.problem(), ManifestProblem::NoManifest));
+        assert!(matches!(error.kind(), ManifestErrorKind::NoManifest));
         assert_names(&error, "manifest.json", None, "add a manifest.json");
     }
 
@@ -218,7 +218,7 @@ mod refused_manifests {
         let folder = Folder::of(&[]);
         let path = folder.path.join("nowhere");
         let error = Migrations::from_dir(&path).unwrap_err();
-        assert!(matches!(error.problem(), ManifestProblem::NoManifest));
+        assert!(matches!(error.kind(), ManifestErrorKind::NoManifest));
         let manifest = path.join("manifest.json").display().to_string();
         assert_names(&error, &manifest, None, "correct the folder");
     }
@@ -227,7 +227,7 @@ mod refused_manifests {
     fn the_path_of_a_file_instead_of_the_folder() {
         let folder = Folder::of(&[("manifest.json", &manifest(0, &[]))]);
         let error = Migrations::from_dir(folder.path.join("manifest.json")).unwrap_err();
-        assert!(matches!(error.problem(), ManifestProblem::NoManifest));
+        assert!(matches!(error.kind(), ManifestErrorKind::NoManifest));
         assert!(error.to_string().contains("correct the folder"), "{error}");
     }
 
@@ -322,8 +322,8 @@ mod refused_manifests {
             let error = refused(&[("manifest.json", &manifest(stated, &entries))]);
             assert!(
                 matches!(
-                    error.problem(),
-                    ManifestProblem::CurrentVersion { stated: found, highest: 2 } if *found == stated
+                    error.kind(),
+                    ManifestErrorKind::CurrentVersion { stated: found, highest: 2 } if *found == stated
                 ),
                 "{error:?}"
             );
@@ -336,7 +336,7 @@ mod refused_manifests {
         for versions in [&[1, 1][..], &[1, 2, 1], &[1, 2, 3, 2]] {
             let error = refused_versions(versions);
             assert!(
-                matches!(error.problem(), ManifestProblem::Duplicate),
+                matches!(error.kind(), ManifestErrorKind::Duplicate),
                 "{versions:?}: {error:?}"
             );
             let twice = *versions.last().unwrap();
@@ -354,7 +354,7 @@ mod refused_manifests {
         for version in [0, -1, i64::MIN, 2_147_483_648, i64::MAX] {
             let error = refused_versions(&[version]);
             assert!(
-                matches!(error.problem(), ManifestProblem::NotAVersion),
+                matches!(error.kind(), ManifestErrorKind::NotAVersion),
                 "{version}: {error:?}"
             );
             assert_names(
@@ -373,7 +373,7 @@ mod refused_manifests {
         {
             let error = refused_versions(versions);
             assert!(
-                matches!(error.problem(), ManifestProblem::Missing { missing: found } if *found == missing),
+                matches!(error.kind(), ManifestErrorKind::Missing { missing: found } if *found == missing),
                 "{versions:?}: {error:?}"
             );
             let remedy = format!("add it, or renumber from {missing} on");
@@ -387,7 +387,7 @@ mod refused_manifests {
         {
             let error = refused_versions(versions);
             assert!(
-                matches!(error.problem(), ManifestProblem::Unordered { before: found } if *found == before),
+                matches!(error.kind(), ManifestErrorKind::Unordered { before: found } if *found == before),
                 "{versions:?}: {error:?}"
             );
             assert_names(
@@ -414,7 +414,7 @@ mod refused_manifests {
                 (file, "select 1;"),
             ]);
             assert!(
-                matches!(error.problem(), ManifestProblem::NameIsNotFile { name } if name == "001_a"),
+                matches!(error.kind(), ManifestErrorKind::NameIsNotFile { name } if name == "001_a"),
                 "{file}: {error:?}"
             );
             assert_names(&error, file, Some(1), "rename one of the two");
@@ -436,7 +436,7 @@ mod refused_manifests {
                 (&file, "select 1;"),
             ]);
             assert!(
-                matches!(error.problem(), ManifestProblem::NameHasOtherNumber { name: found } if found == name),
+                matches!(error.kind(), ManifestErrorKind::NameHasOtherNumber { name: found } if found == name),
                 "{name}: {error:?}"
             );
             assert_names(&error, &file, Some(1), "make them equal");
@@ -445,11 +445,11 @@ mod refused_manifests {
 
     fn assert_json(text: &str, line: usize, column: usize, reason: &str) {
         let error = refused(&[("manifest.json", text)]);
-        let ManifestProblem::Json {
+        let ManifestErrorKind::Json {
             line: found_line,
             column: found_column,
             reason: found_reason,
-        } = error.problem()
+        } = error.kind()
         else {
             panic!("{text}: {error:?}");
         };
@@ -486,7 +486,7 @@ mod refused_manifests {
     }
 }
 
-/// Each one as the migration and as the way back, whose file is named then.
+/// Each one as the migration and as its down migration, whose file is named then.
 mod refused_files {
     use super::*;
 
@@ -494,7 +494,7 @@ mod refused_files {
     fn a_missing_file() {
         for role in ROLES {
             let error = role.refused(None);
-            assert!(matches!(error.problem(), ManifestProblem::NoFile));
+            assert!(matches!(error.kind(), ManifestErrorKind::NoFile));
             assert_names(
                 &error,
                 role.file,
@@ -516,7 +516,7 @@ mod refused_files {
             ] {
                 let error = role.refused(Some(sql));
                 assert!(
-                    matches!(error.problem(), ManifestProblem::Empty),
+                    matches!(error.kind(), ManifestErrorKind::Empty),
                     "{sql:?}: {error:?}"
                 );
                 assert_names(&error, role.file, Some(1), "write the migration");
@@ -530,8 +530,8 @@ mod refused_files {
             let folder = role.folder(Some(b"select 1;\r\nselect 2;\nselect 'caf\xe9';\n"));
             let error = Migrations::from_dir(&folder.path).unwrap_err();
             assert!(matches!(
-                error.problem(),
-                ManifestProblem::NotUtf8 { line: 3 }
+                error.kind(),
+                ManifestErrorKind::NotUtf8 { line: 3 }
             ));
             assert_names(&error, role.file, Some(1), "save the file in UTF-8");
         }
@@ -542,7 +542,7 @@ mod refused_files {
         let sql = sql_of(MAX_MIGRATION_BYTES + 1);
         for role in ROLES {
             let error = role.refused(Some(&sql));
-            assert!(matches!(error.problem(), ManifestProblem::TooLarge));
+            assert!(matches!(error.kind(), ManifestErrorKind::TooLarge));
             assert_names(&error, role.file, Some(1), "split it into several versions");
         }
     }
@@ -552,8 +552,8 @@ mod refused_files {
         for role in ROLES {
             let error = role.refused(Some("select 1;\nselect 'a;\n"));
             assert!(matches!(
-                error.problem(),
-                ManifestProblem::Unterminated {
+                error.kind(),
+                ManifestErrorKind::Unterminated {
                     line: 2,
                     what: "string"
                 }
@@ -567,8 +567,8 @@ mod refused_files {
         for role in ROLES {
             let error = role.refused(Some("select 1;\nselect '\0';\n"));
             assert!(matches!(
-                error.problem(),
-                ManifestProblem::ZeroByte { line: 2 }
+                error.kind(),
+                ManifestErrorKind::ZeroByte { line: 2 }
             ));
             assert_names(&error, role.file, Some(1), "remove it");
         }
@@ -594,8 +594,8 @@ mod refused_files {
                 let error = role.refused(Some(&sql));
                 assert!(
                     matches!(
-                        error.problem(),
-                        ManifestProblem::NotTransactional { line: 4, what } if what == command
+                        error.kind(),
+                        ManifestErrorKind::NotTransactional { line: 4, what } if what == command
                     ),
                     "{sql}: {error:?}"
                 );
@@ -616,7 +616,7 @@ mod refused_files {
             ),
             ("001_a.sql", "select 1;\nselect 3;\n"),
         ]);
-        let ManifestProblem::Checksum { stated, actual } = error.problem() else {
+        let ManifestErrorKind::Checksum { stated, actual } = error.kind() else {
             panic!("{error:?}");
         };
         assert_eq!(stated.to_string(), TWO_LINES_SHA256);
@@ -676,7 +676,7 @@ mod refused_files {
             let folder = role.folder(None);
             fs::create_dir(folder.path.join(role.file)).unwrap();
             let error = Migrations::from_dir(&folder.path).unwrap_err();
-            assert!(matches!(error.problem(), ManifestProblem::NotAFile));
+            assert!(matches!(error.kind(), ManifestErrorKind::NotAFile));
             assert_names(&error, role.file, Some(1), "put the SQL into a plain file");
         }
     }
@@ -727,10 +727,7 @@ mod refused_files {
         let link = folder.path.join("manifest.json");
         std::os::unix::fs::symlink(&target, &link).unwrap();
         let error = Migrations::from_dir(&folder.path).unwrap_err();
-        assert!(matches!(
-            error.problem(),
-            ManifestProblem::NotTheFile { .. }
-        ));
+        assert!(matches!(error.kind(), ManifestErrorKind::NotTheFile { .. }));
         assert_names(
             &error,
             &link.display().to_string(),
@@ -826,7 +823,7 @@ mod refused_files {
 
     fn assert_outside(error: &ManifestError, file: &str) {
         assert!(
-            matches!(error.problem(), ManifestProblem::OutsideFolder),
+            matches!(error.kind(), ManifestErrorKind::OutsideFolder),
             "{file}: {error:?}"
         );
         assert_names(
@@ -841,7 +838,7 @@ mod refused_files {
     fn assert_not_the_file(error: &ManifestError, file: &str, target: &Path) {
         let target = target.canonicalize().unwrap();
         assert!(
-            matches!(error.problem(), ManifestProblem::NotTheFile { real } if *real == target),
+            matches!(error.kind(), ManifestErrorKind::NotTheFile { real } if *real == target),
             "{error:?}"
         );
         assert_names(error, file, Some(1), "put a copy of the file itself there");
@@ -854,7 +851,7 @@ mod refused_files {
     #[cfg(unix)]
     fn assert_unreadable(error: &ManifestError, file: &str) {
         assert!(
-            matches!(error.problem(), ManifestProblem::Unreadable { .. }),
+            matches!(error.kind(), ManifestErrorKind::Unreadable { .. }),
             "{error:?}"
         );
         assert_names(error, file, Some(1), "check its permissions");
@@ -970,11 +967,11 @@ fn refused(files: &[(&str, &str)]) -> ManifestError {
     let (folder, embedded) = read(files);
     let (folder, embedded) = (folder.unwrap_err(), embedded.unwrap_err());
     assert_eq!(
-        discriminant(folder.problem()),
-        discriminant(embedded.problem()),
+        discriminant(folder.kind()),
+        discriminant(embedded.kind()),
         "{folder:?} {embedded:?}"
     );
-    assert_eq!(folder.problem().to_string(), embedded.problem().to_string());
+    assert_eq!(folder.kind().to_string(), embedded.kind().to_string());
     assert_eq!(folder.version(), embedded.version());
     assert!(folder.file().ends_with(embedded.file()), "{folder:?}");
     embedded

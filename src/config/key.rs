@@ -22,20 +22,20 @@ impl ServiceKey {
     /// Checks a key as far as that goes without asking the server.
     ///
     /// # Errors
-    /// [`KeyProblem`], which says which key is needed and where it is found.
-    pub fn new(text: &str) -> Result<Self, KeyProblem> {
+    /// [`KeyError`], which says which key is needed and where it is found.
+    pub fn new(text: &str) -> Result<Self, KeyError> {
         Self::checked_at(text, SystemTime::now())
     }
 
-    fn checked_at(text: &str, now: SystemTime) -> Result<Self, KeyProblem> {
+    fn checked_at(text: &str, now: SystemTime) -> Result<Self, KeyError> {
         if text.is_empty() {
-            return Err(KeyProblem::Empty);
+            return Err(KeyError::Empty);
         }
         if text.contains(['\n', '\r']) {
-            return Err(KeyProblem::LineBreak);
+            return Err(KeyError::LineBreak);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(KeyProblem::Character);
+            return Err(KeyError::Character);
         }
         let kind = if text
             .strip_prefix("sb_secret_")
@@ -43,11 +43,11 @@ impl ServiceKey {
         {
             Kind::Secret
         } else if text.starts_with("sb_publishable_") {
-            return Err(KeyProblem::OtherRole {
+            return Err(KeyError::OtherRole {
                 role: "publishable".to_owned(),
             });
         } else if text.starts_with("sbp_") {
-            return Err(KeyProblem::AccessToken);
+            return Err(KeyError::AccessToken);
         } else {
             check_jwt(text, now)?;
             Kind::Jwt
@@ -84,7 +84,7 @@ impl fmt::Debug for ServiceKey {
 /// Why a text is not the key of the service role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeyProblem {
+pub enum KeyError {
     /// Nothing there.
     #[error("the service key is empty: {WHERE}")]
     Empty,
@@ -135,26 +135,26 @@ struct Claims {
 }
 
 /// Looks into the token without checking its signature, which only the server can.
-fn check_jwt(text: &str, now: SystemTime) -> Result<(), KeyProblem> {
+fn check_jwt(text: &str, now: SystemTime) -> Result<(), KeyError> {
     let parts: Vec<_> = text.split('.').collect();
     let [_, payload, _] = parts[..] else {
-        return Err(KeyProblem::NotAKey);
+        return Err(KeyError::NotAKey);
     };
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
-        .map_err(|_| KeyProblem::NotAKey)?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| KeyProblem::NotAKey)?;
+        .map_err(|_| KeyError::NotAKey)?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| KeyError::NotAKey)?;
     match claims.role {
         Some(role) if role == "service_role" => {}
-        Some(role) => return Err(KeyProblem::OtherRole { role: shown(&role) }),
-        None => return Err(KeyProblem::NotAKey),
+        Some(role) => return Err(KeyError::OtherRole { role: shown(&role) }),
+        None => return Err(KeyError::NotAKey),
     }
     let now = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64();
     match claims.exp {
-        Some(exp) if exp <= now => Err(KeyProblem::Expired {
+        Some(exp) if exp <= now => Err(KeyError::Expired {
             days: ((now - exp) / 86_400.0) as u64,
         }),
         _ => Ok(()),
@@ -182,7 +182,7 @@ mod tests {
         )
     }
 
-    fn problem(text: &str) -> Option<KeyProblem> {
+    fn problem(text: &str) -> Option<KeyError> {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         ServiceKey::checked_at(text, at).err()
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn other_keys_are_refused_by_what_they_are() {
         let role = |role: &str| {
-            Some(KeyProblem::OtherRole {
+            Some(KeyError::OtherRole {
                 role: role.to_owned(),
             })
         };
@@ -215,12 +215,12 @@ mod tests {
             problem(&jwt(r#"{"role":"authenticated"}"#)),
             role("authenticated")
         );
-        assert_eq!(problem("sbp_0102030405"), Some(KeyProblem::AccessToken));
-        assert_eq!(problem(""), Some(KeyProblem::Empty));
-        assert_eq!(problem("sb_secret_a\nb"), Some(KeyProblem::LineBreak));
-        assert_eq!(problem("sb_secret_a\r\n"), Some(KeyProblem::LineBreak));
-        assert_eq!(problem("sb_secret_a b"), Some(KeyProblem::Character));
-        assert_eq!(problem("sb_secret_ä"), Some(KeyProblem::Character));
+        assert_eq!(problem("sbp_0102030405"), Some(KeyError::AccessToken));
+        assert_eq!(problem(""), Some(KeyError::Empty));
+        assert_eq!(problem("sb_secret_a\nb"), Some(KeyError::LineBreak));
+        assert_eq!(problem("sb_secret_a\r\n"), Some(KeyError::LineBreak));
+        assert_eq!(problem("sb_secret_a b"), Some(KeyError::Character));
+        assert_eq!(problem("sb_secret_ä"), Some(KeyError::Character));
         for text in [
             "hello",
             "a.b.c",
@@ -232,14 +232,14 @@ mod tests {
             "sb_secret_",
             "super-secret-jwt-token",
         ] {
-            assert_eq!(problem(text), Some(KeyProblem::NotAKey), "{text}");
+            assert_eq!(problem(text), Some(KeyError::NotAKey), "{text}");
         }
     }
 
     #[test]
     fn an_expired_key_is_refused() {
         let expired = jwt(r#"{"role":"service_role","exp":1700000000}"#);
-        assert_eq!(problem(&expired), Some(KeyProblem::Expired { days: 1_157 }));
+        assert_eq!(problem(&expired), Some(KeyError::Expired { days: 1_157 }));
     }
 
     #[test]

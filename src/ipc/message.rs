@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     install::install_sql,
     manifest::Version,
-    plan::LedgerProblem,
+    plan::LedgerError,
     preview::PreviewToken,
     report::{ProblemMessage, Progress, RunError, UpdateCheck},
     scheduler::SchemaState,
@@ -178,7 +178,7 @@ impl ErrorEvent {
         }
     }
 
-    fn of_problem(problem: &LedgerProblem) -> Self {
+    fn of_problem(problem: &LedgerError) -> Self {
         Self {
             code: problem.code(),
             message: problem.to_string(),

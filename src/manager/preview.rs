@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     SchemaVersionManager, returned,
-    run::{Failed, conflict, damaged, pieces},
+    run::{Failed, conflict, damaged, statement_list},
 };
 use crate::{
     error::{ConflictReason, Error},
@@ -18,7 +18,7 @@ use crate::{
         Hearing, Notice, Preview, Rehearsal, RowChange, SeenObject, SeenRewrite, SeenVersion,
         TableFacts, TableLock, heard,
     },
-    transport::{Call, Effect, Fault, Patience, Reply, Retry, try_once},
+    transport::{Effect, Request, RequestError, Response, Retry, RetryState, try_once},
 };
 
 impl SchemaVersionManager {
@@ -43,7 +43,7 @@ impl SchemaVersionManager {
     /// What [`rollback_to`](Self::rollback_to) would do, seen likewise.
     ///
     /// # Errors
-    /// As [`SchemaVersionManager::preview`], and [`Error::NoWayBack`] and [`Error::NotBelow`].
+    /// As [`SchemaVersionManager::preview`], and [`Error::NotReversible`] and [`Error::NotBelow`].
     pub async fn preview_rollback(&self, version: Version) -> Result<Preview, Error> {
         let (current, steps) = self.steps_back_to(version).await?;
         self.rehearse(current, &steps).await
@@ -59,7 +59,7 @@ impl SchemaVersionManager {
                 instructions,
             ));
         }
-        let call = Call::Function {
+        let call = Request::Function {
             name: "ctx0_rehearse_migrations",
             arguments: json!({
                 "p_steps": steps.iter().map(argument).collect::<Vec<_>>(),
@@ -68,9 +68,9 @@ impl SchemaVersionManager {
             .to_string(),
         };
         let limits = self.0.limits;
-        let mut patience = Patience::new(Instant::now(), limits.delay, limits.retry, limits.retry);
+        let mut retry = RetryState::new(Instant::now(), limits.delay, limits.retry, limits.retry);
         loop {
-            let limit = limits.request.min(patience.left(Instant::now()));
+            let limit = limits.request.min(retry.left(Instant::now()));
             let answer = try_once(&*self.0.transport, &call, limit).await;
             let wait = match answer.and_then(|reply| outcome(steps, reply)) {
                 Ok(Outcome::Rehearsed(seen)) => {
@@ -78,14 +78,14 @@ impl SchemaVersionManager {
                     return Ok(Preview::new(current, steps, seen, instructions));
                 }
                 // It may be an earlier copy of this very request; it ends soon.
-                Ok(Outcome::Locked { rehearsal: true }) => patience
+                Ok(Outcome::Locked { rehearsal: true }) => retry
                     .wait_for_running(Instant::now())
                     .ok_or(Error::ChangeRunning)?,
                 Ok(Outcome::Locked { rehearsal: false }) => return Err(Error::ChangeRunning),
                 Ok(Outcome::Conflict { reason, message }) => {
                     return Err(conflict(steps[0].version, reason, message));
                 }
-                Err(fault) => patience
+                Err(fault) => retry
                     .next(Instant::now(), fault)
                     .map_err(|fault| *fault.error)?,
             };
@@ -96,7 +96,7 @@ impl SchemaVersionManager {
 
 /// A step as the function takes it.
 fn argument(step: &Step) -> Value {
-    let statements = (1..).zip(step.runs().into_iter().flat_map(SqlFile::pieces));
+    let statements = (1..).zip(step.runs().into_iter().flat_map(SqlFile::statements));
     let hearing: BTreeMap<usize, _> = statements
         .filter_map(|(number, statement)| Some((number, Hearing::of(statement)?)))
         .collect();
@@ -106,7 +106,7 @@ fn argument(step: &Step) -> Value {
         "version": step.version,
         "name": step.name,
         "description": step.description,
-        "sql": pieces(step.runs()),
+        "sql": statement_list(step.runs()),
         "checksum": step.runs().map(SqlFile::checksum),
         "hearing": hearing,
         "hearing_checksum": Checksum::of(&texts),
@@ -210,14 +210,14 @@ impl ToldEnd {
     }
 }
 
-fn outcome(steps: &[Step], reply: Reply) -> Result<Outcome, Fault> {
+fn outcome(steps: &[Step], reply: Response) -> Result<Outcome, RequestError> {
     match returned(reply) {
         Ok(Outcome::Conflict {
             reason: ConflictReason::Damaged,
             message,
         }) => Err(damaged(steps[0].version, message)),
         Ok(outcome) => Ok(outcome),
-        Err(error) => Err(Fault {
+        Err(error) => Err(RequestError {
             error: Box::new(error),
             effect: Effect::None,
             retry: Retry::No,

@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::{Limits, SchemaVersionManager, returned};
 use crate::{
-    error::{ConflictReason, Error, LockHolder, MigrationFailure},
+    error::{ConflictReason, Error, LockHolder, MigrationError},
     manifest::{Backup, Checksum, SqlFile, Version},
     plan::{Action, Step},
     preview::PreviewToken,
     report::{Progress, RunError, RunReport, WaitReason},
-    transport::{Call, Effect, Fault, Patience, Reply, Retry, try_once},
+    transport::{Effect, Request, RequestError, Response, Retry, RetryState, try_once},
 };
 
 /// How often a migration that found a table in use is tried once more.
@@ -205,9 +205,9 @@ impl Run {
         let started = Instant::now();
         let mut lock_timeouts = 0;
         let mut call = self.call(step);
-        let mut patience = Patience::new(started, delay, retry, self.deadline);
+        let mut state = RetryState::new(started, delay, retry, self.deadline);
         loop {
-            let limit = request.min(patience.left(Instant::now()));
+            let limit = request.min(state.left(Instant::now()));
             let answer = try_once(&*manager.0.transport, &call, limit)
                 .await
                 .and_then(|reply| outcome(version, reply));
@@ -236,8 +236,8 @@ impl Run {
                     lock_timeouts += 1;
                     let deadline = self.deadline.saturating_sub(now - started);
                     call = self.call(step);
-                    patience = Patience::new(now, delay, retry.min(deadline), deadline);
-                    let wait = patience.pause(now).ok_or_else(|| failed.of(step))?;
+                    state = RetryState::new(now, delay, retry.min(deadline), deadline);
+                    let wait = state.pause(now).ok_or_else(|| failed.of(step))?;
                     (WaitReason::TableInUse, wait)
                 }
                 Ok(Outcome::Failed(failed)) => return Err(failed.of(step)),
@@ -248,18 +248,18 @@ impl Run {
                     };
                     (
                         WaitReason::Running,
-                        patience.wait_for_running(now).ok_or_else(still_running)?,
+                        state.wait_for_running(now).ok_or_else(still_running)?,
                     )
                 }
-                Err(fault) => match patience.next(now, fault) {
-                    Ok(wait) => (WaitReason::NoAnswer, wait),
-                    Err(Fault { error, .. }) if patience.is_busy() => {
+                Err(fault) => match state.next(now, fault) {
+                    Ok(wait) => (WaitReason::NoResponse, wait),
+                    Err(RequestError { error, .. }) if state.is_busy() => {
                         return Err(Error::OutcomeUnknown {
                             version,
                             source: error,
                         });
                     }
-                    Err(Fault { error, .. }) => return Err(*error),
+                    Err(RequestError { error, .. }) => return Err(*error),
                 },
             };
             (self.on_progress)(Progress::Waiting {
@@ -272,12 +272,12 @@ impl Run {
     }
 
     /// The request for a step, as a new attempt.
-    fn call(&self, step: &Step) -> Call {
-        let down_pieces = pieces(step.down());
+    fn call(&self, step: &Step) -> Request {
+        let down_statements = statement_list(step.down());
         let down_checksum = step.down().map(SqlFile::checksum);
         let mut arguments = json!({
             "p_version": step.version,
-            "p_down_sql": down_pieces,
+            "p_down_sql": down_statements,
             "p_down_checksum": down_checksum,
             "p_applied_by": self.manager.0.applied_by,
             "p_expected_version": step.starts_from(),
@@ -288,13 +288,13 @@ impl Run {
             Action::Apply => {
                 arguments["p_name"] = json!(step.name);
                 arguments["p_description"] = json!(step.description);
-                arguments["p_sql"] = pieces(step.up());
+                arguments["p_sql"] = statement_list(step.up());
                 arguments["p_checksum"] = json!(step.up().map(SqlFile::checksum));
                 "ctx0_apply_migration"
             }
             Action::Rollback => "ctx0_rollback_migration",
         };
-        Call::Function {
+        Request::Function {
             name,
             arguments: arguments.to_string(),
         }
@@ -365,14 +365,14 @@ impl Failed {
         Error::MigrationFailed(Box::new(self.in_step(step)))
     }
 
-    pub(super) fn in_step(self, step: &Step) -> MigrationFailure {
+    pub(super) fn in_step(self, step: &Step) -> MigrationError {
         // The way back that was stored may be another than this build's.
         let file = step
             .runs()
             .filter(|file| self.checksum.is_none_or(|ran| ran == file.checksum()));
         let line = file.and_then(|file| file.line_of(self.statement));
         let known = file.map_or(self.statement > 0, |_| line.is_some());
-        MigrationFailure {
+        MigrationError {
             action: step.action,
             version: step.version,
             file: file.map(|file| file.name().to_owned()),
@@ -391,7 +391,7 @@ impl Failed {
 
 pub(super) fn conflict(version: Version, reason: ConflictReason, message: String) -> Error {
     match reason {
-        ConflictReason::NoWayBack => Error::NoWayBack { version },
+        ConflictReason::NotReversible => Error::NotReversible { version },
         ConflictReason::Damaged
         | ConflictReason::AttemptReused
         | ConflictReason::DifferentMigration
@@ -405,27 +405,27 @@ pub(super) fn conflict(version: Version, reason: ConflictReason, message: String
 }
 
 /// The statements of a file as the functions take them.
-pub(super) fn pieces(file: Option<&SqlFile>) -> Value {
-    file.map_or(Value::Null, |file| file.pieces().collect())
+pub(super) fn statement_list(file: Option<&SqlFile>) -> Value {
+    file.map_or(Value::Null, |file| file.statements().collect())
 }
 
 /// The text that arrived is not the text that was sent. Nothing has run, so it is sent again.
-pub(super) fn damaged(version: Version, message: String) -> Fault {
-    Fault {
+pub(super) fn damaged(version: Version, message: String) -> RequestError {
+    RequestError {
         error: Box::new(conflict(version, ConflictReason::Damaged, message)),
         effect: Effect::None,
         retry: Retry::Yes,
     }
 }
 
-fn outcome(version: Version, reply: Reply) -> Result<Outcome, Fault> {
+fn outcome(version: Version, reply: Response) -> Result<Outcome, RequestError> {
     match returned(reply) {
         Ok(Outcome::Conflict {
             reason: ConflictReason::Damaged,
             message,
         }) => Err(damaged(version, message)),
         Ok(outcome) => Ok(outcome),
-        Err(error) => Err(Fault {
+        Err(error) => Err(RequestError {
             error: Box::new(error),
             effect: Effect::Unknown,
             retry: Retry::No,
@@ -440,27 +440,27 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::transport::fake::{Fake, Scripted, answer, refusal};
+    use crate::transport::fake::{Fake, Scripted, refusal, response};
 
     const RETRY: Duration = Duration::from_secs(30);
     const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
     fn empty_ledger() -> Scripted {
-        answer(200, json!([]))
+        response(200, json!([]))
     }
 
     fn applied(ms: u64) -> Scripted {
-        answer(200, json!({"outcome": "applied", "execution_ms": ms}))
+        response(200, json!({"outcome": "applied", "execution_ms": ms}))
     }
 
     fn locked() -> Scripted {
-        answer(200, json!({"outcome": "locked"}))
+        response(200, json!({"outcome": "locked"}))
     }
 
     fn failed(sqlstate: &str) -> Scripted {
         let retryable = sqlstate == "55P03";
         let body = json!({"outcome": "failed", "statement": 2, "sqlstate": sqlstate, "message": "no", "retryable": retryable});
-        answer(200, body)
+        response(200, body)
     }
 
     /// Applies version 1 over an empty ledger: the result, the requests behind the first,
@@ -524,7 +524,7 @@ mod tests {
             assert_eq!(
                 run.waited_for,
                 [
-                    WaitReason::NoAnswer,
+                    WaitReason::NoResponse,
                     WaitReason::Running,
                     WaitReason::Running
                 ]
@@ -535,7 +535,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_another_process_applied_is_not_counted_as_ones_own() {
-        let run = Run::of([locked(), answer(200, json!({"outcome": "already_applied"}))]).await;
+        let run = Run::of([
+            locked(),
+            response(200, json!({"outcome": "already_applied"})),
+        ])
+        .await;
         let report = run.result.unwrap();
         assert_eq!((report.applied, report.current_version.get()), (vec![], 1));
     }
@@ -582,7 +586,7 @@ mod tests {
             json!({"outcome": "new"}),
             json!({"outcome": "applied"}),
         ] {
-            let run = Run::of([answer(200, body)]).await;
+            let run = Run::of([response(200, body)]).await;
             assert_eq!(run.attempts().len(), 1);
             assert!(matches!(run.error(), Error::OutcomeUnknown { .. }));
         }
@@ -590,7 +594,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_damaged_request_is_sent_again_as_the_same_attempt() {
-        let damaged = answer(
+        let damaged = response(
             200,
             json!({"outcome": "conflict", "reason": "damaged", "message": "no"}),
         );
@@ -691,7 +695,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_version_that_is_there_needs_no_request_of_its_own() {
         let row = json!([{"version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null}]);
-        let fake = Fake::new([answer(200, row)]);
+        let fake = Fake::new([response(200, row)]);
         let report = SchemaVersionManager::on(&fake)
             .apply_migration(Version::new(1).unwrap())
             .await

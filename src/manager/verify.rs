@@ -4,7 +4,7 @@ use super::{SchemaVersionManager, returned};
 use crate::{
     drift::{Findings, Verification},
     error::Error,
-    transport::Call,
+    transport::Request,
 };
 
 impl SchemaVersionManager {
@@ -17,7 +17,7 @@ impl SchemaVersionManager {
     /// # Errors
     /// [`Error`], when the database could not be asked.
     pub async fn verify(&self) -> Result<Verification, Error> {
-        let call = Call::Function {
+        let call = Request::Function {
             name: "ctx0_verify_schema",
             arguments: "{}".to_owned(),
         };

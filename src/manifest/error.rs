@@ -7,7 +7,7 @@ use super::{Checksum, MAX_MIGRATION_BYTES, script::ScriptError};
 #[derive(Debug)]
 pub struct ManifestError {
     place: Place,
-    problem: ManifestProblem,
+    kind: ManifestErrorKind,
 }
 
 impl ManifestError {
@@ -25,8 +25,8 @@ impl ManifestError {
 
     /// What is wrong with it.
     #[must_use]
-    pub fn problem(&self) -> &ManifestProblem {
-        &self.problem
+    pub fn kind(&self) -> &ManifestErrorKind {
+        &self.kind
     }
 }
 
@@ -36,20 +36,20 @@ impl fmt::Display for ManifestError {
         if let Some(version) = self.place.version {
             write!(f, " (version {version})")?;
         }
-        write!(f, ": {}", self.problem)
+        write!(f, ": {}", self.kind)
     }
 }
 
 impl Error for ManifestError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.problem.source()
+        self.kind.source()
     }
 }
 
 /// What can be wrong with a list of migrations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ManifestProblem {
+pub enum ManifestErrorKind {
     /// There is no `manifest.json`.
     #[error("not found: add a manifest.json that lists the migrations, or correct the folder")]
     NoManifest,
@@ -179,7 +179,7 @@ pub enum ManifestProblem {
     },
 }
 
-impl From<ScriptError> for ManifestProblem {
+impl From<ScriptError> for ManifestErrorKind {
     fn from(error: ScriptError) -> Self {
         match error {
             ScriptError::Empty => Self::Empty,
@@ -212,10 +212,7 @@ impl Place {
         }
     }
 
-    pub(super) fn error(self, problem: ManifestProblem) -> ManifestError {
-        ManifestError {
-            place: self,
-            problem,
-        }
+    pub(super) fn error(self, kind: ManifestErrorKind) -> ManifestError {
+        ManifestError { place: self, kind }
     }
 }

@@ -2,8 +2,8 @@ use squawk_lexer::{LiteralKind, Token, TokenKind, tokenize};
 
 /// The text of a migration, cut into statements without losing a byte.
 ///
-/// The database runs the pieces one by one, because PostgreSQL does not tell a
-/// function where in an `execute`d text an error was: so the piece is the place.
+/// The database runs the statements one by one, because PostgreSQL does not tell a
+/// function where in an `execute`d text an error was: so the statement is the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Script {
     text: String,
@@ -12,7 +12,7 @@ pub(crate) struct Script {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Statement {
-    /// Where the piece ends, in bytes of the text. It begins where the last one ended.
+    /// Where the statement ends, in bytes of the text. It begins where the last one ended.
     end: usize,
     /// The line of the statement's first word, from 1.
     line: usize,
@@ -41,8 +41,8 @@ impl Script {
         &self.text
     }
 
-    /// The pieces in order; joined they are the whole text.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
+    /// The statements in order; joined they are the whole text.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &str> {
         let starts =
             std::iter::once(0).chain(self.statements.iter().map(|statement| statement.end));
         starts
@@ -273,11 +273,11 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn pieces(text: &str) -> Vec<String> {
+    fn statements(text: &str) -> Vec<String> {
         let script = Script::parse(text.to_owned()).unwrap();
-        let pieces: Vec<_> = script.pieces().map(str::to_owned).collect();
-        assert_eq!(pieces.concat(), text, "no byte is lost");
-        pieces
+        let statements: Vec<_> = script.statements().map(str::to_owned).collect();
+        assert_eq!(statements.concat(), text, "no byte is lost");
+        statements
     }
 
     fn refused(text: &str) -> String {
@@ -289,17 +289,17 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_after_each_statement() {
-        assert_eq!(pieces("select 1; select 2"), ["select 1;", " select 2"]);
+        assert_eq!(statements("select 1; select 2"), ["select 1;", " select 2"]);
     }
 
     #[test]
     fn comments_stay_with_the_statement_that_follows_or_with_the_last_one() {
         assert_eq!(
-            pieces("-- a;\nselect 1; /* b; */ -- c\n"),
+            statements("-- a;\nselect 1; /* b; */ -- c\n"),
             ["-- a;\nselect 1; /* b; */ -- c\n"]
         );
         assert_eq!(
-            pieces("select 1;\n-- b\nselect 2;"),
+            statements("select 1;\n-- b\nselect 2;"),
             ["select 1;", "\n-- b\nselect 2;"]
         );
     }
@@ -319,19 +319,19 @@ mod tests {
             "create function f() returns int begin atomic select 1; select case when true then 2 end; end",
             "create or replace procedure p() language sql begin atomic insert into t values (1); end",
         ] {
-            assert_eq!(pieces(&format!("{text}; select 2;")).len(), 2, "{text}");
+            assert_eq!(statements(&format!("{text}; select 2;")).len(), 2, "{text}");
         }
     }
 
     #[test]
     fn a_backslash_does_not_escape_in_a_plain_string() {
-        assert_eq!(pieces(r"select '\'; select 2;").len(), 2);
+        assert_eq!(statements(r"select '\'; select 2;").len(), 2);
     }
 
     #[test]
     fn empty_statements_are_joined_to_their_neighbours() {
-        assert_eq!(pieces("select 1;; ;select 2;").len(), 2);
-        assert_eq!(pieces(";;select 1;").len(), 1);
+        assert_eq!(statements("select 1;; ;select 2;").len(), 2);
+        assert_eq!(statements(";;select 1;").len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 
 use super::{
     MANIFEST, MAX_MIGRATION_BYTES,
-    error::{ManifestError, ManifestProblem, Place},
+    error::{ManifestError, ManifestErrorKind, Place},
     script::normalise,
 };
 
@@ -65,10 +65,10 @@ impl Source for Folder {
         let real = path.canonicalize().map_err(unreadable)?;
         if real != path {
             // A symlink, or on some systems a name in other letters: not the file that was named.
-            return Err(fail(ManifestProblem::NotTheFile { real }));
+            return Err(fail(ManifestErrorKind::NotTheFile { real }));
         }
         if !fs::metadata(&real).map_err(unreadable)?.is_file() {
-            return Err(fail(ManifestProblem::NotAFile));
+            return Err(fail(ManifestErrorKind::NotAFile));
         }
         let mut bytes = Vec::new();
         let limit = MAX_MIGRATION_BYTES as u64 + 1;
@@ -93,29 +93,29 @@ pub(super) fn is_inside(file: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn unreadable(error: io::Error, file: &str) -> ManifestProblem {
+fn unreadable(error: io::Error, file: &str) -> ManifestErrorKind {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(file),
-        _ => ManifestProblem::Unreadable { source: error },
+        _ => ManifestErrorKind::Unreadable { source: error },
     }
 }
 
-fn missing(file: &str) -> ManifestProblem {
+fn missing(file: &str) -> ManifestErrorKind {
     if file == MANIFEST {
-        ManifestProblem::NoManifest
+        ManifestErrorKind::NoManifest
     } else {
-        ManifestProblem::NoFile
+        ManifestErrorKind::NoFile
     }
 }
 
 fn check(place: &Place, bytes: Vec<u8>) -> Result<String, ManifestError> {
     if bytes.len() > MAX_MIGRATION_BYTES {
-        return Err(place.clone().error(ManifestProblem::TooLarge));
+        return Err(place.clone().error(ManifestErrorKind::TooLarge));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        place.clone().error(ManifestProblem::NotUtf8 { line })
+        place.clone().error(ManifestErrorKind::NotUtf8 { line })
     })?;
     Ok(normalise(&text))
 }

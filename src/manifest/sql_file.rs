@@ -1,6 +1,6 @@
 use super::{
     checksum::Checksum,
-    error::{ManifestError, ManifestProblem, Place},
+    error::{ManifestError, ManifestErrorKind, Place},
     script::Script,
     source::Source,
 };
@@ -26,7 +26,7 @@ impl SqlFile {
         let checksum = Checksum::of(&text);
         if let Some(stated) = stated.filter(|stated| *stated != checksum) {
             let actual = checksum;
-            return Err(place.error(ManifestProblem::Checksum { stated, actual }));
+            return Err(place.error(ManifestErrorKind::Checksum { stated, actual }));
         }
         match Script::parse(text) {
             Ok(script) => Ok(Self {
@@ -51,8 +51,8 @@ impl SqlFile {
     }
 
     /// The text, cut after each statement.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
-        self.script.pieces()
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &str> {
+        self.script.statements()
     }
 
     /// The line on which a statement (from 1) begins.

@@ -1,25 +1,25 @@
-//! What an answer means: by PostgREST's code first, by the status second.
+//! What an response means: by PostgREST's code first, by the status second.
 //!
 //! The codes are those of <https://docs.postgrest.org/en/stable/references/errors.html>
-//! and PostgreSQL's SQLSTATEs. Gateways answer in forms of their own, so a body that is
+//! and PostgreSQL's SQLSTATEs. Gateways response in forms of their own, so a body that is
 //! not PostgREST's JSON is judged by its status alone.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Answer, Call, NoAnswer, Reply};
+use super::{HttpResponse, Request, Response, TransportError};
 use crate::error::Error;
 
 /// The oldest PostgREST that reads a function's own `statement_timeout`.
 const OLDEST_POSTGREST: u32 = 12;
 
-/// How much of a foreign answer is repeated in an error, in characters.
+/// How much of a foreign response is repeated in an error, in characters.
 const EXCERPT: usize = 120;
 
 /// A request that did not bring what it was made for.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct RequestError {
     pub(crate) error: Box<Error>,
     pub(crate) effect: Effect,
     pub(crate) retry: Retry,
@@ -47,39 +47,42 @@ pub(crate) enum Retry {
 }
 
 /// Understands what came back for a call.
-pub(crate) fn classify(call: &Call, answer: Result<Answer, NoAnswer>) -> Result<Reply, Fault> {
-    let answer = answer.map_err(no_answer)?;
-    if let Some(version) = too_old(&answer) {
-        return Err(fault(
+pub(crate) fn classify(
+    request: &Request,
+    response: Result<HttpResponse, TransportError>,
+) -> Result<Response, RequestError> {
+    let response = response.map_err(transport_error)?;
+    if let Some(version) = too_old(&response) {
+        return Err(request_error(
             Error::PostgrestTooOld { version },
             Effect::None,
             Retry::No,
         ));
     }
-    if (200..300).contains(&answer.status) {
-        return match serde_json::from_str(&answer.body) {
-            Ok(value) => Ok(Reply::Json {
+    if (200..300).contains(&response.status) {
+        return match serde_json::from_str(&response.body) {
+            Ok(value) => Ok(Response::Json {
                 value,
-                total: answer.total,
+                total: response.total,
             }),
             // What began as JSON was cut on the way; anything else never was PostgREST's.
-            Err(error) if answer.body.trim_start().starts_with(['{', '[', '"']) => {
-                Err(no_answer(NoAnswer::Lost(error.into())))
+            Err(error) if response.body.trim_start().starts_with(['{', '[', '"']) => {
+                Err(transport_error(TransportError::Lost(error.into())))
             }
-            Err(_) => Err(foreign(&answer, Effect::Unknown)),
+            Err(_) => Err(foreign(&response, Effect::Unknown)),
         };
     }
-    match serde_json::from_str::<Body>(&answer.body) {
+    match serde_json::from_str::<Body>(&response.body) {
         Ok(body) => match body.code.as_deref().filter(|code| is_postgrests(code)) {
-            Some(code) => by_code(call, &answer, code, &body),
-            None => Err(by_status(&answer, body.message.as_deref())),
+            Some(code) => by_code(request, &response, code, &body),
+            None => Err(by_status(&response, body.message.as_deref())),
         },
         // PostgREST before 13 may say with an empty body that a table is missing.
-        Err(_) if answer.status == 404 && answer.body.trim().is_empty() => match call {
-            Call::Ledger { .. } => Ok(Reply::NoLedger),
-            Call::Function { name, .. } => Err(not_installed(name)),
+        Err(_) if response.status == 404 && response.body.trim().is_empty() => match request {
+            Request::Ledger { .. } => Ok(Response::NoLedger),
+            Request::Function { name, .. } => Err(not_installed(name)),
         },
-        Err(_) => Err(by_status(&answer, None)),
+        Err(_) => Err(by_status(&response, None)),
     }
 }
 
@@ -112,13 +115,18 @@ fn is_postgrests(code: &str) -> bool {
     code.starts_with("PGRST") || (code.len() == 5 && code.bytes().all(digit_or_capital))
 }
 
-fn by_code(call: &Call, answer: &Answer, code: &str, body: &Body) -> Result<Reply, Fault> {
+fn by_code(
+    request: &Request,
+    response: &HttpResponse,
+    code: &str,
+    body: &Body,
+) -> Result<Response, RequestError> {
     let reason = body.text();
-    let again = answer.retry_after.map_or(Retry::Yes, Retry::After);
-    let (error, effect, retry) = match (code, call) {
-        ("PGRST205" | "42P01", Call::Ledger { .. }) => return Ok(Reply::NoLedger),
+    let again = response.retry_after.map_or(Retry::Yes, Retry::After);
+    let (error, effect, retry) = match (code, request) {
+        ("PGRST205" | "42P01", Request::Ledger { .. }) => return Ok(Response::NoLedger),
         // The last two come from a function whose own tables were taken away.
-        ("PGRST202" | "PGRST203" | "42883" | "42P01" | "42703", Call::Function { name, .. }) => {
+        ("PGRST202" | "PGRST203" | "42883" | "42P01" | "42703", Request::Function { name, .. }) => {
             return Err(not_installed(name));
         }
         ("PGRST106", _) => (Error::SchemaNotExposed { reason }, Effect::None, Retry::No),
@@ -148,8 +156,8 @@ fn by_code(call: &Call, answer: &Answer, code: &str, body: &Body) -> Result<Repl
         (code, _) => {
             let code = Some(excerpt(code, 20));
             (
-                Error::UnexpectedAnswer {
-                    status: answer.status,
+                Error::UnexpectedResponse {
+                    status: response.status,
                     code,
                     message: reason,
                 },
@@ -158,13 +166,13 @@ fn by_code(call: &Call, answer: &Answer, code: &str, body: &Body) -> Result<Repl
             )
         }
     };
-    Err(fault(error, effect, retry))
+    Err(request_error(error, effect, retry))
 }
 
-fn by_status(answer: &Answer, message: Option<&str>) -> Fault {
-    let status = answer.status;
-    let excerpt = excerpt(message.unwrap_or(&answer.body), EXCERPT);
-    let again = answer.retry_after.map_or(Retry::Yes, Retry::After);
+fn by_status(response: &HttpResponse, message: Option<&str>) -> RequestError {
+    let status = response.status;
+    let excerpt = excerpt(message.unwrap_or(&response.body), EXCERPT);
+    let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match status {
         401 => (
             Error::KeyRejected { reason: excerpt },
@@ -180,7 +188,7 @@ fn by_status(answer: &Answer, message: Option<&str>) -> Fault {
         413 => (Error::RequestTooLarge, Effect::None, Retry::No),
         429 => (Error::RateLimited, Effect::None, again),
         300..=399 => {
-            let location = match answer.location.as_deref().map(str::trim) {
+            let location = match response.location.as_deref().map(str::trim) {
                 None | Some("") => "an address that it does not name".to_owned(),
                 Some(location) => self::excerpt(location, 300),
             };
@@ -188,27 +196,31 @@ fn by_status(answer: &Answer, message: Option<&str>) -> Fault {
         }
         540 => (Error::ProjectPaused, Effect::None, Retry::No),
         500.. => (Error::Gateway { status, excerpt }, Effect::Unknown, again),
-        _ => return foreign(answer, Effect::None),
+        _ => return foreign(response, Effect::None),
     };
-    fault(error, effect, retry)
+    request_error(error, effect, retry)
 }
 
-fn no_answer(cause: NoAnswer) -> Fault {
+fn transport_error(cause: TransportError) -> RequestError {
     match cause {
-        NoAnswer::Unreachable(source) => {
-            fault(Error::Unreachable { source }, Effect::None, Retry::Yes)
+        TransportError::Unreachable(source) => {
+            request_error(Error::Unreachable { source }, Effect::None, Retry::Yes)
         }
-        NoAnswer::Tls(source) => fault(Error::Tls { source }, Effect::None, Retry::No),
-        NoAnswer::Timeout(limit) => fault(Error::Timeout { limit }, Effect::Unknown, Retry::Yes),
-        NoAnswer::Lost(source) => fault(
+        TransportError::Tls(source) => {
+            request_error(Error::Tls { source }, Effect::None, Retry::No)
+        }
+        TransportError::Timeout(timeout) => {
+            request_error(Error::Timeout { timeout }, Effect::Unknown, Retry::Yes)
+        }
+        TransportError::Lost(source) => request_error(
             Error::ConnectionLost { source },
             Effect::Unknown,
             Retry::Yes,
         ),
-        NoAnswer::TooLong => {
-            let message = "the answer is longer than 16 MiB".to_owned();
-            fault(
-                Error::UnexpectedAnswer {
+        TransportError::TooLong => {
+            let message = "the response is longer than 16 MiB".to_owned();
+            request_error(
+                Error::UnexpectedResponse {
                     status: 200,
                     code: None,
                     message,
@@ -220,19 +232,19 @@ fn no_answer(cause: NoAnswer) -> Fault {
     }
 }
 
-fn not_installed(function: &'static str) -> Fault {
-    fault(
+fn not_installed(function: &'static str) -> RequestError {
+    request_error(
         Error::RpcNotInstalled { function },
         Effect::None,
         Retry::Soon,
     )
 }
 
-fn foreign(answer: &Answer, effect: Effect) -> Fault {
-    let excerpt = excerpt(&answer.body, EXCERPT);
-    fault(
+fn foreign(response: &HttpResponse, effect: Effect) -> RequestError {
+    let excerpt = excerpt(&response.body, EXCERPT);
+    request_error(
         Error::NotSupabase {
-            status: answer.status,
+            status: response.status,
             excerpt,
         },
         effect,
@@ -240,8 +252,8 @@ fn foreign(answer: &Answer, effect: Effect) -> Fault {
     )
 }
 
-fn fault(error: Error, effect: Effect, retry: Retry) -> Fault {
-    Fault {
+fn request_error(error: Error, effect: Effect, retry: Retry) -> RequestError {
+    RequestError {
         error: Box::new(error),
         effect,
         retry,
@@ -249,8 +261,8 @@ fn fault(error: Error, effect: Effect, retry: Retry) -> Fault {
 }
 
 /// The version, where `Server` names a PostgREST that is too old.
-fn too_old(answer: &Answer) -> Option<String> {
-    let version = answer.server.as_deref()?.strip_prefix("postgrest/")?;
+fn too_old(response: &HttpResponse) -> Option<String> {
+    let version = response.server.as_deref()?.strip_prefix("postgrest/")?;
     let major: u32 = version.split('.').next()?.parse().ok()?;
     (major < OLDEST_POSTGREST).then(|| excerpt(version, 40))
 }
@@ -280,32 +292,35 @@ mod tests {
     use super::*;
     use crate::manifest::Version;
 
-    const LEDGER: Call = Call::Ledger {
+    const LEDGER: Request = Request::Ledger {
         above: Version::ZERO,
     };
-    const APPLY: Call = Call::Function {
+    const APPLY: Request = Request::Function {
         name: "ctx0_apply_migration",
         arguments: String::new(),
     };
 
-    fn answer(status: u16, body: impl Into<String>) -> Answer {
-        Answer {
+    fn response(status: u16, body: impl Into<String>) -> HttpResponse {
+        HttpResponse {
             status,
             body: body.into(),
-            ..Answer::default()
+            ..HttpResponse::default()
         }
     }
 
-    fn refusal(status: u16, code: &str) -> Answer {
-        answer(status, json!({"code": code, "message": "said"}).to_string())
+    fn refusal(status: u16, code: &str) -> HttpResponse {
+        response(status, json!({"code": code, "message": "said"}).to_string())
     }
 
     /// The error's variant, what the request did, and whether it is made again.
-    fn fault_of(call: &Call, answer: Result<Answer, NoAnswer>) -> (String, Effect, Retry) {
-        let fault = classify(call, answer).expect_err("a fault");
-        let text = format!("{:?}", fault.error);
+    fn error_of(
+        request: &Request,
+        response: Result<HttpResponse, TransportError>,
+    ) -> (String, Effect, Retry) {
+        let error = classify(request, response).expect_err("an error");
+        let text = format!("{:?}", error.error);
         let variant = text.chars().take_while(char::is_ascii_alphabetic);
-        (variant.collect(), fault.effect, fault.retry)
+        (variant.collect(), error.effect, error.retry)
     }
 
     #[test]
@@ -343,12 +358,12 @@ mod tests {
             ("08006", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("53100", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("53300", "DatabaseUnavailable", Effect::None, Retry::Yes),
-            ("PT503", "UnexpectedAnswer", Effect::None, Retry::No),
-            ("XX000", "UnexpectedAnswer", Effect::None, Retry::No),
-            ("PGRSTX00", "UnexpectedAnswer", Effect::None, Retry::No),
+            ("PT503", "UnexpectedResponse", Effect::None, Retry::No),
+            ("XX000", "UnexpectedResponse", Effect::None, Retry::No),
+            ("PGRSTX00", "UnexpectedResponse", Effect::None, Retry::No),
         ] {
             for status in [302, 400, 401, 404, 429, 500, 503] {
-                let told = fault_of(&APPLY, Ok(refusal(status, code)));
+                let told = error_of(&APPLY, Ok(refusal(status, code)));
                 let wanted = (variant.to_owned(), effect, retry);
                 assert_eq!(told, wanted, "{status} {code}");
             }
@@ -385,7 +400,7 @@ mod tests {
                 r#"{"code":"oops!","message":"said"}"#,
                 r#"{"code":"","message":"said"}"#,
             ] {
-                let told = fault_of(&APPLY, Ok(answer(status, body)));
+                let told = error_of(&APPLY, Ok(response(status, body)));
                 let wanted = (variant.to_owned(), effect, retry);
                 assert_eq!(told, wanted, "{status} {body}");
             }
@@ -393,36 +408,41 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_tells_whether_anything_was_sent() {
-        let limit = Duration::from_secs(1);
+    fn a_transport_error_tells_whether_anything_was_sent() {
+        let timeout = Duration::from_secs(1);
         for (cause, variant, effect, retry) in [
             (
-                NoAnswer::Unreachable("x".into()),
+                TransportError::Unreachable("x".into()),
                 "Unreachable",
                 Effect::None,
                 Retry::Yes,
             ),
-            (NoAnswer::Tls("x".into()), "Tls", Effect::None, Retry::No),
             (
-                NoAnswer::Timeout(limit),
+                TransportError::Tls("x".into()),
+                "Tls",
+                Effect::None,
+                Retry::No,
+            ),
+            (
+                TransportError::Timeout(timeout),
                 "Timeout",
                 Effect::Unknown,
                 Retry::Yes,
             ),
             (
-                NoAnswer::Lost("x".into()),
+                TransportError::Lost("x".into()),
                 "ConnectionLost",
                 Effect::Unknown,
                 Retry::Yes,
             ),
             (
-                NoAnswer::TooLong,
-                "UnexpectedAnswer",
+                TransportError::TooLong,
+                "UnexpectedResponse",
                 Effect::Unknown,
                 Retry::Yes,
             ),
         ] {
-            let told = fault_of(&APPLY, Err(cause));
+            let told = error_of(&APPLY, Err(cause));
             assert_eq!(told, (variant.to_owned(), effect, retry));
         }
     }
@@ -430,51 +450,57 @@ mod tests {
     #[test]
     fn a_delay_that_the_server_names_goes_with_what_may_pass() {
         let delay = Duration::from_secs(7);
-        let named = |answer: Answer| Answer {
+        let named = |response: HttpResponse| HttpResponse {
             retry_after: Some(delay),
-            ..answer
+            ..response
         };
-        for answer in [
+        for response in [
             refusal(503, "PGRST002"),
             refusal(500, "57014"),
-            answer(429, ""),
+            response(429, ""),
         ] {
-            let (_, _, retry) = fault_of(&LEDGER, Ok(named(answer)));
+            let (_, _, retry) = error_of(&LEDGER, Ok(named(response)));
             assert_eq!(retry, Retry::After(delay));
         }
-        let (_, _, retry) = fault_of(&LEDGER, Ok(named(answer(401, ""))));
+        let (_, _, retry) = error_of(&LEDGER, Ok(named(response(401, ""))));
         assert_eq!(retry, Retry::No);
     }
 
     #[test]
     fn a_missing_ledger_is_known_in_every_way_that_it_is_said() {
-        for answer in [
+        for response in [
             refusal(404, "PGRST205"),
             refusal(404, "42P01"),
-            answer(404, ""),
-            answer(404, " \n"),
+            response(404, ""),
+            response(404, " \n"),
         ] {
-            assert_eq!(classify(&LEDGER, Ok(answer)).ok(), Some(Reply::NoLedger));
+            assert_eq!(
+                classify(&LEDGER, Ok(response)).ok(),
+                Some(Response::NoLedger)
+            );
         }
-        let (variant, _, retry) = fault_of(&APPLY, Ok(answer(404, "")));
+        let (variant, _, retry) = error_of(&APPLY, Ok(response(404, "")));
         assert_eq!((variant.as_str(), retry), ("RpcNotInstalled", Retry::Soon));
     }
 
     #[test]
     fn a_status_of_success_needs_json() {
-        let whole = Reply::Json {
+        let whole = Response::Json {
             value: json!([1]),
             total: None,
         };
-        assert_eq!(classify(&LEDGER, Ok(answer(206, "[1]"))).ok(), Some(whole));
+        assert_eq!(
+            classify(&LEDGER, Ok(response(206, "[1]"))).ok(),
+            Some(whole)
+        );
         for cut in ["[1", "{", "\"a", " [", "[1]]"] {
             let lost = ("ConnectionLost".to_owned(), Effect::Unknown, Retry::Yes);
-            assert_eq!(fault_of(&APPLY, Ok(answer(200, cut))), lost, "{cut}");
+            assert_eq!(error_of(&APPLY, Ok(response(200, cut))), lost, "{cut}");
         }
         for foreign in ["", "<html>", "hello", "nul"] {
             let other = ("NotSupabase".to_owned(), Effect::Unknown, Retry::No);
             assert_eq!(
-                fault_of(&APPLY, Ok(answer(200, foreign))),
+                error_of(&APPLY, Ok(response(200, foreign))),
                 other,
                 "{foreign}"
             );
@@ -485,22 +511,22 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 100_000, failure_persistence: None, ..Default::default() })]
 
         #[test]
-        fn any_answer_is_understood_as_something(answer in answers(), reads in any::<bool>()) {
-            let call = if reads { LEDGER } else { APPLY };
-            let (status, empty) = (answer.status, answer.body.trim().is_empty());
-            let by_postgrest = serde_json::from_str::<Body>(&answer.body)
+        fn any_response_is_understood_as_something(response in responses(), reads in any::<bool>()) {
+            let request = if reads { LEDGER } else { APPLY };
+            let (status, empty) = (response.status, response.body.trim().is_empty());
+            let by_postgrest = serde_json::from_str::<Body>(&response.body)
                 .is_ok_and(|body| body.code.is_some_and(|code| is_postgrests(&code)));
-            match classify(&call, Ok(answer)) {
-                Ok(Reply::Json { .. }) => prop_assert!((200..300).contains(&status)),
-                Ok(Reply::NoLedger) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
-                Err(fault) => {
-                    let text = fault.error.to_string();
+            match classify(&request, Ok(response)) {
+                Ok(Response::Json { .. }) => prop_assert!((200..300).contains(&status)),
+                Ok(Response::NoLedger) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
+                Err(error) => {
+                    let text = error.error.to_string();
                     prop_assert!(text.chars().count() < 1_000, "{}", text);
                     prop_assert!(!text.contains(char::is_control), "{:?}", text);
                     // Only PostgREST knows that nothing ran, and whoever did not let the request in.
                     if status >= 500 && status != 540 && !by_postgrest {
-                        let too_old = matches!(*fault.error, Error::PostgrestTooOld { .. });
-                        prop_assert!(too_old || fault.effect == Effect::Unknown);
+                        let too_old = matches!(*error.error, Error::PostgrestTooOld { .. });
+                        prop_assert!(too_old || error.effect == Effect::Unknown);
                     }
                 }
             }
@@ -509,7 +535,7 @@ mod tests {
 
     /// Any status, any headers, and a body that is often PostgREST's. All of it comes out of one
     /// seed: a strategy for each part takes a minute for a hundred thousand cases.
-    fn answers() -> impl Strategy<Value = Answer> {
+    fn responses() -> impl Strategy<Value = HttpResponse> {
         any::<u64>().prop_map(|seed| {
             let rng = &mut Rng::with_seed(seed);
             let body = match rng.u8(..3) {
@@ -521,7 +547,7 @@ mod tests {
                 }
             };
             let name = ["", "postgrest/", "postgrest/1"];
-            Answer {
+            HttpResponse {
                 status: if rng.bool() {
                     rng.u16(..)
                 } else {

@@ -9,22 +9,22 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Answer, BoxFuture, Call, NoAnswer, Transport};
+use super::{BoxFuture, HttpResponse, Request, Transport, TransportError};
 
 /// Answers from a script, and remembers what was asked.
 #[derive(Clone)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
 
 struct State {
-    script: Box<dyn FnMut(&Call) -> Scripted + Send>,
+    script: Box<dyn FnMut(&Request) -> Scripted + Send>,
     remembers: bool,
-    asked: Vec<(Call, Instant)>,
+    asked: Vec<(Request, Instant)>,
 }
 
 /// What happens to one request.
 #[derive(Clone)]
 pub(crate) enum Scripted {
-    Answer(Answer),
+    Response(HttpResponse),
     /// No connection.
     Refused,
     /// The connection breaks.
@@ -50,7 +50,7 @@ impl Fake {
     }
 
     /// Answers each request as a function says.
-    pub(crate) fn by(script: impl FnMut(&Call) -> Scripted + Send + 'static) -> Self {
+    pub(crate) fn by(script: impl FnMut(&Request) -> Scripted + Send + 'static) -> Self {
         let state = State {
             script: Box::new(script),
             remembers: true,
@@ -60,18 +60,18 @@ impl Fake {
     }
 
     /// Answers as a function says and remembers nothing.
-    pub(crate) fn forgetful(script: impl FnMut(&Call) -> Scripted + Send + 'static) -> Self {
+    pub(crate) fn forgetful(script: impl FnMut(&Request) -> Scripted + Send + 'static) -> Self {
         let fake = Self::by(script);
         fake.state().remembers = false;
         fake
     }
 
     /// The requests so far.
-    pub(crate) fn asked(&self) -> Vec<Call> {
+    pub(crate) fn asked(&self) -> Vec<Request> {
         self.state()
             .asked
             .iter()
-            .map(|(call, _)| call.clone())
+            .map(|(request, _)| request.clone())
             .collect()
     }
 
@@ -87,9 +87,9 @@ impl Fake {
     /// An argument of each function call so far.
     pub(crate) fn arguments(&self, name: &str) -> Vec<Value> {
         let calls = self.asked();
-        let bodies = calls.iter().filter_map(|call| match call {
-            Call::Function { arguments, .. } => Some(arguments),
-            Call::Ledger { .. } => None,
+        let bodies = calls.iter().filter_map(|request| match request {
+            Request::Function { arguments, .. } => Some(arguments),
+            Request::Ledger { .. } => None,
         });
         bodies
             .map(|body| serde_json::from_str::<Value>(body).unwrap()[name].clone())
@@ -104,15 +104,15 @@ impl Fake {
 impl Transport for Fake {
     fn send<'a>(
         &'a self,
-        call: &'a Call,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
+        request: &'a Request,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
         let mut scripted = {
             let mut state = self.state();
             if state.remembers {
-                state.asked.push((call.clone(), Instant::now()));
+                state.asked.push((request.clone(), Instant::now()));
             }
-            (state.script)(call)
+            (state.script)(request)
         };
         Box::pin(async move {
             if let Scripted::Later(wait, later) = scripted {
@@ -120,12 +120,12 @@ impl Transport for Fake {
                 scripted = *later;
             }
             match scripted {
-                Scripted::Answer(answer) => Ok(answer),
-                Scripted::Refused => Err(NoAnswer::Unreachable("refused".into())),
-                Scripted::Lost => Err(NoAnswer::Lost("reset".into())),
+                Scripted::Response(response) => Ok(response),
+                Scripted::Refused => Err(TransportError::Unreachable("refused".into())),
+                Scripted::Lost => Err(TransportError::Lost("reset".into())),
                 Scripted::Silent => {
-                    tokio::time::sleep(limit).await;
-                    Err(NoAnswer::Timeout(limit))
+                    tokio::time::sleep(timeout).await;
+                    Err(TransportError::Timeout(timeout))
                 }
                 Scripted::Later(..) => unreachable!("one delay is enough"),
             }
@@ -134,11 +134,11 @@ impl Transport for Fake {
 }
 
 /// An answer with this JSON.
-pub(crate) fn answer(status: u16, body: Value) -> Scripted {
-    Scripted::Answer(Answer {
+pub(crate) fn response(status: u16, body: Value) -> Scripted {
+    Scripted::Response(HttpResponse {
         status,
         body: body.to_string(),
-        ..Answer::default()
+        ..HttpResponse::default()
     })
 }
 
@@ -146,10 +146,10 @@ pub(crate) fn answer(status: u16, body: Value) -> Scripted {
 pub(crate) fn refusal(status: u16, code: &str, retry_after: Option<u64>) -> Scripted {
     let body = json!({"code": code, "message": "no", "details": null, "hint": null}).to_string();
     let retry_after = retry_after.map(Duration::from_secs);
-    Scripted::Answer(Answer {
+    Scripted::Response(HttpResponse {
         status,
         body,
         retry_after,
-        ..Answer::default()
+        ..HttpResponse::default()
     })
 }

@@ -9,12 +9,12 @@ use std::{error::Error as StdError, io, time::Duration};
 
 use postgrest::Postgrest;
 use reqwest::{
-    Certificate, Client, Method, Request, Response, Url,
+    Certificate, Client, Method, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER},
     redirect,
 };
 
-use super::{Answer, BoxFuture, Call, MAX_ANSWER_BYTES, NoAnswer, Transport};
+use super::{BoxFuture, HttpResponse, MAX_RESPONSE_BYTES, Request, Transport, TransportError};
 use crate::{
     config::{Config, ConfigError, ServiceKey},
     error::Cause,
@@ -60,9 +60,9 @@ impl Http {
         })
     }
 
-    fn request(&self, call: &Call, limit: Duration) -> Result<Request, Cause> {
-        let built = match call {
-            Call::Ledger { above } => {
+    fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::Request, Cause> {
+        let built = match request {
+            Request::Ledger { above } => {
                 // `*`, because a ledger made by hand has fewer columns than an installed one.
                 let rows = self
                     .builder
@@ -78,12 +78,12 @@ impl Http {
                     rows.gt("version", above.to_string())
                 }
             }
-            Call::Function { name, arguments } => self.builder.rpc(name, arguments.as_str()),
+            Request::Function { name, arguments } => self.builder.rpc(name, arguments.as_str()),
         }
         .build()
         .build()?;
 
-        let mut request = Request::new(
+        let mut request = reqwest::Request::new(
             Method::from_bytes(built.method().as_str().as_bytes())?,
             Url::parse(built.url().as_str())?,
         );
@@ -94,7 +94,7 @@ impl Http {
                 .insert(name, HeaderValue::from_bytes(value.as_bytes())?);
         }
         request.headers_mut().extend(self.secrets.clone());
-        *request.timeout_mut() = Some(limit);
+        *request.timeout_mut() = Some(timeout);
         if let Some(body) = built
             .body()
             .and_then(|body| body.as_bytes())
@@ -105,30 +105,34 @@ impl Http {
         Ok(request)
     }
 
-    async fn answer(&self, call: &Call, limit: Duration) -> Result<Answer, NoAnswer> {
-        let request = self.request(call, limit).map_err(NoAnswer::Lost)?;
+    async fn exchange(
+        &self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<HttpResponse, TransportError> {
+        let request = self.build(request, timeout).map_err(TransportError::Lost)?;
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
-        let answer = match self.client.execute(request).await {
+        let response = match self.client.execute(request).await {
             Ok(response) => self
                 .read(response)
                 .await
-                .map_err(|error| no_answer(error, limit))?,
-            Err(error) => Err(no_answer(error, limit)),
+                .map_err(|error| transport_error(error, timeout))?,
+            Err(error) => Err(transport_error(error, timeout)),
         };
-        match &answer {
-            Ok(answer) => {
-                tracing::debug!(%method, path, status = answer.status, bytes = answer.body.len(), "answered");
+        match &response {
+            Ok(response) => {
+                tracing::debug!(%method, path, status = response.status, bytes = response.body.len(), "response");
             }
-            Err(error) => tracing::debug!(%method, path, ?error, "not answered"),
+            Err(error) => tracing::debug!(%method, path, ?error, "no response"),
         }
-        answer
+        response
     }
 
     /// Reads an answer up to the bound. The outer error is the connection's.
     async fn read(
         &self,
-        mut response: Response,
-    ) -> Result<Result<Answer, NoAnswer>, reqwest::Error> {
+        mut response: reqwest::Response,
+    ) -> Result<Result<HttpResponse, TransportError>, reqwest::Error> {
         let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let without_query = |location: String| {
             location
@@ -137,7 +141,7 @@ impl Http {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let mut answer = Answer {
+        let mut read = HttpResponse {
             status: response.status().as_u16(),
             total: text(reqwest::header::CONTENT_RANGE)
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
@@ -150,30 +154,30 @@ impl Http {
         };
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Ok(Err(NoAnswer::TooLong));
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+                return Ok(Err(TransportError::TooLong));
             }
             body.extend_from_slice(&chunk);
         }
-        answer.body = self.key.redact(&String::from_utf8_lossy(&body));
-        Ok(Ok(answer))
+        read.body = self.key.redact(&String::from_utf8_lossy(&body));
+        Ok(Ok(read))
     }
 }
 
 impl Transport for Http {
     fn send<'a>(
         &'a self,
-        call: &'a Call,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
-        Box::pin(self.answer(call, limit))
+        request: &'a Request,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
+        Box::pin(self.exchange(request, timeout))
     }
 }
 
 fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {
     let secret = |text: &str| {
         let mut value =
-            HeaderValue::from_str(text).map_err(|_| crate::config::KeyProblem::Character)?;
+            HeaderValue::from_str(text).map_err(|_| crate::config::KeyError::Character)?;
         // Keeps it out of `Debug` and out of the table by which HTTP/2 compresses headers.
         value.set_sensitive(true);
         Ok::<_, ConfigError>(value)
@@ -185,18 +189,18 @@ fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {
     Ok(headers)
 }
 
-fn no_answer(error: reqwest::Error, limit: Duration) -> NoAnswer {
+fn transport_error(error: reqwest::Error, timeout: Duration) -> TransportError {
     let error = error.without_url();
     if error.is_connect() {
         if is_tls(&error) {
-            NoAnswer::Tls(error.into())
+            TransportError::Tls(error.into())
         } else {
-            NoAnswer::Unreachable(error.into())
+            TransportError::Unreachable(error.into())
         }
     } else if error.is_timeout() {
-        NoAnswer::Timeout(limit)
+        TransportError::Timeout(timeout)
     } else {
-        NoAnswer::Lost(error.into())
+        TransportError::Lost(error.into())
     }
 }
 

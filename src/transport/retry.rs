@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Call, Effect, Fault, Reply, Retry, Transport, classify::classify};
+use super::{Effect, Request, RequestError, Response, Retry, Transport, classify::classify};
 use crate::config::LONGEST_RETRY_DELAY;
 
 /// What a request gets at least, even at the deadline: with less, all that could come of it
@@ -22,34 +22,34 @@ const SOON: [Duration; 3] = [
 /// Makes a request once.
 pub(crate) async fn try_once(
     transport: &dyn Transport,
-    call: &Call,
-    limit: Duration,
-) -> Result<Reply, Fault> {
-    classify(call, transport.send(call, limit).await)
+    request: &Request,
+    timeout: Duration,
+) -> Result<Response, RequestError> {
+    classify(request, transport.send(request, timeout).await)
 }
 
 /// Makes a request that only reads, again and again until it is answered or `total` is over.
 pub(crate) async fn read(
     transport: &dyn Transport,
-    call: &Call,
-    limit: Duration,
+    request: &Request,
+    timeout: Duration,
     delay: Duration,
     total: Duration,
-) -> Result<Reply, Fault> {
-    let mut patience = Patience::new(Instant::now(), delay, total, total);
+) -> Result<Response, RequestError> {
+    let mut retry = RetryState::new(Instant::now(), delay, total, total);
     loop {
-        let fault = match try_once(transport, call, limit.min(patience.left(Instant::now()))).await
-        {
-            Ok(reply) => return Ok(reply),
-            Err(fault) => fault,
-        };
-        sleep(patience.next(Instant::now(), fault)?).await;
+        let fault =
+            match try_once(transport, request, timeout.min(retry.left(Instant::now()))).await {
+                Ok(reply) => return Ok(reply),
+                Err(fault) => fault,
+            };
+        sleep(retry.next(Instant::now(), fault)?).await;
     }
 }
 
 /// How long one goes on asking, and when next. Pure but for the jitter.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct RetryState {
     started: Instant,
     /// How long, while it is certain that nothing has run.
     while_idle: Duration,
@@ -62,7 +62,7 @@ pub(crate) struct Patience {
     asked_at_once: bool,
 }
 
-impl Patience {
+impl RetryState {
     /// The delay is that before the first repetition.
     pub(crate) fn new(
         now: Instant,
@@ -92,7 +92,11 @@ impl Patience {
     }
 
     /// How long to wait before the next request, or the fault when there is to be none.
-    pub(crate) fn next(&mut self, now: Instant, fault: Fault) -> Result<Duration, Fault> {
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        fault: RequestError,
+    ) -> Result<Duration, RequestError> {
         self.busy |= fault.effect == Effect::Unknown;
         let wait = match fault.retry {
             Retry::No => None,
@@ -146,27 +150,27 @@ mod tests {
     use crate::{
         error::Error,
         manifest::Version,
-        transport::fake::{Fake, Scripted, answer, refusal},
+        transport::fake::{Fake, Scripted, refusal, response},
     };
 
-    const LEDGER: Call = Call::Ledger {
+    const LEDGER: Request = Request::Ledger {
         above: Version::ZERO,
     };
-    const STATUS: Call = Call::Function {
+    const STATUS: Request = Request::Function {
         name: "ctx0_schema_status",
         arguments: String::new(),
     };
 
     /// Reads with a limit of 35 s a request and 30 s in all; the time that it took is paused time.
     async fn run(
-        call: &Call,
+        request: &Request,
         queue: impl IntoIterator<Item = Scripted>,
-    ) -> (Result<Reply, Fault>, Fake, Duration) {
+    ) -> (Result<Response, RequestError>, Fake, Duration) {
         let fake = Fake::new(queue);
         let started = Instant::now();
         let reply = read(
             &fake,
-            call,
+            request,
             Duration::from_secs(35),
             Duration::from_millis(200),
             Duration::from_secs(30),
@@ -177,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_needs_one_request() {
-        let (reply, fake, _) = run(&LEDGER, [answer(200, json!([]))]).await;
+        let (reply, fake, _) = run(&LEDGER, [response(200, json!([]))]).await;
         assert_eq!((reply.is_ok(), fake.asked().len()), (true, 1));
     }
 
@@ -189,7 +193,7 @@ mod tests {
                 Scripted::Refused,
                 Scripted::Lost,
                 Scripted::Refused,
-                answer(200, json!([])),
+                response(200, json!([])),
             ],
         )
         .await;
@@ -242,7 +246,7 @@ mod tests {
     async fn a_server_that_asks_for_a_delay_gets_it() {
         let (reply, fake, _) = run(
             &LEDGER,
-            [refusal(503, "PGRST002", Some(7)), answer(200, json!([]))],
+            [refusal(503, "PGRST002", Some(7)), response(200, json!([]))],
         )
         .await;
         assert!(reply.is_ok());
@@ -262,7 +266,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_schema_that_postgrest_may_be_reading_is_waited_for_briefly() {
         let missing = || refusal(404, "PGRST202", None);
-        let (reply, _, _) = run(&STATUS, [missing(), missing(), answer(200, json!({}))]).await;
+        let (reply, _, _) = run(&STATUS, [missing(), missing(), response(200, json!({}))]).await;
         assert!(reply.is_ok());
 
         let (reply, fake, took) = run(&STATUS, [missing()]).await;

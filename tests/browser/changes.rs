@@ -118,12 +118,7 @@ async fn what_was_taken_back_is_told_and_then_offered_again() {
 
     window.command("rollback 7").await;
     window.until_state("rollbackFailed").await;
-    assert!(
-        window
-            .text()
-            .await
-            .contains("there is nothing to take back")
-    );
+    assert!(window.text().await.contains("cannot be rolled back"));
     window.click("Dismiss").await;
     window.until_state("").await;
     window.assert_clean_console().await;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ctx0_schema::{Error, LedgerProblem, Progress};
+use ctx0_schema::{Error, LedgerError, Progress};
 use serde_json::{json, to_value};
 
 use crate::support::{Project, migrations, version};
@@ -225,7 +225,7 @@ async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
     let older = project.manager(migrations(&[TABLE]));
     let check = older.check_for_updates().await.unwrap();
     assert!(
-        matches!(check.problem, Some(LedgerProblem::DatabaseAhead { .. })),
+        matches!(check.problem, Some(LedgerError::DatabaseAhead { .. })),
         "{check:?}"
     );
     assert!(!check.is_up_to_date());
@@ -233,7 +233,7 @@ async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
     assert!(
         matches!(
             error.error,
-            Error::Ledger(LedgerProblem::DatabaseAhead { .. })
+            Error::Ledger(LedgerError::DatabaseAhead { .. })
         ),
         "{error}"
     );
@@ -241,7 +241,7 @@ async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
     let other_text = project.manager(migrations(&[TABLE, ("002_column", "select 1;")]));
     let check = other_text.check_for_updates().await.unwrap();
     assert!(
-        matches!(check.problem, Some(LedgerProblem::Differs { .. })),
+        matches!(check.problem, Some(LedgerError::Differs { .. })),
         "{check:?}"
     );
 
@@ -251,7 +251,7 @@ async fn a_database_ahead_a_gap_and_a_difference_are_never_called_up_to_date() {
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
     let check = manager.check_for_updates().await.unwrap();
     assert!(
-        matches!(check.problem, Some(LedgerProblem::Gap { .. })),
+        matches!(check.problem, Some(LedgerError::Gap { .. })),
         "{check:?}"
     );
     assert!(manager.apply_all_pending().await.is_err());

@@ -6,8 +6,7 @@ use std::{
 };
 
 use ctx0_schema::{
-    Error, MigrationFailure, Migrations, Notice, NoticeLevel, Preview, SchemaVersionManager,
-    Version,
+    Error, MigrationError, Migrations, Notice, NoticeLevel, Preview, SchemaVersionManager, Version,
 };
 use ctx0_stack::Stack;
 use serde_json::json;
@@ -231,7 +230,7 @@ async fn a_version_that_fails_tells_what_it_said_before() {
 }
 
 /// Applying fails as the rehearsal did.
-async fn fails_like(manager: &SchemaVersionManager, rehearsed: &MigrationFailure) {
+async fn fails_like(manager: &SchemaVersionManager, rehearsed: &MigrationError) {
     let error = manager.apply_all_pending().await.unwrap_err().error;
     let Error::MigrationFailed(applied) = &error else {
         panic!("{error}")
@@ -240,7 +239,7 @@ async fn fails_like(manager: &SchemaVersionManager, rehearsed: &MigrationFailure
     assert_eq!(first_line(rehearsed), first_line(applied));
 }
 
-fn first_line(failure: &MigrationFailure) -> &str {
+fn first_line(failure: &MigrationError) -> &str {
     failure.context.as_ref().unwrap().lines().next().unwrap()
 }
 

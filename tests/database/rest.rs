@@ -92,24 +92,27 @@ impl Answer {
 }
 
 /// The arguments of `ctx0_apply_migration`.
-pub(crate) fn arguments(version: u32, pieces: &[&str]) -> Value {
+pub(crate) fn arguments(version: u32, statements: &[&str]) -> Value {
     json!({
         "p_version": version,
         "p_name": format!("{version:03}_test"),
         "p_description": "A test",
-        "p_sql": pieces,
-        "p_checksum": sha256(&pieces.concat()),
+        "p_sql": statements,
+        "p_checksum": sha256(&statements.concat()),
         "p_attempt": Uuid::new_v4(),
     })
 }
 
 /// The call of `ctx0_apply_migration` as SQL, in which no function or operator but ours is used.
-pub(crate) fn call_text(version: u32, pieces: &[&str]) -> String {
-    let texts: Vec<_> = pieces.iter().map(|piece| literal(piece)).collect();
+pub(crate) fn call_text(version: u32, statements: &[&str]) -> String {
+    let texts: Vec<_> = statements
+        .iter()
+        .map(|statement| literal(statement))
+        .collect();
     format!(
         "public.ctx0_apply_migration({version}, '{version:03}_test', 'A test', array[{}], '{}')",
         texts.join(", "),
-        sha256(&pieces.concat()),
+        sha256(&statements.concat()),
     )
 }
 

@@ -313,7 +313,7 @@ async fn objects_with_the_same_names_are_not_used_instead() {
     );
 
     // As a session of the service role that prefers the shadows, in both of the ways.
-    let session = |version, pieces| {
+    let session = |version, statements| {
         format!(
             "create temp table ctx0_schema_versions (like public.ctx0_schema_versions);
              create temp table ctx0_schema_attempts (like public.ctx0_schema_attempts);
@@ -323,7 +323,7 @@ async fn objects_with_the_same_names_are_not_used_instead() {
              set role service_role;
              select public.ctx0_schema_status()::text;
              select {}::text;",
-            call_text(version, pieces)
+            call_text(version, statements)
         )
     };
     let rows = project
@@ -459,12 +459,12 @@ async fn a_call_that_makes_no_sense_is_refused_and_not_recorded() {
         arguments[name] = value.clone();
         if name == "p_sql" {
             // The checksum is right, so that it is the text itself which is refused.
-            let pieces = value
+            let statements = value
                 .as_array()
                 .into_iter()
                 .flatten()
                 .filter_map(Value::as_str);
-            arguments["p_checksum"] = sha256(&pieces.collect::<String>()).into();
+            arguments["p_checksum"] = sha256(&statements.collect::<String>()).into();
         }
         let answer = rest
             .call("service_role", "ctx0_apply_migration", &arguments)

@@ -38,7 +38,7 @@ fn three(project: &Project) -> SchemaVersionManager {
     project.manager(Migrations::embedded(&FILES).unwrap())
 }
 
-/// A build that knows the first version only, and that by no way back.
+/// A build that knows the first version only, and that without a down migration.
 fn older(project: &Project) -> SchemaVersionManager {
     project.manager(migrations(&[(
         "001_a",
@@ -102,7 +102,7 @@ async fn each_version_is_taken_back_newest_first_and_recorded() {
          rollback 1 rolled_back, apply 1 applied, apply 2 applied, apply 3 applied"
     );
     let status = manager.status().await.unwrap();
-    assert_eq!(status.ways_back, [1, 2, 3].map(version));
+    assert_eq!(status.reversible, [1, 2, 3].map(version));
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_version_without_a_way_back_is_refused_before_anything_is_touched() {
         manager.preview_rollback(version(1)).await.unwrap_err(),
     ] {
         assert!(
-            matches!(end, Error::NoWayBack { version } if version.get() == 2),
+            matches!(end, Error::NotReversible { version } if version.get() == 2),
             "{end}"
         );
     }
@@ -232,7 +232,7 @@ async fn a_way_back_that_fails_leaves_its_version_and_what_was_taken_back_before
     let text = error.to_string();
     assert!(
         text.starts_with(
-            "version 2 could not be taken back and is in the database as before: 002_b.down.sql, statement 2, line 3: "
+            "version 2 could not be rolled back and is in the database as before: 002_b.down.sql, statement 2, line 3: "
         ),
         "{text}"
     );
@@ -248,7 +248,7 @@ async fn a_way_back_that_fails_leaves_its_version_and_what_was_taken_back_before
         .unwrap_err()
         .to_string();
     assert!(
-        other.contains(": the stored way back, statement 2: "),
+        other.contains(": the stored down migration, statement 2: "),
         "{other}"
     );
 }

@@ -269,11 +269,11 @@ async fn one_connection() -> Project {
     project
 }
 
-async fn apply(rest: &Rest<'_>, version: u32, pieces: &[&str]) -> Answer {
+async fn apply(rest: &Rest<'_>, version: u32, statements: &[&str]) -> Answer {
     rest.call(
         "service_role",
         "ctx0_apply_migration",
-        &arguments(version, pieces),
+        &arguments(version, statements),
     )
     .await
 }

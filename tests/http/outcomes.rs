@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ctx0_schema::{ConflictReason, Error, MigrationFailure, Progress, Version, WaitReason};
+use ctx0_schema::{ConflictReason, Error, MigrationError, Progress, Version, WaitReason};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use wiremock::ResponseTemplate;
@@ -124,7 +124,7 @@ async fn a_request_that_came_damaged_is_sent_again_as_it_was() {
     supabase.on_apply([conflict("damaged"), applied(9)]).await;
     let (result, told) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(waits(&told), [WaitReason::NoAnswer]);
+    assert_eq!(waits(&told), [WaitReason::NoResponse]);
     let bodies = bodies(&supabase).await;
     assert_eq!(bodies[0], bodies[1]);
 }
@@ -358,7 +358,7 @@ async fn an_outcome_that_this_build_does_not_know_is_unknown() {
         };
         assert!(matches!(
             *source,
-            Error::UnexpectedAnswer { status: 200, .. }
+            Error::UnexpectedResponse { status: 200, .. }
         ));
         assert_eq!(supabase.applies().await.len(), 1);
     }
@@ -478,7 +478,7 @@ async fn is_asked_for_again(lost: ResponseTemplate, limit: Duration) {
     let manager = build(config(&supabase.uri()).request_timeout(limit));
     let (result, told) = apply_all(&manager).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(waits(&told), [WaitReason::NoAnswer, WaitReason::Running]);
+    assert_eq!(waits(&told), [WaitReason::NoResponse, WaitReason::Running]);
     let bodies = bodies(&supabase).await;
     assert_eq!(bodies.len(), 3);
     assert!(bodies.iter().all(|body| *body == bodies[0]));
@@ -516,7 +516,7 @@ fn version(number: u32) -> Version {
     Version::new(number).unwrap()
 }
 
-fn failure(error: &Error) -> &MigrationFailure {
+fn failure(error: &Error) -> &MigrationError {
     match error {
         Error::MigrationFailed(failure) => failure,
         other => panic!("{other:?}"),

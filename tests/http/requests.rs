@@ -54,7 +54,7 @@ async fn a_status_is_one_call_of_its_function() {
     let supabase = Supabase::start().await;
     let answer = json!({
         "rpc_version": 2, "server_version": "15.8", "current_version": 3, "locked": true,
-        "owner": "postgres", "ledger": ledger_to(3), "ways_back": [2], "last_attempt": null,
+        "owner": "postgres", "ledger": ledger_to(3), "reversible": [2], "last_attempt": null,
     });
     supabase.on("POST", STATUS, [json_answer(&answer)]).await;
     let status = manager(&supabase.uri()).status().await.unwrap();

@@ -30,9 +30,9 @@ struct Expected {
 const EXPECTED: &[Expected] = &[
     // Good JSON that answers another question.
     Expected {
-        check: "UnexpectedAnswer(200)",
-        status: "UnexpectedAnswer(200)",
-        apply: "OutcomeUnknown(UnexpectedAnswer(200)), retryable",
+        check: "UnexpectedResponse(200)",
+        status: "UnexpectedResponse(200)",
+        apply: "OutcomeUnknown(UnexpectedResponse(200)), retryable",
         answers: &[
             "GET a table (service_role)",
             "GET a table (anon, no JWT)",
@@ -53,8 +53,8 @@ const EXPECTED: &[Expected] = &[
     },
     Expected {
         check: "version 0",
-        status: "UnexpectedAnswer({status} {code})",
-        apply: "UnexpectedAnswer({status} {code})",
+        status: "UnexpectedResponse({status} {code})",
+        apply: "UnexpectedResponse({status} {code})",
         answers: &[
             "missing table",
             "missing table, near name (hint)",
@@ -71,7 +71,7 @@ const EXPECTED: &[Expected] = &[
         ],
     },
     Expected {
-        check: "UnexpectedAnswer({status} {code})",
+        check: "UnexpectedResponse({status} {code})",
         status: "RpcNotInstalled, asked again",
         apply: "RpcNotInstalled, asked again",
         answers: &[
@@ -186,9 +186,9 @@ const EXPECTED: &[Expected] = &[
     },
     // Nothing that these requests bring about, so nobody knows a remedy.
     Expected {
-        check: "UnexpectedAnswer({status} {code})",
-        status: "UnexpectedAnswer({status} {code})",
-        apply: "UnexpectedAnswer({status} {code})",
+        check: "UnexpectedResponse({status} {code})",
+        status: "UnexpectedResponse({status} {code})",
+        apply: "UnexpectedResponse({status} {code})",
         answers: &[
             "POST rpc that raises custom SQLSTATE QX001 with detail+hint",
             "POST rpc that raises a plain exception (P0001)",
@@ -407,14 +407,14 @@ fn told(result: Result<String, Error>, requests: usize) -> String {
 fn name(error: &Error) -> String {
     let variant = variant(error);
     match error {
-        Error::UnexpectedAnswer {
+        Error::UnexpectedResponse {
             status,
             code: Some(code),
             ..
         } => {
             format!("{variant}({status} {code})")
         }
-        Error::UnexpectedAnswer { status, .. }
+        Error::UnexpectedResponse { status, .. }
         | Error::Gateway { status, .. }
         | Error::NotSupabase { status, .. } => format!("{variant}({status})"),
         Error::OutcomeUnknown { source, .. } => format!("{variant}({})", name(source)),

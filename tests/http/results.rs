@@ -1,6 +1,6 @@
 //! The results, to the letter of the specification, and the states that are no updates.
 
-use ctx0_schema::{Error, LedgerProblem, SchemaVersionManager};
+use ctx0_schema::{Error, LedgerError, SchemaVersionManager};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -106,7 +106,7 @@ async fn a_database_ahead_of_this_build_is_neither_up_to_date_nor_touched() {
     let problem = json!({"kind": "databaseAhead", "current": 4, "latest": 3});
     assert!(matches!(
         untouched(ledger, 4, problem).await,
-        LedgerProblem::DatabaseAhead { .. }
+        LedgerError::DatabaseAhead { .. }
     ));
 }
 
@@ -117,7 +117,7 @@ async fn a_gap_is_neither_up_to_date_nor_filled() {
     let problem = json!({"kind": "gap", "current": 3, "missing": [2]});
     assert!(matches!(
         untouched(ledger, 3, problem).await,
-        LedgerProblem::Gap { .. }
+        LedgerError::Gap { .. }
     ));
 }
 
@@ -134,14 +134,14 @@ async fn another_text_or_name_under_a_version_is_neither_up_to_date_nor_built_up
         let problem = json!({"kind": "differs", "version": 2});
         assert!(matches!(
             untouched(ledger, 2, problem).await,
-            LedgerProblem::Differs { version, .. } if version.get() == 2
+            LedgerError::Differs { version, .. } if version.get() == 2
         ));
     }
 }
 
 /// Checks a database that does not fit this build, tries all ways to apply, and makes sure
 /// that nothing was sent. `problem` is what the JSON of the check says of it, at least.
-async fn untouched(ledger: Value, current: u32, problem: Value) -> LedgerProblem {
+async fn untouched(ledger: Value, current: u32, problem: Value) -> LedgerError {
     let supabase = Supabase::with_ledger(ledger).await;
     let manager = manager(&supabase.uri());
     let check = manager.check_for_updates().await.unwrap();

@@ -63,7 +63,7 @@ async fn the_key_is_neither_logged_nor_repeated_in_any_error_over_http() {
         for part in [
             "ctx0_schema::transport",
             "reqwest",
-            "not answered",
+            "no response",
             "status=503",
         ] {
             assert!(log.contains(part), "{part}");

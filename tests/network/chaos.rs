@@ -236,7 +236,7 @@ impl Scenario {
                         }
                     }
                     // Too long an answer, the last of several that could not be used.
-                    Error::UnexpectedAnswer { status: 200, .. } => {}
+                    Error::UnexpectedResponse { status: 200, .. } => {}
                     _ => assert!(error.is_retryable(), "{}", about()),
                 }
                 assert_eq!(applied, recorded, "{}", about());

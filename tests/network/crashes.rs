@@ -15,7 +15,7 @@ async fn a_running_call_outlives_a_database_that_is_killed() {
     let mut run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     network.stack.kill_database().await.expect("it is killed");
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     network.stack.start_database().await.expect("it starts");
     assert_eq!(network.ledger().await, [1]);
     network.open_gate().await;
@@ -85,7 +85,7 @@ async fn a_running_call_outlives_a_rest_server_that_is_restarted() {
     let mut run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     network.stack.stop_rest().await.expect("it stops");
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     network.stack.start_rest().await.expect("it starts");
     network.open_gate().await;
     assert_eq!(run.success().await, (vec![1, 2, 3], 3));
@@ -161,7 +161,7 @@ async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
 async fn functions_that_were_just_installed_are_waited_for() {
     let network = Network::uninformed().await;
     let mut run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     network.stack.reload_schema().await.expect("it is read");
     assert_eq!(run.success().await, (vec![1], 1));
     network.truth().await;

@@ -78,7 +78,7 @@ async fn an_attempt_that_came_too_early_is_answered_so_when_its_time_has_come() 
 
 const STEP: &str = "create table public.step_1 (id int);";
 
-/// As someone does it who has the text of the way back.
+/// As someone does it who has the text of the down migration.
 const ROLLBACK: &str =
     "drop table public.step_1; delete from public.ctx0_schema_versions where version = 1;";
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ctx0_schema::{Error, MigrationFailure, WaitReason};
+use ctx0_schema::{Error, MigrationError, WaitReason};
 
 use crate::support::{GATE, Network, Running, steps};
 
@@ -106,7 +106,7 @@ async fn a_terminated_session_leaves_nothing_and_the_same_attempt_is_made_again(
     let terminated = format!("select pg_terminate_backend({process}, 60000)::text");
     assert_eq!(network.value(&terminated).await, "true");
 
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     assert_ne!(network.until_asleep().await, process);
     assert_eq!(network.ledger().await, [0; 0]);
     network.open_gate().await;
@@ -123,7 +123,7 @@ fn raises(sqlstate: &str) -> String {
 }
 
 /// The second of two migrations fails, having been executed and recorded exactly once.
-async fn fails_once(network: &Network, text: &str) -> MigrationFailure {
+async fn fails_once(network: &Network, text: &str) -> MigrationError {
     let manager = network.manager(&steps(&["", text]));
     let error = Running::start(manager.apply_all_pending()).failure().await;
     assert_eq!(crate::support::numbers(&error.applied), [1]);

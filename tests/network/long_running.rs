@@ -24,7 +24,7 @@ async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
     let mut second = Running::start(network.manager(&migrations).apply_all_pending());
 
     second.until_waiting_for(WaitReason::Running).await;
-    daemon.until_waiting_for(WaitReason::NoAnswer).await;
+    daemon.until_waiting_for(WaitReason::NoResponse).await;
     daemon.until_waiting_for(WaitReason::Running).await;
     assert_eq!(daemon.success().await, (vec![1], 1));
     assert_eq!(second.success().await, (vec![], 1));
@@ -44,7 +44,7 @@ async fn a_migration_that_outlasts_the_clients_own_patience_is_applied_and_repor
     let network = Network::start().await;
     let config = network.config().request_timeout(Duration::from_millis(200));
     let mut run = Running::start(manager(config, &steps(&[GATE])).apply_all_pending());
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     run.until_waiting_for(WaitReason::Running).await;
     network.open_gate().await;
     assert_eq!(run.success().await, (vec![1], 1));

@@ -132,7 +132,7 @@ async fn is_followed_to_its_end(fault: Fault) {
     network.proxy.script([Fault::Pass, fault]);
     let manager = network.manager(&steps(&[GATE]));
     let mut run = Running::start(manager.apply_all_pending());
-    run.until_waiting_for(WaitReason::NoAnswer).await;
+    run.until_waiting_for(WaitReason::NoResponse).await;
     run.until_waiting_for(WaitReason::Running).await;
     assert_eq!(network.ledger().await, [0; 0]);
     network.open_gate().await;

@@ -453,7 +453,7 @@ const STEPS = {
 
 const WAITING = {
   running: "Still running in the database",
-  noAnswer: "No answer yet, asking again",
+  noResponse: "No answer yet, asking again",
   tableInUse: "A table is in use, trying again",
 };
 
