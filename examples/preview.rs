@@ -45,10 +45,7 @@ const EXAMPLE: [(&str, &str); 3] = [
     ),
     (
         "002_tags.sql",
-        "do $$ begin
-           raise notice 'Labels that go: %', (select count(label) from public.ctx0_notes);
-         end $$;
-         alter table public.ctx0_notes alter column number type bigint;
+        "alter table public.ctx0_notes alter column number type bigint;
          alter table public.ctx0_notes add column tags text[] not null default '{}';
          create index ctx0_notes_tags_idx on public.ctx0_notes using gin (tags);
          alter table public.ctx0_notes drop column label;",

@@ -4,16 +4,9 @@
 -- Arguments
 --   p_action   apply or rollback
 --   p_sql      the statements in order, each a piece of the text
---   p_hearing  in a rehearsal: {number of a statement: {"noting": text} or {"strict": text}}
---                noting  runs in place of the statement. It does the same, and leaves what it says in
---                        the setting ctx0.notices. To fail it raises CTX01 with that as the message,
---                        and with the error's message and SQLSTATE as detail and hint
---                strict  is the statement made to fail where it would only say that there is nothing
---                        to do. It runs where the statement has changed no definition, to hear why
 --   the others go to the row of the ledger
 --
--- Result: jsonb with "outcome", in a rehearsal "notices", for each statement that was begun what it
--- said (lines, each a JSON array: level, format, arguments, options), and
+-- Result: jsonb with "outcome", and
 --   applied, rolled_back  + execution_ms, statements
 --   failed                + statement (from 1; 0: none of them, such as a deferred constraint), sqlstate,
 --                         message, detail, hint, context, schema_name, table_name, column_name,
@@ -29,8 +22,7 @@ create function public.ctx0_run_migration(
   p_sql         text[],
   p_checksum    text,
   p_applied_by  text,
-  p_attempt     uuid,
-  p_hearing     jsonb default null
+  p_attempt     uuid
 )
 returns jsonb
 language plpgsql
@@ -41,12 +33,6 @@ declare
   v_started    constant timestamptz := clock_timestamp();
   v_piece      text;
   v_statement  integer := 0;
-  v_noting     text;
-  v_why        text;
-  v_why_state  text;
-  v_strict     text;
-  v_writes     bigint;
-  v_notices    text[] := '{}';
   v_ms         bigint;
   v_state      text;
   v_message    text;
@@ -72,45 +58,7 @@ begin
     foreach v_piece in array p_sql loop
       -- By its schema, because the migration may have set the search_path.
       v_statement := v_statement operator(pg_catalog.+) 1;
-      v_notices[v_statement] := '';
-      v_why_state := null;
-      v_noting := pg_catalog.jsonb_extract_path_text(p_hearing, v_statement::pg_catalog.text, 'noting');
-      if v_noting is not null then
-        begin
-          perform pg_catalog.set_config('ctx0.notices', '', true);
-          execute v_noting;
-          v_notices[v_statement] := pg_catalog.concat(pg_catalog.current_setting('ctx0.notices', true));
-          continue;
-        exception
-          when sqlstate 'CTX01' then
-            v_notices[v_statement] := sqlerrm;
-            get stacked diagnostics v_why = pg_exception_detail, v_why_state = pg_exception_hint;
-          -- Nobody waits for a table twice.
-          when lock_not_available then
-            raise;
-          -- Why is told by the statement itself.
-          when assert_failure or others then
-            null;
-        end;
-      end if;
-
-      v_strict := pg_catalog.jsonb_extract_path_text(p_hearing, v_statement::pg_catalog.text, 'strict');
-      v_writes := case when v_strict is not null then public.ctx0_catalog_writes() end;
       execute v_piece;
-      if v_writes operator(pg_catalog.=) public.ctx0_catalog_writes() then
-        begin
-          execute v_strict;
-          raise sqlstate 'CTX00';
-        exception
-          when duplicate_table or duplicate_column or duplicate_object or duplicate_schema or duplicate_function
-            or undefined_table or undefined_column or undefined_object or undefined_function or invalid_schema_name then
-            v_notices[v_statement] := pg_catalog.jsonb_build_array('notice', '%, skipping',
-              pg_catalog.jsonb_build_array(pg_catalog.quote_literal(sqlerrm)),
-              pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(sqlstate, 'skipped')));
-          when assert_failure or others then
-            null;
-        end;
-      end if;
     end loop;
 
     -- What was deferred must fail here, where it is still caught, and not at commit.
@@ -138,33 +86,26 @@ begin
     end if;
     return jsonb_strip_nulls(jsonb_build_object(
       'outcome', case p_action when 'apply' then 'applied' else 'rolled_back' end,
-      'execution_ms', v_ms, 'statements', cardinality(p_sql),
-      'notices', case when p_hearing is not null then v_notices end));
+      'execution_ms', v_ms, 'statements', cardinality(p_sql)));
   -- `others` leaves out these two: a timeout or an assertion is an answer as well.
   exception when query_canceled or assert_failure or others then
     get stacked diagnostics
       v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
       v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
       v_table = table_name, v_column = column_name, v_constraint = constraint_name;
-    -- It failed once, and there was no time left to see how.
-    if v_state = '57014' and v_why_state is not null then
-      v_state := v_why_state;
-      v_message := v_why;
-    end if;
     return jsonb_strip_nulls(jsonb_build_object(
       'outcome', 'failed', 'statement', v_statement, 'sqlstate', v_state, 'message', v_message,
       'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),
       'schema_name', nullif(v_schema, ''), 'table_name', nullif(v_table, ''),
       'column_name', nullif(v_column, ''), 'constraint_name', nullif(v_constraint, ''),
       'checksum', encode(sha256(convert_to(array_to_string(p_sql, ''), 'UTF8')), 'hex'),
-      'notices', case when p_hearing is not null then v_notices end,
       'retryable', v_state in ('55P03', '40001', '40P01'),
       'holders', case when v_state = '55P03' then public.ctx0_lock_holders(v_piece) end));
   end;
 end
 $$;
 
-comment on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid, jsonb) is
+comment on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid) is
   'ctx0: runs the statements of one schema version and keeps the ledger in step';
-revoke all on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid, jsonb)
+revoke all on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid)
   from public, anon, authenticated, service_role;

@@ -5,8 +5,6 @@
 --   p_steps             a list of objects, in the order in which they would run:
 --                         {"action": "apply", version, name, description, sql: [pieces], checksum}
 --                         {"action": "rollback", version, sql: [pieces] or null, checksum or null}
---                       and with "hearing", as ctx0_run_migration takes it, and "hearing_checksum",
---                       that of its texts in the order of the statements, or without both
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
 --
 -- Result: jsonb with "outcome", "current_version" and "rpc_version", and
@@ -56,7 +54,6 @@ as $$
 declare
   v_step      jsonb;
   v_sql       text[];
-  v_hearing   text[];
   v_texts     text := '';
   v_current   integer;
   v_version   integer;
@@ -100,15 +97,11 @@ begin
       v_step := p_steps -> v_index;
       v_sql := case when jsonb_typeof(v_step -> 'sql') = 'array'
                     then array(select jsonb_array_elements_text(v_step -> 'sql')) end;
-      v_hearing := case when v_step ? 'hearing'
-                        then array(select coalesce(h.value ->> 'noting', h.value ->> 'strict')
-                                     from jsonb_each(v_step -> 'hearing') h order by h.key::integer) end;
       if coalesce(v_step ->> 'action', '') not in ('apply', 'rollback') or v_step ->> 'version' is null
          or v_step ->> 'action' = 'apply' and (v_step ->> 'name' is null or coalesce(cardinality(v_sql), 0) = 0) then
         raise invalid_parameter_value using
           message = format('step %s of p_steps needs action (apply or rollback), version, and to apply name and sql', v_index + 1);
-      elsif not (public.ctx0_is_intact(v_sql, v_step ->> 'checksum')
-                 and public.ctx0_is_intact(v_hearing, v_step ->> 'hearing_checksum')) then
+      elsif not public.ctx0_is_intact(v_sql, v_step ->> 'checksum') then
         v_answer := jsonb_build_object('reason', 'damaged', 'message', 'the SQL that arrived is not the SQL of its checksum');
       elsif v_step ->> 'action' = 'apply' and (v_step ->> 'version')::integer <> v_version + 1
          or v_step ->> 'action' = 'rollback' and (v_step ->> 'version')::integer <> v_version then
@@ -125,9 +118,6 @@ begin
               'message', format('no way back is stored for version %s', v_version));
           end if;
           p_steps := jsonb_set(p_steps, array[v_index::text, 'sql'], coalesce(to_jsonb(v_sql), 'null'));
-          if to_jsonb(v_sql) <> v_step -> 'sql' then
-            p_steps := p_steps #- array[v_index::text, 'hearing'];
-          end if;
           v_version := v_version - 1;
         else
           v_version := v_version + 1;
@@ -168,8 +158,7 @@ begin
       v_step := p_steps -> v_index;
       v_answer := public.ctx0_run_migration(
         v_step ->> 'action', (v_step ->> 'version')::integer, v_step ->> 'name', v_step ->> 'description',
-        array(select jsonb_array_elements_text(v_step -> 'sql')), v_step ->> 'checksum', 'rehearsal', null,
-        coalesce(v_step -> 'hearing', '{}'));
+        array(select jsonb_array_elements_text(v_step -> 'sql')), v_step ->> 'checksum', 'rehearsal', null);
       perform public.ctx0_clean_session();
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       perform set_config('lock_timeout', '2s', true);

@@ -18,7 +18,7 @@ begin
        where p.pronamespace = 'public'::regnamespace
          and p.proname in (
                'ctx0_check_caller', 'ctx0_clean_session', 'ctx0_lock_holders', 'ctx0_is_intact',
-               'ctx0_schema_objects', 'ctx0_describe_schema', 'ctx0_catalog_writes', 'ctx0_run_migration', 'ctx0_change_schema',
+               'ctx0_schema_objects', 'ctx0_describe_schema', 'ctx0_run_migration', 'ctx0_change_schema',
                'ctx0_apply_migration', 'ctx0_rollback_migration', 'ctx0_rehearse_migrations',
                'ctx0_observe_tables', 'ctx0_verify_schema', 'ctx0_schema_status')
     loop

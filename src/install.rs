@@ -31,8 +31,6 @@ pub const fn install_sql() -> &'static str {
         "\n",
         include_str!("../sql-rpc/090_ctx0_describe_schema.sql"),
         "\n",
-        include_str!("../sql-rpc/095_ctx0_catalog_writes.sql"),
-        "\n",
         include_str!("../sql-rpc/100_ctx0_run_migration.sql"),
         "\n",
         include_str!("../sql-rpc/110_ctx0_change_schema.sql"),

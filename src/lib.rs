@@ -41,8 +41,8 @@ pub use manifest::{
 };
 pub use plan::{Action, AppliedVersion, LedgerError};
 pub use preview::{
-    Definition, Notice, NoticeLevel, ObjectChange, Part, Preview, PreviewToken, PreviewedVersion,
-    Rewrite, RowChange, TableLock, Warning, WarningKind,
+    Definition, ObjectChange, Part, Preview, PreviewToken, PreviewedVersion, Rewrite, RowChange,
+    TableLock, Warning, WarningKind,
 };
 pub use report::{
     Attempt, DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, UpdateCheck, WaitReason,

@@ -1,7 +1,6 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
 mod diff;
-mod notices;
 mod text;
 mod warnings;
 
@@ -9,12 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::notices::{Hearing, heard};
 use self::warnings::Tables;
-pub use self::{
-    notices::{Notice, NoticeLevel},
-    warnings::{Warning, WarningKind},
-};
+pub use self::warnings::{Warning, WarningKind};
 use crate::{
     backup::BackupAdvice,
     error::MigrationError,
@@ -76,15 +71,6 @@ pub struct PreviewedVersion {
     pub rewrites: Vec<Rewrite>,
     /// The tables in which rows are changed.
     pub rows: Vec<RowChange>,
-    /// What it says while it runs, up to where it failed.
-    ///
-    /// PostgREST passes no notices on, so the rehearsal asks for these: what the version's own `do`
-    /// blocks raise as info, notice or warning, with a detail and a hint; and what PostgreSQL says
-    /// where a statement with `if exists` or `if not exists` has nothing to do. Not told are what
-    /// functions raise, a `raise` with other options, what comes after the first 8 KiB of a statement,
-    /// and all but the first of several objects that a statement skips. What a `cascade` drops along
-    /// is among the [`changes`](Self::changes).
-    pub notices: Vec<Notice>,
     /// Why it failed. Nothing of it was left in the database.
     pub failure: Option<Box<MigrationError>>,
 }
@@ -308,7 +294,6 @@ impl PreviewedVersion {
                 .collect(),
             locks: seen.locks,
             rows: seen.rows,
-            notices: seen.notices,
             failure: seen.failure.map(Box::new),
         }
     }
@@ -380,7 +365,6 @@ pub(crate) struct SeenVersion {
     pub(crate) locks: Vec<TableLock>,
     pub(crate) rewrites: Vec<SeenRewrite>,
     pub(crate) rows: Vec<RowChange>,
-    pub(crate) notices: Vec<Notice>,
     pub(crate) failure: Option<MigrationError>,
 }
 

@@ -1,7 +1,5 @@
 //! The rehearsal: one request that runs everything and takes it back.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -12,11 +10,10 @@ use super::{
 };
 use crate::{
     error::{ConflictReason, Error},
-    manifest::{Checksum, SqlFile, Version},
+    manifest::{SqlFile, Version},
     plan::Step,
     preview::{
-        Hearing, Notice, Preview, Rehearsal, RowChange, SeenObject, SeenRewrite, SeenVersion,
-        TableFacts, TableLock, heard,
+        Preview, Rehearsal, RowChange, SeenObject, SeenRewrite, SeenVersion, TableFacts, TableLock,
     },
     transport::{Effect, Request, RequestError, Response, Retry, RetryState, try_once},
 };
@@ -96,11 +93,6 @@ impl SchemaVersionManager {
 
 /// A step as the function takes it.
 fn argument(step: &Step) -> Value {
-    let statements = (1..).zip(step.runs().into_iter().flat_map(SqlFile::statements));
-    let hearing: BTreeMap<usize, _> = statements
-        .filter_map(|(number, statement)| Some((number, Hearing::of(statement)?)))
-        .collect();
-    let texts: String = hearing.values().map(Hearing::text).collect();
     json!({
         "action": step.action,
         "version": step.version,
@@ -108,8 +100,6 @@ fn argument(step: &Step) -> Value {
         "description": step.description,
         "sql": statement_list(step.runs()),
         "checksum": step.runs().map(SqlFile::checksum),
-        "hearing": hearing,
-        "hearing_checksum": Checksum::of(&texts),
     })
 }
 
@@ -135,17 +125,8 @@ struct Told {
 }
 
 #[derive(Deserialize)]
-struct ToldVersion {
-    /// What each statement said.
-    #[serde(default)]
-    notices: Vec<String>,
-    #[serde(flatten)]
-    end: ToldEnd,
-}
-
-#[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum ToldEnd {
+enum ToldVersion {
     Failed(Failed),
     #[serde(alias = "rolled_back")]
     Applied {
@@ -162,10 +143,7 @@ impl Told {
         let versions = steps
             .iter()
             .zip(self.versions)
-            .map(|(step, told)| SeenVersion {
-                notices: notices(step, &told.notices),
-                ..told.end.in_step(step)
-            });
+            .map(|(step, told)| told.in_step(step));
         Rehearsal {
             versions: versions.collect(),
             tables: self.tables,
@@ -174,18 +152,7 @@ impl Told {
     }
 }
 
-/// What the statements of a step said.
-fn notices(step: &Step, said: &[String]) -> Vec<Notice> {
-    (1..)
-        .zip(said)
-        .flat_map(|(statement, said)| {
-            let line = step.runs().and_then(|file| file.line_of(statement));
-            heard(said, statement, line)
-        })
-        .collect()
-}
-
-impl ToldEnd {
+impl ToldVersion {
     fn in_step(self, step: &Step) -> SeenVersion {
         match self {
             Self::Failed(failed) => SeenVersion {

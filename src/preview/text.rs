@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    Notice, NoticeLevel, Preview, PreviewedVersion,
+    Preview, PreviewedVersion,
     warnings::{WarningKind, bytes, count, short},
 };
 use crate::{manifest::Backup, plan::Action};
@@ -82,9 +82,6 @@ impl Text {
             };
             self.line(colour, &format!("  ! {}", warning.message));
         }
-        for notice in &version.notices {
-            self.notice(notice);
-        }
         if let Some(failure) = &version.failure {
             self.line(RED, &format!("  fails: {}", failure.reason()));
             return;
@@ -131,22 +128,6 @@ impl Text {
                     _ => "",
                 };
                 self.line(colour, line);
-            }
-        }
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        let (level, colour) = match notice.level {
-            NoticeLevel::Info => ("info", ""),
-            NoticeLevel::Notice => ("notice", ""),
-            NoticeLevel::Warning => ("warning", YELLOW),
-        };
-        let message = notice.message.replace('\n', "\n    ");
-        self.line(colour, &format!("  {level}: {message}"));
-        for (what, text) in [("detail", &notice.detail), ("hint", &notice.hint)] {
-            if let Some(text) = text {
-                let text = text.replace('\n', "\n    ");
-                self.line(colour, &format!("    {what}: {text}"));
             }
         }
     }

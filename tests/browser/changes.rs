@@ -12,8 +12,7 @@ const NOTES: &str = "create table public.ctx0_notes (id int primary key, label t
     alter table public.ctx0_notes enable row level security;
     insert into public.ctx0_notes values (1, 'one');";
 
-const WITHOUT_LABEL: &str = "do $$ begin raise notice 'Labels that go: %', (select count(label) from public.ctx0_notes); end $$;
-    alter table public.ctx0_notes drop column label;";
+const WITHOUT_LABEL: &str = "alter table public.ctx0_notes drop column label;";
 
 #[tokio::test]
 async fn view_changes_shows_the_diff_and_what_it_means_and_consent_is_to_that() {
@@ -38,7 +37,6 @@ async fn view_changes_shows_the_diff_and_what_it_means_and_consent_is_to_that() 
             ["-column label text\n"]
         ])
     );
-    assert!(window.text().await.contains("It says: Labels that go: 1"));
     // Nothing asked for a backup; what was seen does.
     assert!(
         window

@@ -10,7 +10,6 @@ mod drift;
 mod end_to_end;
 mod install;
 mod messages;
-mod notices;
 mod rehearsal;
 mod rest;
 mod rights;

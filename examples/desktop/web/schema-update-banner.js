@@ -479,14 +479,10 @@ function effects({ versions }, version) {
   const seen = versions.find((seen) => seen.version === version);
   const note = (text) => [element("p", { className: "effect" }, text)];
   if (!seen) return note("Not looked at, because the one before it would fail.");
-  // PostgreSQL's own, of what it skips, are for those who know their database.
-  const own = seen.notices.filter(({ skipped }) => !skipped);
-  const said = own.flatMap(({ level, message }) => note(`${level === "warning" ? "It warns" : "It says"}: ${message}`));
-  if (seen.failure) return [...said, warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
+  if (seen.failure) return [warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
   const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
   return [
     ...seen.warnings.map(warning),
-    ...said,
     ...seen.changes.map(({ diff }) => lines(diff)),
     ...seen.rows.flatMap((rows) => note(rowChange(rows))),
     ...(nothing ? note("No definition and no row would change.") : []),

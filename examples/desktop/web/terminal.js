@@ -90,10 +90,9 @@ function stands({ current_version, server_version, ledger }) {
 }
 
 function seen({ currentVersion, targetVersion, versions }) {
-  const lines = versions.flatMap(({ version, warnings, notices, changes, failure }) => [
+  const lines = versions.flatMap(({ version, warnings, changes, failure }) => [
     `v${version}${failure ? ` would fail: ${failure.message}` : ""}`,
     ...warnings.map(({ message }) => `! ${message}`),
-    ...notices.map(({ level, message }) => `${level}: ${message}`),
     ...changes.map(({ diff }) => diff.trimEnd()),
   ]);
   return [`schema v${currentVersion} → v${targetVersion}, nothing was changed`, ...lines].join("\n");
