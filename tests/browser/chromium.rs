@@ -41,6 +41,13 @@ const HELD: &str = "
   window.setTimeout = (run, wait, ...rest) => wait === 6_000 && window.held ? window.held.push(run) : later(run, wait, ...rest);
 ";
 
+/// Keeps every state that the banner was in, so that a test can ask for one that passes by.
+const STATES: &str = "
+  window.states = [];
+  new MutationObserver(([{ target }]) => states.push(target.getAttribute('state') ?? ''))
+    .observe(document, { subtree: true, attributeFilter: ['state'] });
+";
+
 /// For all scripts: the banner, and its parts that can be seen.
 const PRELUDE: &str = r#"
 const banner = document.querySelector("schema-update-banner");
@@ -131,6 +138,7 @@ impl Browser {
         window.size(800, 420).await;
         window.media(&[("prefers-color-scheme", "dark")]).await;
         window.before_each_page(HELD).await;
+        window.before_each_page(STATES).await;
         window
     }
 }
@@ -208,6 +216,16 @@ impl Window {
         .await;
     }
 
+    /// Waits until the banner has been in these states since the page was loaded, in this order,
+    /// whatever was between them.
+    pub(crate) async fn until_states(&self, states: &[&str]) {
+        let left =
+            "states.reduce((left, state) => left.slice(state === left[0] ? 1 : 0), [...wanted])";
+        let wanted = json!(states);
+        self.until(&format!("((wanted) => {left}.length === 0)({wanted})"))
+            .await;
+    }
+
     /// Lets the time pass after which good news goes, and nothing else is to be said.
     pub(crate) async fn good_news_goes(&self) {
         self.good_news_ends().await;
@@ -239,19 +257,33 @@ impl Window {
 
     /// Clicks on a button in the banner, where it is on the screen.
     pub(crate) async fn click(&self, label: &str) {
-        self.until(&format!("button('{label}')")).await;
-        let script = format!("{PRELUDE} return button(arguments[0]);");
-        let button = self
-            .driver
-            .execute(script, vec![json!(label)])
-            .await
-            .expect("a script");
-        button
-            .element()
-            .expect("a button")
-            .click()
-            .await
-            .expect("it can be clicked");
+        self.click_on(&format!("button({})", json!(label))).await;
+    }
+
+    /// Clicks on the main button, whatever it is called by now.
+    pub(crate) async fn click_primary(&self) {
+        self.click_on("parts('.primary')[0]").await;
+    }
+
+    /// Waits until a button is there and has its place, since a click goes to where the button
+    /// was when the mouse set out, and clicks on it.
+    async fn click_on(&self, button: &str) {
+        let settled = format!(
+            "{PRELUDE}
+             const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+             return (async () => {{
+               for (let was; ; await frame()) {{
+                 const found = {button};
+                 const place = found && JSON.stringify(found.getBoundingClientRect());
+                 if (found && place === was) return found;
+                 was = place;
+               }}
+             }})();"
+        );
+        let found = self.driver.execute(settled, Vec::new()).await;
+        let found = found.unwrap_or_else(|error| panic!("in vain: {button}: {error}"));
+        let found = found.element().expect("a button");
+        found.click().await.expect("it can be clicked");
     }
 
     /// Types where the focus is.

@@ -3,6 +3,7 @@
 use std::{env, path::PathBuf, process::Stdio, sync::OnceLock};
 
 use ctx0_schema::{ENV_KEY, ENV_URL};
+use ctx0_stack::Port;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -55,11 +56,9 @@ impl Start {
         self
     }
 
-    /// Where an earlier daemon was, with its key or another.
-    pub(crate) fn again(mut self, earlier: &Daemon, token: &str) -> Self {
-        self.0
-            .args(["--port", earlier.port()])
-            .env("CTX0_DESKTOP_TOKEN", token);
+    /// Where an earlier daemon was, or a later one will be.
+    pub(crate) fn port(mut self, port: &Port) -> Self {
+        self.0.args(["--port", &port.number().to_string()]);
         self
     }
 
@@ -95,10 +94,6 @@ impl Daemon {
     /// Its host, with the port.
     pub(crate) fn host(&self) -> &str {
         self.address.split('/').nth(2).expect("a host")
-    }
-
-    fn port(&self) -> &str {
-        self.host().split(':').next_back().expect("a port")
     }
 
     /// As a crash or a power failure would end it.

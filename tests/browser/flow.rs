@@ -88,10 +88,9 @@ async fn the_next_check_comes_by_itself() {
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("Dismiss").await;
-    window.until_state("").await;
-    window.until_state("available").await;
+    window.until_states(&["available", "", "available"]).await;
     window.click("Apply Update").await;
-    window.until_state("applied").await;
+    window.until_states(&["applying", "applied"]).await;
     // A daemon of an older app took it back, say.
     project
         .sql("delete from public.ctx0_schema_versions where version = 2")
@@ -171,11 +170,7 @@ async fn two_windows_share_one_run() {
     left.until_state("available").await;
     right.until_state("available").await;
     // Both at once, as far as the daemon can tell.
-    tokio::join!(
-        left.click("Apply Update"),
-        // By its place, because by now it may be called otherwise.
-        right.js("banner.shadowRoot.querySelector('.primary').click();", &[])
-    );
+    tokio::join!(left.click_primary(), right.click_primary());
     left.until("text().includes('Applying v1 (1 of 1)')").await;
     right.until("text().includes('Applying v1 (1 of 1)')").await;
 

@@ -1,6 +1,10 @@
 //! The database or the daemon is away for a while.
 
+use std::time::Duration;
+
+use ctx0_stack::Port;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::{
     chromium::Browser,
@@ -34,14 +38,16 @@ async fn a_database_that_is_away_is_said_to_be_and_found_again() {
 #[tokio::test]
 async fn a_restarted_daemon_finds_its_open_windows_again() {
     let project = Project::at_version_1().await;
-    let mut daemon = Start::on(&project).token(TOKEN).start().await;
+    let port = Port::reserve().expect("a port");
+    let start = || Start::on(&project).port(&port).token(TOKEN).start();
+    let mut daemon = start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.until_state("available").await;
     daemon.kill().await;
     window.until_state("reconnecting").await;
     window.picture("reconnecting").await;
-    let _daemon = Start::on(&project).again(&daemon, TOKEN).start().await;
+    let _daemon = start().await;
     window.until_state("available").await;
     window.click("Apply Update").await;
     window.until_state("applied").await;
@@ -50,17 +56,16 @@ async fn a_restarted_daemon_finds_its_open_windows_again() {
 
 #[tokio::test]
 async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
-    let mut daemon = Start::nowhere().token(TOKEN).start().await;
+    let port = Port::reserve().expect("a port");
+    let start = |token: &str| Start::nowhere().port(&port).token(token).start();
+    let mut daemon = start(TOKEN).await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window
         .until("document.querySelector('#connection').textContent === 'connected'")
         .await;
     daemon.kill().await;
-    let _daemon = Start::nowhere()
-        .again(&daemon, &"f".repeat(32))
-        .start()
-        .await;
+    let _daemon = start(&"f".repeat(32)).await;
     window
         .until("log().includes('Open the address that it printed.')")
         .await;
@@ -72,11 +77,12 @@ async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_ba
     let project = Project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);
-    let mut daemon = Start::on(&project)
-        .migrations(&folder)
-        .token(TOKEN)
-        .start()
-        .await;
+    let port = Port::reserve().expect("a port");
+    let start = || {
+        let start = Start::on(&project).port(&port).token(TOKEN);
+        start.migrations(&folder).start()
+    };
+    let mut daemon = start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("Apply Update").await;
@@ -85,14 +91,10 @@ async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_ba
     window.until_state("reconnecting").await;
     // The database goes on without the daemon.
     Gate::open(&project).await;
-    while project.ledger().await.is_empty() {
-        tokio::task::yield_now().await;
+    while project.versions().await.is_empty() {
+        sleep(Duration::from_millis(20)).await;
     }
-    let _daemon = Start::on(&project)
-        .migrations(&folder)
-        .again(&daemon, TOKEN)
-        .start()
-        .await;
+    let _daemon = start().await;
     window.until_state("current").await;
     assert_eq!(window.text().await, "● ctx0 schema is up to date (v1) ×");
 }

@@ -33,7 +33,6 @@ async fn fifty_managers_at_once_apply_each_version_once() {
     let took = began.elapsed();
     applied.sort_unstable();
     assert_eq!(applied, [1, 2, 3, 4, 5]);
-    assert!(took < Duration::from_secs(30), "{took:?}");
 
     network.proxy.settle().await;
     let truth = network.truth().await;

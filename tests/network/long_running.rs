@@ -92,7 +92,7 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
         .proxy
         .script([Fault::Pass, Fault::ResetAfterRequest]);
     let manager = network.manager(&steps(&[GATE, ""]));
-    let deadline = Duration::from_secs(1);
+    let deadline = Duration::from_secs(3);
     let error = Running::start(manager.apply_all_pending().deadline(deadline))
         .failure()
         .await;

@@ -100,11 +100,17 @@ async fn survives_each(fault: Fault) -> Vec<Record> {
     records
 }
 
-/// Every request meets the fault, and has to be made once more.
+/// Every request meets the fault, and has to be made once more; or more often where it may find
+/// its first copy still running.
 async fn survives_first(fault: Fault) {
+    let may_run = matches!(
+        fault,
+        Fault::ResetAfterRequest | Fault::StatusAfterRequest(..)
+    );
     let faults = vec![[fault, Fault::Pass]; 3];
     let records = survives(faults.concat()).await;
-    assert_eq!(records.len(), 6, "each of them twice: {records:?}");
+    let made = records.len();
+    assert!(made == 6 || may_run && made > 6, "{records:?}");
 }
 
 /// Two versions are applied once, and reported, under these faults.

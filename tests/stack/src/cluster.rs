@@ -5,7 +5,6 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Read},
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use crate::{StackError, account::Account, scratch::Scratch, sql, template};
+use crate::{Port, StackError, account::Account, scratch::Scratch, sql, template};
 
 /// How long a server may take to answer; a slow machine's first start is some
 /// seconds.
@@ -29,7 +28,7 @@ const READY: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     account: Account,
     binaries: PathBuf,
-    port: u16,
+    port: Port,
     password: String,
     /// Stopped before the directory goes: fields are dropped in this order.
     server: Option<Server>,
@@ -42,17 +41,7 @@ impl Cluster {
         let mut cluster = tokio::task::spawn_blocking(prepare)
             .await
             .map_err(io::Error::other)??;
-        // A port that was free a moment ago may be taken by the time the
-        // server asks for it; then the server ends and another is tried.
-        let mut attempts = 5;
-        loop {
-            cluster.port = free_port()?;
-            attempts -= 1;
-            match cluster.launch().await {
-                Err(StackError::Program { .. }) if attempts > 0 => (),
-                started => break started?,
-            }
-        }
+        cluster.launch().await?;
         sql::run(
             &cluster.options("supabase_admin"),
             &format!("alter role postgres password '{}'", cluster.password),
@@ -65,7 +54,7 @@ impl Cluster {
     pub(crate) fn options(&self, user: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(self.scratch.path())
-            .port(self.port)
+            .port(self.port.number())
             .username(user)
             .database("postgres")
             .ssl_mode(PgSslMode::Disable)
@@ -73,7 +62,7 @@ impl Cluster {
 
     /// The database of user `postgres` over TCP.
     pub(crate) fn url(&self) -> String {
-        let Cluster { password, port, .. } = self;
+        let (password, port) = (&self.password, self.port.number());
         format!("postgresql://postgres:{password}@127.0.0.1:{port}/postgres")
     }
 
@@ -134,7 +123,7 @@ impl Cluster {
                 .arg(directory.join("data"))
                 .arg("-k")
                 .arg(directory)
-                .args(["-p", &self.port.to_string()])
+                .args(["-p", &self.port.number().to_string()])
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log),
@@ -217,7 +206,7 @@ fn prepare() -> Result<Cluster, StackError> {
     Ok(Cluster {
         account,
         binaries,
-        port: 0,
+        port: Port::reserve()?,
         password: random_word()?,
         server: None,
         scratch,
@@ -265,12 +254,6 @@ fn packaged() -> Vec<PathBuf> {
         .into_iter()
         .map(|version| root.join(version.to_string()).join("bin"))
         .collect()
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
 }
 
 /// A password: whoever may log in as `postgres` can run programs under the

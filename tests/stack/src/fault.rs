@@ -28,6 +28,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -76,8 +77,9 @@ pub enum Fault {
     Endless,
     /// Upstream gets the request twice at once. The client gets the answer to the second copy.
     Duplicate,
-    /// Upstream gets the request again, this long after it answered the first copy. The client
-    /// gets that first answer, and does not wait for the second.
+    /// Upstream gets the request again, this long after it answered the first copy, or at
+    /// [`FaultProxy::deliver_late_copies`]. The client gets that first answer, and does not wait
+    /// for the second.
     LateDuplicate(Duration),
     /// The answer, head included, drips out in pieces of `chunk` bytes with a pause after each.
     SlowBytes {
@@ -198,6 +200,7 @@ impl FaultProxy {
                 gateway_timeout: Duration::MAX,
                 records: Vec::new(),
             }),
+            hurry: watch::Sender::new(false),
             flights: TaskTracker::new(),
         });
         shared.flights.close();
@@ -232,6 +235,11 @@ impl FaultProxy {
     /// as a new proxy does. A request that is already waiting keeps its old limit.
     pub fn gateway_timeout(&self, limit: Option<Duration>) {
         self.shared.state().gateway_timeout = limit.unwrap_or(Duration::MAX);
+    }
+
+    /// Ends the wait of every [`Fault::LateDuplicate`], now and from now on.
+    pub fn deliver_late_copies(&self) {
+        self.shared.hurry.send_replace(true);
     }
 
     /// What happened so far, one record a request, in the order in which their first byte arrived.
@@ -284,6 +292,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 struct Shared {
     upstream: String,
     state: Mutex<State>,
+    /// Whether late copies are to be late no more.
+    hurry: watch::Sender<bool>,
     /// Counts what may still reach upstream or is being worked on there.
     flights: TaskTracker,
 }
@@ -357,7 +367,9 @@ impl Shared {
                 let answer = self.answer(index, &request).await?;
                 let shared = Arc::clone(self);
                 self.flights.spawn(async move {
-                    tokio::time::sleep(time).await;
+                    let mut hurry = shared.hurry.subscribe();
+                    // The sender lives in `shared`, so only the time or the word ends this.
+                    let _ = tokio::time::timeout(time, hurry.wait_for(|hurry| *hurry)).await;
                     // Where upstream is away by then, the duplicate is lost, as the record shows.
                     let _ = shared.deliver(index, &request).await;
                 });

@@ -82,6 +82,7 @@ mod external;
 pub mod fault;
 mod gateway;
 mod keys;
+mod port;
 mod rest;
 mod schema;
 mod scratch;
@@ -92,6 +93,7 @@ mod transaction;
 
 pub use error::StackError;
 pub use keys::{JWT_SECRET, SECRET_KEY};
+pub use port::Port;
 pub use sql::Rows;
 pub use stack::{Kind, Options, Stack};
 

@@ -3,7 +3,7 @@
 use std::{
     future::{self, Future},
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     sync::Arc,
     thread,
     time::Duration,
@@ -47,20 +47,15 @@ pub(crate) struct Settings {
 /// requests end unanswered and their connections are cut.
 pub(crate) struct Rest {
     api: Arc<Api>,
-    address: SocketAddr,
     home: Home,
 }
 
 impl Rest {
-    /// Listens on `port`, or on a free one for 0.
+    /// Listens on `port`.
     pub(crate) async fn start(settings: Settings, port: u16) -> Result<Rest, StackError> {
         let home = Home::new()?;
-        let (api, address) = home.run(serve(settings, port)).await??;
-        Ok(Rest { api, address, home })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        let api = home.run(serve(settings, port)).await??;
+        Ok(Rest { api, home })
     }
 
     /// Waits until the schema has been read for the first time.
@@ -99,7 +94,7 @@ impl Rest {
     }
 }
 
-async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), StackError> {
+async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
     let pool = |size: u32| {
         PgPoolOptions::new()
             .max_connections(size)
@@ -125,7 +120,6 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
     let api = Api::new(pools)?;
     let api = Arc::new(api);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    let address = listener.local_addr()?;
     tokio::spawn(Arc::clone(&api).follow());
 
     let rest = Router::new()
@@ -136,7 +130,7 @@ async fn serve(settings: Settings, port: u16) -> Result<(Arc<Api>, SocketAddr), 
         .nest("/rest/v1/", rest)
         .fallback(gateway::no_route);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok((api, address))
+    Ok(api)
 }
 
 /// Answers a request in a task of its own: PostgREST finishes what it has

@@ -4,7 +4,7 @@ use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use crate::{
-    StackError,
+    Port, StackError,
     cluster::Cluster,
     embedded::{self, Embedded},
     external, keys,
@@ -46,6 +46,8 @@ impl Default for Options {
 /// is dropped and when the process ends, however that happens.
 pub struct Stack {
     url: String,
+    /// That of the REST layer, kept while that is stopped.
+    port: Option<Port>,
     service_key: String,
     /// The REST layer, which ends before its database does.
     rest: Mutex<Option<Rest>>,
@@ -139,6 +141,7 @@ impl Stack {
         };
         Ok(Some(Stack {
             url: url.trim_end_matches('/').to_owned(),
+            port: None,
             service_key,
             rest: Mutex::new(None),
             settings: None,
@@ -160,10 +163,12 @@ impl Stack {
     }
 
     async fn behind_rest(database: Database, settings: Settings) -> Result<Stack, StackError> {
-        let rest = Rest::start(settings.clone(), 0).await?;
+        let port = Port::reserve()?;
+        let rest = Rest::start(settings.clone(), port.number()).await?;
         rest.ready().await?;
         Ok(Stack {
-            url: format!("http://{}", rest.address()),
+            url: format!("http://127.0.0.1:{}", port.number()),
+            port: Some(port),
             service_key: keys::key("service_role"),
             rest: Mutex::new(Some(rest)),
             settings: Some(settings),
@@ -336,19 +341,14 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// When the stack is external, or the port was taken meanwhile.
+    /// When the stack is external.
     pub async fn start_rest(&self) -> Result<(), StackError> {
-        let Some(settings) = &self.settings else {
+        let (Some(settings), Some(port)) = (&self.settings, &self.port) else {
             return Err(StackError::NotHere("start its REST layer"));
         };
         let mut rest = self.rest.lock().await;
         if rest.is_none() {
-            let port = self
-                .url
-                .rsplit(':')
-                .next()
-                .and_then(|port| port.parse().ok());
-            *rest = Some(Rest::start(settings.clone(), port.unwrap_or(0)).await?);
+            *rest = Some(Rest::start(settings.clone(), port.number()).await?);
         }
         Ok(())
     }

@@ -307,6 +307,17 @@ async fn a_late_duplicate_comes_after_the_answer() {
 }
 
 #[tokio::test]
+async fn a_late_duplicate_comes_when_it_is_called_for() {
+    let (upstream, proxy) = start().await;
+    proxy.script([Fault::LateDuplicate(Duration::MAX)]);
+    assert_eq!(exchange(&proxy, &post("/", "hello")).await.body(), ANSWER);
+    assert_eq!(proxy.records()[0].delivered, 1);
+    proxy.deliver_late_copies();
+    proxy.settle().await;
+    assert_eq!(upstream.bodies(), ["hello", "hello"]);
+}
+
+#[tokio::test]
 async fn slow_bytes_drip_to_the_end() {
     let (upstream, proxy) = start().await;
     let every = Duration::from_millis(2);

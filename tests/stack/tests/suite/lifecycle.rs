@@ -15,12 +15,21 @@ use serde_json::json;
 
 use crate::client::{call, outcome, request};
 
+/// The gate is a sequence, because every transaction sees at once what that counts.
 const SCHEMA: &str = "
     create table kept (id int);
-    create function keep_slowly(seconds float8) returns int
+    create sequence gate;
+    create function wait_for_gate() returns void
+    language plpgsql security definer as $$
+    begin
+        while (select not is_called from gate) loop
+            perform pg_sleep(0.01);
+        end loop;
+    end $$;
+    create function keep_slowly() returns int
     language sql set statement_timeout = '1min' as $$
         insert into kept values (1);
-        select 1 from pg_sleep(seconds);
+        select 1 from wait_for_gate();
     $$;";
 
 async fn stack(options: Options) -> Stack {
@@ -35,7 +44,9 @@ async fn stack(options: Options) -> Stack {
 async fn a_count_belongs_to_its_rows_whatever_is_committed_meanwhile() {
     let stack = stack(Options::default()).await;
     stack
-        .sql("insert into kept values (1); create view seen as select id from kept, pg_sleep(1)")
+        .sql(
+            "insert into kept values (1); create view seen as select id from kept, wait_for_gate()",
+        )
         .await
         .unwrap();
     stack.reload_schema().await.unwrap();
@@ -43,15 +54,16 @@ async fn a_count_belongs_to_its_rows_whatever_is_committed_meanwhile() {
         .header("prefer", "count=exact")
         .send();
     let read = tokio::spawn(read);
-    sleeping(&stack, 1).await;
+    waiting(&stack, 1).await;
     stack.sql("insert into kept values (2)").await.unwrap();
+    open_gate(&stack).await;
     let answer = read.await.unwrap().unwrap();
     let range = answer.headers()["content-range"].to_str().unwrap();
     assert_eq!((answer.status().as_u16(), range), (200, "0-0/1"));
 }
 
-/// Waits until `count` requests sleep in the database.
-async fn sleeping(stack: &Stack, count: usize) {
+/// Waits until `count` requests wait for the gate.
+async fn waiting(stack: &Stack, count: usize) {
     until(async || {
         let sql = "select 1 from pg_stat_activity where wait_event = 'PgSleep'";
         stack.admin_sql(sql).await.unwrap().len() == count
@@ -59,10 +71,14 @@ async fn sleeping(stack: &Stack, count: usize) {
     .await;
 }
 
+async fn open_gate(stack: &Stack) {
+    stack.sql("select nextval('gate')").await.unwrap();
+}
+
 async fn until(condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !condition().await {
-        assert!(Instant::now() < deadline, "waited for 20 s");
+        assert!(Instant::now() < deadline, "waited for 120 s");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -75,14 +91,9 @@ async fn kept(stack: &Stack) -> usize {
 async fn a_killed_database_is_answered_for_and_comes_back() {
     let stack = stack(Options::default()).await;
     stack.sql("insert into kept values (7)").await.unwrap();
-    let slow = call(
-        &stack,
-        "service_role",
-        "keep_slowly",
-        json!({"seconds": 30}),
-    );
+    let slow = call(&stack, "service_role", "keep_slowly", json!({}));
     let slow = tokio::spawn(outcome(slow));
-    sleeping(&stack, 1).await;
+    waiting(&stack, 1).await;
 
     stack.kill_database().await.unwrap();
     let (status, body) = slow.await.unwrap();
@@ -121,15 +132,20 @@ async fn a_killed_database_is_answered_for_and_comes_back() {
 async fn a_stopped_rest_layer_cuts_its_requests_and_comes_back_on_its_port() {
     let stack = stack(Options::default()).await;
     let url = stack.url().to_owned();
-    let slow = call(&stack, "service_role", "keep_slowly", json!({"seconds": 1}));
+    let slow = call(&stack, "service_role", "keep_slowly", json!({}));
     let slow = tokio::spawn(slow.send());
-    sleeping(&stack, 1).await;
+    waiting(&stack, 1).await;
 
     stack.stop_rest().await.unwrap();
     assert!(slow.await.unwrap().is_err(), "unanswered");
     let refused = reqwest::get(&url).await.unwrap_err();
     assert!(refused.is_connect(), "{refused:?}");
-    sleeping(&stack, 0).await;
+    open_gate(&stack).await;
+    until(async || {
+        let sql = "select 1 from pg_stat_activity where usename = 'authenticator'";
+        stack.admin_sql(sql).await.unwrap().is_empty()
+    })
+    .await;
     assert_eq!(kept(&stack).await, 0, "nobody was left to commit it");
 
     stack.start_rest().await.unwrap();
@@ -144,16 +160,12 @@ async fn a_stopped_rest_layer_cuts_its_requests_and_comes_back_on_its_port() {
 #[tokio::test]
 async fn a_request_outlives_its_client() {
     let stack = stack(Options::default()).await;
-    let slow = call(
-        &stack,
-        "service_role",
-        "keep_slowly",
-        json!({"seconds": 0.5}),
-    );
+    let slow = call(&stack, "service_role", "keep_slowly", json!({}));
     let client = tokio::spawn(slow.send());
-    sleeping(&stack, 1).await;
+    waiting(&stack, 1).await;
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());
+    open_gate(&stack).await;
     until(async || kept(&stack).await == 1).await;
 }
 
@@ -164,17 +176,13 @@ async fn an_exhausted_pool_refuses_after_its_timeout() {
         pool_timeout: Duration::from_millis(100),
     })
     .await;
-    let slow = || {
-        outcome(call(
-            &stack,
-            "service_role",
-            "keep_slowly",
-            json!({"seconds": 2}),
-        ))
-    };
+    let slow = || outcome(call(&stack, "service_role", "keep_slowly", json!({})));
     let refused = async {
-        sleeping(&stack, 2).await;
-        outcome(request(&stack, Method::GET, "/kept", stack.service_key())).await
+        waiting(&stack, 2).await;
+        let kept = request(&stack, Method::GET, "/kept", stack.service_key());
+        let refused = outcome(kept).await;
+        open_gate(&stack).await;
+        refused
     };
     let (one, two, (status, body)) = tokio::join!(slow(), slow(), refused);
     assert_eq!((one, two), ((200, json!(1)), (200, json!(1))));
