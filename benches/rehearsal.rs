@@ -34,9 +34,9 @@ const THOUSAND_TABLES: &str = "do $$ begin for i in 1..1000 loop
 
 /// The second one of a session, as on a connection of PostgREST's pool.
 const SNAPSHOT: &str = "do $$ declare v_began timestamptz; begin
-    perform count(definition) from public.ctx0_schema_objects(false);
+    perform count(definition) from ctx0_private.schema_objects(false);
     v_began := clock_timestamp();
-    perform count(definition) from public.ctx0_schema_objects(false);
+    perform count(definition) from ctx0_private.schema_objects(false);
     perform set_config('ctx0.bench', (extract(epoch from clock_timestamp() - v_began) * 1000000)::bigint::text, false);
   end $$;
   select current_setting('ctx0.bench')";

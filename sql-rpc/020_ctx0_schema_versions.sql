@@ -1,6 +1,6 @@
 -- The ledger: one row for each version that this database has.
 -- The first six columns are those of migration 002, which finds them here when
--- it runs; the others are added so that a ledger made by hand gains them too.
+-- it runs. The others are added, so that a ledger made by hand gets them too.
 create table if not exists public.ctx0_schema_versions (
   id             serial primary key,
   version        integer not null unique,
@@ -20,12 +20,6 @@ comment on column public.ctx0_schema_versions.checksum is
 comment on column public.ctx0_schema_versions.execution_ms is
   'Milliseconds that the migration took; null where the version was recorded by hand';
 comment on column public.ctx0_schema_versions.attempt is
-  'The row of ctx0_schema_attempts that applied this version; null where it was recorded by hand';
+  'The row of ctx0_private.ctx0_schema_attempts that applied this version; null where it was recorded by hand';
 
 alter table public.ctx0_schema_versions enable row level security;
-
--- Supabase's default privileges give every new table to all three API roles.
--- Only the functions below write here, as the owner; the service role reads.
-revoke all on table public.ctx0_schema_versions from public, anon, authenticated, service_role;
-revoke all on sequence public.ctx0_schema_versions_id_seq from public, anon, authenticated, service_role;
-grant select on table public.ctx0_schema_versions to service_role;

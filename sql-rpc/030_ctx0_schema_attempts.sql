@@ -1,8 +1,19 @@
--- One row for each request to change the schema that was decided, whatever the
--- decision: the audit of failures, and the memory that makes a repeated request
--- harmless. `result` is the answer that was given, and is given again to every
--- later copy of the same request.
-create table if not exists public.ctx0_schema_attempts (
+-- The attempts: one row for each request to change the schema that was decided,
+-- whatever the decision. They are the audit of failures, and they make a repeated
+-- request harmless: `result` is the answer that was given, and every later copy of
+-- the same request gets it again.
+
+-- Release 2 had them in public, and uninstalling leaves them there.
+do $$
+begin
+  if pg_catalog.to_regclass('ctx0_private.ctx0_schema_attempts') is null
+     and pg_catalog.to_regclass('public.ctx0_schema_attempts') is not null then
+    alter table public.ctx0_schema_attempts set schema ctx0_private;
+  end if;
+end
+$$;
+
+create table if not exists ctx0_private.ctx0_schema_attempts (
   attempt     uuid primary key,
   action      text not null,
   version     integer not null,
@@ -17,43 +28,42 @@ create table if not exists public.ctx0_schema_attempts (
   result      jsonb not null
 );
 
-alter table public.ctx0_schema_attempts
+alter table ctx0_private.ctx0_schema_attempts
   add column if not exists backup_by      text,
   add column if not exists fingerprint    text,
   add column if not exists objects        jsonb,
   add column if not exists server_version integer;
 
--- In the first release it was one text.
+-- In release 1 it was one text.
 do $$
 begin
   if exists (select from pg_catalog.pg_attribute
-              where attrelid = 'public.ctx0_schema_attempts'::regclass and attname = 'down_sql'
-                and atttypid = 'text'::regtype) then
-    alter table public.ctx0_schema_attempts
+              where attrelid = 'ctx0_private.ctx0_schema_attempts'::pg_catalog.regclass and attname = 'down_sql'
+                and atttypid = 'text'::pg_catalog.regtype) then
+    alter table ctx0_private.ctx0_schema_attempts
       alter column down_sql type text[] using case when down_sql is not null then array[down_sql] end;
   end if;
 end
 $$;
 
 create index if not exists ctx0_schema_attempts_version_idx
-  on public.ctx0_schema_attempts (version, finished_at desc);
+  on ctx0_private.ctx0_schema_attempts (version, finished_at desc);
 
-comment on table public.ctx0_schema_attempts is
-  'ctx0: every decided request to change the schema, with the answer that it got';
-comment on column public.ctx0_schema_attempts.outcome is
+comment on table ctx0_private.ctx0_schema_attempts is
+  'ctx0: every decided request to change the schema, with its answer';
+comment on column ctx0_private.ctx0_schema_attempts.outcome is
   'applied, already_applied, rolled_back, already_rolled_back, conflict or failed';
-comment on column public.ctx0_schema_attempts.down_sql is
-  'The statements that take the version back, as they were known when the version was applied';
-comment on column public.ctx0_schema_attempts.backup_by is
+comment on column ctx0_private.ctx0_schema_attempts.down_sql is
+  'The statements that roll the version back, as they were known when the version was applied';
+comment on column ctx0_private.ctx0_schema_attempts.backup_by is
   'Who said that there is a backup; null where nobody was asked';
-comment on column public.ctx0_schema_attempts.objects is
+comment on column ctx0_private.ctx0_schema_attempts.objects is
   'The objects of ctx0 with their definitions, as the change left them';
-comment on column public.ctx0_schema_attempts.fingerprint is
+comment on column ctx0_private.ctx0_schema_attempts.fingerprint is
   'SHA-256 (hex) of objects';
-comment on column public.ctx0_schema_attempts.server_version is
-  'PostgreSQL''s version (server_version_num): another major version may word definitions otherwise';
+comment on column ctx0_private.ctx0_schema_attempts.server_version is
+  'PostgreSQL''s version (server_version_num): another major version may print definitions otherwise';
 
-alter table public.ctx0_schema_attempts enable row level security;
-
-revoke all on table public.ctx0_schema_attempts from public, anon, authenticated, service_role;
-grant select on table public.ctx0_schema_attempts to service_role;
+-- No policy: whatever is granted, nobody but the owner sees a row. That matters
+-- while the table is in public.
+alter table ctx0_private.ctx0_schema_attempts enable row level security;

@@ -652,7 +652,7 @@ mod texts {
         let answer = |value: Value| ResponseTemplate::new(200).set_body_json(value);
         let mut outcome = failure;
         outcome["outcome"] = json!("failed");
-        outcome["rpc_version"] = json!(2);
+        outcome["rpc_version"] = json!(3);
         Mock::given(method("GET"))
             .and(path("/rest/v1/ctx0_schema_versions"))
             .respond_with(answer(json!([])))

@@ -87,7 +87,7 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
     window.click("Apply Update").await;
     window.until_state("applied").await;
     let rows = project
-        .sql("select backup_by from public.ctx0_schema_attempts")
+        .sql("select backup_by from ctx0_private.ctx0_schema_attempts")
         .await;
     assert_eq!(rows[0][0].as_deref(), Some("the user, in the banner"));
     window.assert_clean_console().await;

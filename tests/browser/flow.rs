@@ -150,7 +150,7 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     window.until_state("applied").await;
     assert_eq!(window.text().await, "● ctx0 schema updated to v3 ×");
     let attempts = project
-        .sql("select version, outcome from public.ctx0_schema_attempts order by started_at")
+        .sql("select version, outcome from ctx0_private.ctx0_schema_attempts order by started_at")
         .await;
     assert_eq!(attempts.len(), 3, "{attempts:?}");
     window.assert_clean_console().await;
@@ -185,7 +185,7 @@ async fn two_windows_share_one_run() {
     }
     assert_eq!(project.ledger().await, [1]);
     let attempts = project
-        .sql("select 1 from public.ctx0_schema_attempts")
+        .sql("select 1 from ctx0_private.ctx0_schema_attempts")
         .await;
     assert_eq!(attempts.len(), 1);
 }

@@ -173,7 +173,7 @@ async fn what_was_not_recorded_or_was_recorded_elsewhere_cannot_be_judged() {
 
     set_up(&project).await;
     project
-        .sql("update public.ctx0_schema_attempts set server_version = 140005")
+        .sql("update ctx0_private.ctx0_schema_attempts set server_version = 140005")
         .await;
     assert!(matches!(
         verify(&project).await,
@@ -190,7 +190,7 @@ async fn what_was_not_recorded_or_was_recorded_elsewhere_cannot_be_judged() {
         reason.starts_with("it was recorded by PostgreSQL 14, and this is PostgreSQL "),
         "{reason}"
     );
-    project.sql("update public.ctx0_schema_attempts set server_version = current_setting('server_version_num')::int - 1").await;
+    project.sql("update ctx0_private.ctx0_schema_attempts set server_version = current_setting('server_version_num')::int - 1").await;
     assert!(
         matches!(verify(&project).await, Verification::Drifted { .. }),
         "a minor version"
@@ -218,7 +218,7 @@ async fn a_dump_that_was_restored_is_no_change() {
             .await;
     }
     let dump = Command::new("pg_dump")
-        .args(["--schema=public", "--no-owner"])
+        .args(["--schema=public", "--schema=ctx0_private", "--no-owner"])
         .arg(original.stack.database_url().unwrap())
         .output()
         .expect("pg_dump runs");

@@ -147,7 +147,7 @@ async fn a_failure_names_the_statement_and_leaves_nothing_of_its_version() {
         ""
     );
     let recorded = project
-        .sql("select version::text, sqlstate, outcome from public.ctx0_schema_attempts order by finished_at desc limit 1")
+        .sql("select version::text, sqlstate, outcome from ctx0_private.ctx0_schema_attempts order by finished_at desc limit 1")
         .await;
     assert_eq!(
         recorded[0],

@@ -1,6 +1,6 @@
 //! `install_sql()` and `uninstall_sql()`.
 
-use ctx0_schema::{Action, Error, RPC_VERSION, install_sql, uninstall_sql};
+use ctx0_schema::{Action, Error, RPC_VERSION, Verification, install_sql, uninstall_sql};
 
 use crate::support::Project;
 
@@ -17,7 +17,7 @@ async fn installing_leaves_the_ledger_and_the_attempts_as_they_are() {
     let project = Project::installed().await;
     project.bundled().apply_all_pending().await.unwrap();
     let rows = "select (select jsonb_agg(v order by id) from public.ctx0_schema_versions v)::text
-                    || (select jsonb_agg(a order by attempt) from public.ctx0_schema_attempts a)::text";
+                    || (select jsonb_agg(a order by attempt) from ctx0_private.ctx0_schema_attempts a)::text";
     let before = project.value(rows).await;
     project.install().await;
     assert_eq!(project.value(rows).await, before);
@@ -64,7 +64,14 @@ async fn it_installs_over_functions_of_an_older_release() {
         .sql(
             "create function public.ctx0_apply_migration(p_version int, p_sql text) returns text language sql as 'select null::text';
              create function public.ctx0_apply_migration(p_version int) returns void language sql as '';
-             create function public.ctx0_schema_status() returns text language sql as 'select null::text';",
+             create function public.ctx0_schema_status() returns text language sql as 'select null::text';
+             create type public.ctx0_schema_object as (id oid);
+             create function public.ctx0_helper() returns setof public.ctx0_schema_object language sql as 'select null::oid';
+             comment on function public.ctx0_apply_migration(int, text) is 'ctx0: applies';
+             comment on function public.ctx0_apply_migration(int) is 'ctx0: applies';
+             comment on function public.ctx0_schema_status() is 'ctx0: status';
+             comment on function public.ctx0_helper() is 'ctx0: helps';
+             comment on type public.ctx0_schema_object is 'ctx0: an object';",
         )
         .await;
     project.install().await;
@@ -148,4 +155,129 @@ async fn uninstalling_takes_the_functions_and_keeps_the_record() {
 
     project.install().await;
     assert!(manager.check_for_updates().await.unwrap().is_up_to_date());
+}
+
+#[tokio::test]
+async fn a_fresh_installation_describes_as_empty() {
+    let project = Project::installed().await;
+    let described = "select ctx0_private.describe_schema()::text";
+    assert_eq!(project.value(described).await, "{}");
+}
+
+/// Stands in for a release that describes the schema in other words: it keeps its own description
+/// of what the last change left, and finds it unchanged or not.
+const EARLIER_RELEASE: &str = r#"
+drop function public.ctx0_verify_schema();
+alter table ctx0_private.ctx0_schema_attempts set schema public;
+drop schema ctx0_private cascade;
+update public.ctx0_schema_attempts set objects = '{"in other words": []}', fingerprint = 'before'
+ where objects is not null;
+create function public.ctx0_verify_schema() returns jsonb language sql as $$
+  select jsonb_build_object('fingerprint', FOUND, 'recorded', jsonb_build_object('fingerprint', 'before')) $$;
+comment on function public.ctx0_verify_schema() is 'ctx0: verifies';
+"#;
+
+#[tokio::test]
+async fn a_newer_release_over_an_older_one_is_no_drift() {
+    let project = Project::installed().await;
+    let manager = project.bundled();
+    manager.apply_all_pending().await.unwrap();
+    let attempts = project
+        .value("select string_agg(attempt::text, ' ' order by finished_at) from ctx0_private.ctx0_schema_attempts")
+        .await;
+
+    project
+        .sql(&EARLIER_RELEASE.replace("FOUND", "'before'"))
+        .await;
+    project.install().await;
+    let verification = manager.verify().await.unwrap();
+    assert!(
+        matches!(verification, Verification::Unchanged { .. }),
+        "{verification}"
+    );
+    let kept = project
+        .value("select string_agg(attempt::text, ' ' order by finished_at) from ctx0_private.ctx0_schema_attempts")
+        .await;
+    assert_eq!(kept, attempts);
+
+    // What had drifted before is not forgiven.
+    project
+        .sql(&EARLIER_RELEASE.replace("FOUND", "'other'"))
+        .await;
+    project.install().await;
+    let verification = manager.verify().await.unwrap();
+    assert!(
+        !matches!(verification, Verification::Unchanged { .. }),
+        "{verification}"
+    );
+}
+
+#[tokio::test]
+async fn uninstalling_and_installing_again_keeps_every_attempt() {
+    let project = Project::installed().await;
+    let manager = project.bundled();
+    manager.apply_all_pending().await.unwrap();
+    let rows = "select jsonb_agg(a order by attempt)::text from SCHEMA.ctx0_schema_attempts a";
+    let before = project.value(&rows.replace("SCHEMA", "ctx0_private")).await;
+    project.sql(uninstall_sql()).await;
+    assert_eq!(
+        project.value(&rows.replace("SCHEMA", "public")).await,
+        before
+    );
+    project.install().await;
+    assert_eq!(
+        project.value(&rows.replace("SCHEMA", "ctx0_private")).await,
+        before
+    );
+    let verification = manager.verify().await.unwrap();
+    assert!(
+        matches!(verification, Verification::Unchanged { .. }),
+        "{verification}"
+    );
+}
+
+/// The functions that a client calls, as the source of this crate names them, are all that is
+/// installed in `public`.
+#[tokio::test]
+async fn public_has_the_ledger_and_the_functions_that_a_client_calls() {
+    let project = Project::installed().await;
+    let installed = project
+        .sql(
+            r"select proname::text from pg_proc where pronamespace = 'public'::regnamespace and proname like 'ctx0\_%'
+              union select relname::text from pg_class where relnamespace = 'public'::regnamespace
+                 and relname like 'ctx0\_%' and relkind not in ('i', 'S')
+              order by 1",
+        )
+        .await;
+    let installed: Vec<_> = installed.into_iter().flatten().flatten().collect();
+    assert_eq!(installed, named_in_the_source());
+}
+
+/// Every `ctx0_…` that is a string in `src/`, sorted.
+fn named_in_the_source() -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                names.extend(
+                    text.split('"')
+                        .filter(|word| {
+                            word.starts_with("ctx0_")
+                                && word
+                                    .bytes()
+                                    .all(|b| b.is_ascii_lowercase() || b"_0".contains(&b))
+                        })
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
 }

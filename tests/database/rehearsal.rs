@@ -272,7 +272,7 @@ async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
         .backup_made_by("Ada")
         .await
         .unwrap();
-    let who = "select string_agg(coalesce(backup_by, '-'), ' ' order by version) from public.ctx0_schema_attempts where outcome = 'applied'";
+    let who = "select string_agg(coalesce(backup_by, '-'), ' ' order by version) from ctx0_private.ctx0_schema_attempts where outcome = 'applied'";
     assert_eq!(project.value(who).await, "- Ada");
     assert_eq!(
         manager

@@ -172,10 +172,18 @@ async fn the_installation_grants_this_and_no_more() {
         .sql(
             r#"select concat_ws(' ', case grantee when 0 then 'public' else grantee::regrole::text end, privilege_type, name)
                 from (select relname, relowner, coalesce(relacl, acldefault((case relkind when 'S' then 's' else 'r' end)::"char", relowner))
-                        from pg_class where relkind in ('r', 'S') and relname like 'ctx0\_%'
+                        from pg_class
+                       where relkind in ('r', 'S') and (relname like 'ctx0\_%' or relnamespace = 'ctx0_private'::regnamespace)
                       union all
                       select proname, proowner, coalesce(proacl, acldefault('f', proowner))
-                        from pg_proc where proname like 'ctx0\_%') object (name, owner, acl),
+                        from pg_proc where proname like 'ctx0\_%' or pronamespace = 'ctx0_private'::regnamespace
+                      union all
+                      select typname, typowner, coalesce(typacl, acldefault('T', typowner))
+                        from pg_type where typnamespace = 'ctx0_private'::regnamespace and typtype in ('c', 'd')
+                         and not exists (select from pg_class c where c.oid = typrelid and c.relkind <> 'c')
+                      union all
+                      select nspname, nspowner, coalesce(nspacl, acldefault('n', nspowner))
+                        from pg_namespace where nspname = 'ctx0_private') object (name, owner, acl),
                      aclexplode(acl)
                where grantee <> owner
                order by 1"#,
@@ -190,7 +198,6 @@ async fn the_installation_grants_this_and_no_more() {
             "service_role EXECUTE ctx0_rollback_migration",
             "service_role EXECUTE ctx0_schema_status",
             "service_role EXECUTE ctx0_verify_schema",
-            "service_role SELECT ctx0_schema_attempts",
             "service_role SELECT ctx0_schema_versions",
         ]
     );
@@ -221,15 +228,12 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
 }
 
 #[tokio::test]
-async fn the_service_role_reads_the_ledger_and_the_attempts_and_writes_neither() {
+async fn the_service_role_reads_the_ledger_and_writes_nothing() {
     let project = filled().await;
     let ours = Ours::of(&project).await;
     let before = contents(&project, &ours).await;
     let rest = Rest::of(&project);
-    for (table, column) in [
-        ("ctx0_schema_versions", "version"),
-        ("ctx0_schema_attempts", "version"),
-    ] {
+    for (table, column) in [("ctx0_schema_versions", "version")] {
         let answer = rest
             .send("service_role", Method::GET, table, &Value::Null)
             .await;
@@ -257,11 +261,14 @@ async fn the_service_role_reads_the_ledger_and_the_attempts_and_writes_neither()
             assert_eq!(outcome, "42501", "{statement}");
         }
     }
-    let statements = ["select nextval('public.ctx0_schema_versions_id_seq')".to_owned()];
-    assert_eq!(
-        attempts(&project, "service_role", &statements).await[0].1,
-        "42501"
-    );
+    let statements = [
+        "select nextval('public.ctx0_schema_versions_id_seq')".to_owned(),
+        "select from ctx0_private.ctx0_schema_attempts".to_owned(),
+        "delete from ctx0_private.ctx0_schema_attempts".to_owned(),
+    ];
+    for (statement, outcome) in attempts(&project, "service_role", &statements).await {
+        assert_eq!(outcome, "42501", "{statement}");
+    }
     assert_eq!(contents(&project, &ours).await, before);
 }
 
@@ -316,7 +323,7 @@ async fn objects_with_the_same_names_are_not_used_instead() {
     let session = |version, statements| {
         format!(
             "create temp table ctx0_schema_versions (like public.ctx0_schema_versions);
-             create temp table ctx0_schema_attempts (like public.ctx0_schema_attempts);
+             create temp table ctx0_schema_attempts (like ctx0_private.ctx0_schema_attempts);
              create temp table pg_roles as select 'anon'::name as rolname, true as rolsuper;
              create temp table pg_locks ();
              set search_path = pg_temp, public, pg_catalog;
@@ -404,12 +411,13 @@ async fn hostile_texts_arrive_literally() {
         assert_eq!(row["migration_name"], arguments["p_name"]);
         assert_eq!(row["description"], arguments["p_description"]);
         assert_eq!(row["applied_by"], arguments["p_applied_by"]);
-        let row = rest
-            .read(
-                "ctx0_schema_attempts",
-                &format!("{filter}&outcome=eq.applied"),
-            )
+        let row = project
+            .value(&format!(
+                "select to_jsonb(a)::text from ctx0_private.ctx0_schema_attempts a
+                  where version = {version} and outcome = 'applied'"
+            ))
             .await;
+        let row: Value = serde_json::from_str(&row).unwrap();
         assert_eq!(row["down_sql"], arguments["p_down_sql"]);
         assert_eq!(row["backup_by"], arguments["p_backup_by"]);
         assert_eq!(row["applied_by"], arguments["p_applied_by"]);
@@ -590,6 +598,8 @@ async fn uninstalling_leaves_none_of_the_functions_that_were_installed() {
     assert_ne!(project.sql(functions).await, before);
     project.sql(uninstall_sql()).await;
     assert_eq!(project.sql(functions).await, before);
+    let schema = "select (to_regnamespace('ctx0_private') is null)::text";
+    assert_eq!(project.value(schema).await, "true");
 }
 
 /// Supabase's advisor in our own words, and stricter: name, query, what it would find.
@@ -599,7 +609,8 @@ const ADVISOR: [(&str, &str, &str); 4] = [
     (
         "0011_function_search_path_mutable",
         r"select proname::text from pg_proc
-           where pronamespace = 'public'::regnamespace and proname like 'ctx0\_%'
+           where (pronamespace = 'public'::regnamespace and proname like 'ctx0\_%'
+                  or pronamespace = 'ctx0_private'::regnamespace)
              and not exists (select from unnest(proconfig) setting where setting like 'search\_path=%')",
         "create function public.ctx0_test_offence() returns int language sql as 'select 1';
          revoke all on function public.ctx0_test_offence() from public, anon, authenticated;",
@@ -738,10 +749,11 @@ impl Ours {
                                    else to_jsonb('a'::text)
                                  end), '{}')
                             from unnest(p.proargnames, p.proargtypes) argument (name, type))::text,
-                         format('select public.%I(%s)', p.proname,
+                         format('select %I.%I(%s)', p.pronamespace::regnamespace, p.proname,
                                 (select string_agg(format('null::%s', type::regtype), ', ') from unnest(p.proargtypes) type))
                     from pg_proc p
-                   where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+                   where (p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+                          or p.pronamespace = 'ctx0_private'::regnamespace)
                      and p.prorettype <> 'trigger'::regtype
                    order by 1",
             )
@@ -761,6 +773,7 @@ impl Ours {
         let ours = Self {
             functions: functions
                 .iter()
+                .filter(|row| text(&row[2]).starts_with("select public."))
                 .map(|row| {
                     (
                         text(&row[0]),
@@ -782,13 +795,14 @@ impl Ours {
 
 /// Every row of every table of ours.
 async fn contents(project: &Project, ours: &Ours) -> String {
-    let parts: Vec<_> = ours
+    let tables = ours
         .tables
         .iter()
-        .map(|(table, _)| {
-            format!(
-                "(select coalesce(jsonb_agg(r order by r::text), '[]') from public.{table} r)::text"
-            )
+        .map(|(table, _)| format!("public.{table}"));
+    let parts: Vec<_> = tables
+        .chain(["ctx0_private.ctx0_schema_attempts".to_owned()])
+        .map(|table| {
+            format!("(select coalesce(jsonb_agg(r order by r::text), '[]') from {table} r)::text")
         })
         .collect();
     project

@@ -95,7 +95,7 @@ async fn each_version_is_taken_back_newest_first_and_recorded() {
     manager.apply_all_pending().await.unwrap();
     assert_eq!(project.catalog().await, full);
 
-    let history = "select string_agg(concat_ws(' ', action, version, outcome), ', ' order by finished_at) from public.ctx0_schema_attempts";
+    let history = "select string_agg(concat_ws(' ', action, version, outcome), ', ' order by finished_at) from ctx0_private.ctx0_schema_attempts";
     assert_eq!(
         project.value(history).await,
         "apply 1 applied, apply 2 applied, apply 3 applied, rollback 3 rolled_back, rollback 2 rolled_back, \
@@ -259,7 +259,7 @@ async fn a_late_copy_of_an_apply_changes_nothing_after_the_rollback() {
     let manager = three(&project);
     manager.apply_all_pending().await.unwrap();
     let attempt = project
-        .value("select attempt::text from public.ctx0_schema_attempts where version = 3")
+        .value("select attempt::text from ctx0_private.ctx0_schema_attempts where version = 3")
         .await;
     manager.rollback_to(version(2)).await.unwrap();
     let sql = FILES[5].1;

@@ -33,6 +33,7 @@ begin
   end loop;
 end
 $$;
+drop schema if exists ctx0_private cascade;
 notify pgrst, 'reload schema';
 ";
 
@@ -222,7 +223,8 @@ const CATALOG: &str = r"
 with ours as (
   select c.oid, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl, c.relowner, c.reloptions
     from pg_class c
-   where c.relnamespace = 'public'::regnamespace and c.relname like 'ctx0\_%'
+   where c.relnamespace in ('public'::regnamespace, to_regnamespace('ctx0_private'))
+     and (c.relname like 'ctx0\_%' or c.relnamespace = to_regnamespace('ctx0_private'))
 )
 select 'relation', relname, relkind::text, relrowsecurity::text, relforcerowsecurity::text, relowner::regrole::text,
        (select string_agg(a::text, ' ' order by a::text) from unnest(coalesce(relacl, acldefault('r', relowner))) a),
@@ -253,6 +255,6 @@ select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid), p.proow
        (select string_agg(a::text, ' ' order by a::text) from unnest(coalesce(p.proacl, acldefault('f', p.proowner))) a),
        '', '', '', obj_description(p.oid, 'pg_proc')
   from pg_proc p
- where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+ where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%' or p.pronamespace = to_regnamespace('ctx0_private')
 order by 1, 2, 3, 4
 ";

@@ -485,15 +485,15 @@ async fn is_asked_for_again(lost: ResponseTemplate, limit: Duration) {
 }
 
 fn applied(ms: u64) -> Value {
-    json!({"outcome": "applied", "execution_ms": ms, "statements": 1, "rpc_version": 2})
+    json!({"outcome": "applied", "execution_ms": ms, "statements": 1, "rpc_version": 3})
 }
 
 fn already_applied() -> Value {
-    json!({"outcome": "already_applied", "rpc_version": 2})
+    json!({"outcome": "already_applied", "rpc_version": 3})
 }
 
 fn locked() -> Value {
-    json!({"outcome": "locked", "rpc_version": 2})
+    json!({"outcome": "locked", "rpc_version": 3})
 }
 
 fn conflict(reason: &str) -> Value {

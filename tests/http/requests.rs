@@ -53,7 +53,7 @@ async fn each_operation_that_only_reads_is_one_request() {
 async fn a_status_is_one_call_of_its_function() {
     let supabase = Supabase::start().await;
     let answer = json!({
-        "rpc_version": 2, "server_version": "15.8", "current_version": 3, "locked": true,
+        "rpc_version": 3, "server_version": "15.8", "current_version": 3, "locked": true,
         "owner": "postgres", "ledger": ledger_to(3), "reversible": [2], "last_attempt": null,
     });
     supabase.on("POST", STATUS, [json_answer(&answer)]).await;
@@ -320,7 +320,7 @@ async fn functions_of_another_release_are_told_apart() {
         error,
         ctx0_schema::Error::RpcOutdated {
             installed: 0,
-            needed: 2
+            needed: ctx0_schema::RPC_VERSION
         }
     ));
 }

@@ -111,7 +111,7 @@ async fn a_server_that_repeats_the_key_does_not_bring_it_into_an_error() {
             body(
                 json!([{"version": 1, "migration_name": key, "description": key, "applied_at": key, "applied_by": key}]),
             ),
-            body(json!({"rpc_version": 2, "server_version": key, "owner": 3})),
+            body(json!({"rpc_version": 3, "server_version": key, "owner": 3})),
             body(json!({"outcome": key})),
             body(json!({"outcome": "conflict", "reason": "gap", "message": key})),
             body(

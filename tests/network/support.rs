@@ -350,7 +350,7 @@ create table public.gate (open boolean);
 const FORGET: &str = "
 drop table if exists public.step_1, public.step_2, public.step_3, public.step_4, public.step_5;
 delete from public.ctx0_schema_versions;
-delete from public.ctx0_schema_attempts;
+delete from ctx0_private.ctx0_schema_attempts;
 alter sequence public.executed_1 restart;
 alter sequence public.executed_2 restart;
 alter sequence public.executed_3 restart;
@@ -368,7 +368,7 @@ select jsonb_build_object(
       from public.ctx0_schema_versions v),
   'attempts', (
     select coalesce(jsonb_agg(to_jsonb(a) - 'result' order by finished_at), '[]')
-      from public.ctx0_schema_attempts a),
+      from ctx0_private.ctx0_schema_attempts a),
   'tables', (
     select coalesce(jsonb_agg(step order by step), '[]')
       from (select substr(relname, 6)::int

@@ -28,7 +28,7 @@ create function public.ctx0_rollback_migration(
   p_attempt          uuid default gen_random_uuid(),
   p_backup_by        text default null
 )
-returns jsonb
+returns ctx0_private.answer
 language plpgsql
 volatile
 security definer
@@ -38,27 +38,24 @@ set statement_timeout = '15min'
 set default_transaction_isolation = 'read committed'
 as $$
 begin
-  perform public.ctx0_check_caller();
+  perform ctx0_private.check_caller();
 
   if p_version is null or p_version < 1 or p_attempt is null or array_position(p_down_sql, null) is not null then
     raise invalid_parameter_value using
       message = 'ctx0_rollback_migration needs p_version (from 1) and p_attempt';
   end if;
-  if not public.ctx0_is_intact(p_down_sql, p_down_checksum) then
-    return jsonb_build_object(
+  if not ctx0_private.is_intact(p_sql => p_down_sql, p_checksum => p_down_checksum) then
+    return ctx0_private.answer(p_fields => jsonb_build_object(
       'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
-      'rpc_version', 2, 'message', 'the SQL that arrived is not the SQL of its checksum');
+      'message', 'the SQL that arrived is not the SQL of its checksum'));
   end if;
 
-  return public.ctx0_change_schema(
-    'rollback', p_version, null, null, p_down_sql, lower(p_down_checksum), null,
-    p_applied_by, p_expected_version, p_attempt, p_backup_by);
+  return ctx0_private.answer(p_fields => ctx0_private.change_schema(
+    p_action => 'rollback', p_version => p_version, p_name => null, p_description => null,
+    p_sql => p_down_sql, p_checksum => lower(p_down_checksum), p_down_sql => null, p_applied_by => p_applied_by,
+    p_expected_version => p_expected_version, p_attempt => p_attempt, p_backup_by => p_backup_by));
 end
 $$;
 
 comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text) is
   'ctx0: takes back the highest schema version in one transaction, exactly once for each attempt';
-revoke all on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text)
-  from public, anon, authenticated;
-grant execute on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text)
-  to service_role;

@@ -1,12 +1,10 @@
--- ctx0_observe_tables(): what this transaction has done to tables so far, as
+-- observe_tables(): what this transaction has done to tables so far, as
 --   files  {table: number of its file}: another number, and the table was written anew
 --   rows   {table: [inserted, updated, deleted]}, with what earlier transactions of the connection
 --          did and have not reported yet
 --   locks  {relation: [strength, name of the strongest lock]}, from 1 (access share) to 8 (access exclusive)
 -- each by the table's oid.
---
--- Who may call it: only the functions of this folder.
-create function public.ctx0_observe_tables()
+create function ctx0_private.observe_tables()
 returns jsonb
 language plpgsql
 volatile
@@ -15,7 +13,6 @@ as $$
 declare
   v_modes constant text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}';
 begin
-  perform public.ctx0_check_caller();
   return (
     with tables as (
       select c.oid, c.relfilenode,
@@ -38,6 +35,5 @@ begin
 end
 $$;
 
-comment on function public.ctx0_observe_tables() is
+comment on function ctx0_private.observe_tables() is
   'ctx0: what this transaction has done to tables so far';
-revoke all on function public.ctx0_observe_tables() from public, anon, authenticated, service_role;

@@ -9,10 +9,10 @@
 --
 -- Result: jsonb with "outcome", "current_version" and "rpc_version", and
 --   rehearsed  + versions: one an executed step, the last of which may have failed, each as
---                  ctx0_run_migration and
+--                  run_migration and
 --                    action, version, name
 --                    objects: [{before: object or null, after: object or null}], those that
---                             differ, with object = {id, kind, name, definition} as ctx0_schema_objects
+--                             differ, with object = {id, kind, name, definition} as schema_objects
 --                    locks:   [{id, relation, mode}]: tables and views that were there before, with
 --                             the strongest lock, where no earlier step took as strong a one
 --                    rewrites: [{id, relation, empty}]: tables whose file was replaced, and whether the new
@@ -42,7 +42,7 @@ create function public.ctx0_rehearse_migrations(
   p_steps            jsonb,
   p_expected_version integer default null
 )
-returns jsonb
+returns ctx0_private.answer
 language plpgsql
 volatile
 security definer
@@ -63,32 +63,32 @@ declare
   v_table     record;
   v_filled    integer[];
   v_has_rows  boolean;
-  v_base      public.ctx0_schema_object[];
-  v_before    public.ctx0_schema_object[];
-  v_after     public.ctx0_schema_object[];
+  v_base      ctx0_private.schema_object[];
+  v_before    ctx0_private.schema_object[];
+  v_after     ctx0_private.schema_object[];
   v_was       jsonb;
   v_is        jsonb;
   v_sequence  text;
   v_drawn     jsonb := '[]';
 begin
-  perform public.ctx0_check_caller();
+  perform ctx0_private.check_caller();
 
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'ctx0_rehearse_migrations needs p_steps, a list';
   end if;
   -- The lock of rehearsals first, so that whoever meets the other one knows that no rehearsal has it.
-  if not pg_try_advisory_xact_lock(1668577328, 2) then
-    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2, 'rehearsal', true);
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
+    return ctx0_private.answer(p_fields => jsonb_build_object('outcome', 'locked', 'rehearsal', true));
   end if;
-  if not pg_try_advisory_xact_lock(1668577328, 1) then
-    return jsonb_build_object('outcome', 'locked', 'rpc_version', 2, 'rehearsal', false);
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+    return ctx0_private.answer(p_fields => jsonb_build_object('outcome', 'locked', 'rehearsal', false));
   end if;
 
-  select coalesce(max(version), 0) into v_current from public.ctx0_schema_versions;
+  v_current := ctx0_private.current_version();
   if v_current <> p_expected_version then
-    return jsonb_build_object('outcome', 'conflict', 'reason', 'unexpected_version', 'rpc_version', 2,
-      'current_version', v_current,
-      'message', format('the database has version %s, the caller expected %s', v_current, p_expected_version));
+    return ctx0_private.answer(p_fields => jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'unexpected_version', 'current_version', v_current,
+      'message', format('the database has version %s, the caller expected %s', v_current, p_expected_version)));
   end if;
 
   begin
@@ -101,7 +101,7 @@ begin
          or v_step ->> 'action' = 'apply' and (v_step ->> 'name' is null or coalesce(cardinality(v_sql), 0) = 0) then
         raise invalid_parameter_value using
           message = format('step %s of p_steps needs action (apply or rollback), version, and to apply name and sql', v_index + 1);
-      elsif not public.ctx0_is_intact(v_sql, v_step ->> 'checksum') then
+      elsif not ctx0_private.is_intact(v_sql, v_step ->> 'checksum') then
         v_answer := jsonb_build_object('reason', 'damaged', 'message', 'the SQL that arrived is not the SQL of its checksum');
       elsif v_step ->> 'action' = 'apply' and (v_step ->> 'version')::integer <> v_version + 1
          or v_step ->> 'action' = 'rollback' and (v_step ->> 'version')::integer <> v_version then
@@ -111,7 +111,7 @@ begin
         if v_step ->> 'action' = 'rollback' then
           select coalesce(a.down_sql, case when v.attempt is null then v_sql end) into v_sql
             from public.ctx0_schema_versions v
-            left join public.ctx0_schema_attempts a on a.attempt = v.attempt
+            left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
            where v.version = v_version;
           if v_sql is null then
             v_answer := jsonb_build_object('reason', 'not_reversible',
@@ -125,7 +125,7 @@ begin
         v_texts := concat(v_texts, lower(array_to_string(v_sql, '')));
       end if;
       if v_answer is not null then
-        return v_answer || jsonb_build_object('outcome', 'conflict', 'rpc_version', 2, 'current_version', v_current);
+        return ctx0_private.answer(p_fields => v_answer || jsonb_build_object('outcome', 'conflict', 'current_version', v_current));
       end if;
     end loop;
 
@@ -150,16 +150,16 @@ begin
       end;
     end loop;
 
-    v_base := array(select o from public.ctx0_schema_objects(false) o);
+    v_base := array(select o from ctx0_private.schema_objects(false) o);
     v_before := v_base;
-    v_was := public.ctx0_observe_tables();
+    v_was := ctx0_private.observe_tables();
 
     for v_index in 0 .. jsonb_array_length(p_steps) - 1 loop
       v_step := p_steps -> v_index;
-      v_answer := public.ctx0_run_migration(
+      v_answer := ctx0_private.run_migration(
         v_step ->> 'action', (v_step ->> 'version')::integer, v_step ->> 'name', v_step ->> 'description',
         array(select jsonb_array_elements_text(v_step -> 'sql')), v_step ->> 'checksum', 'rehearsal', null);
-      perform public.ctx0_clean_session();
+      perform ctx0_private.clean_session();
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       perform set_config('lock_timeout', '2s', true);
       v_answer := v_answer || jsonb_build_object(
@@ -169,8 +169,8 @@ begin
         exit;
       end if;
 
-      v_after := array(select o from public.ctx0_schema_objects(false) o);
-      v_is := public.ctx0_observe_tables();
+      v_after := array(select o from ctx0_private.schema_objects(false) o);
+      v_is := ctx0_private.observe_tables();
       v_answer := v_answer || jsonb_build_object(
         'objects', (
           select coalesce(jsonb_agg(jsonb_build_object(
@@ -240,7 +240,7 @@ begin
         'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name',
         'outcome', 'failed', 'statement', 0, 'sqlstate', '57014', 'message', sqlerrm, 'retryable', false);
   end;
-  perform public.ctx0_clean_session();
+  perform ctx0_private.clean_session();
   perform set_config('search_path', 'pg_catalog, pg_temp', true);
   perform set_config('lock_timeout', '100ms', true);
 
@@ -280,12 +280,10 @@ begin
     end;
   end loop;
 
-  return jsonb_build_object('outcome', 'rehearsed', 'rpc_version', 2, 'current_version', v_current,
-    'versions', v_versions, 'tables', v_tables, 'sequences', v_drawn);
+  return ctx0_private.answer(p_fields => jsonb_build_object('outcome', 'rehearsed', 'current_version', v_current,
+    'versions', v_versions, 'tables', v_tables, 'sequences', v_drawn));
 end
 $$;
 
 comment on function public.ctx0_rehearse_migrations(jsonb, integer) is
   'ctx0: runs schema versions, tells what they would change, and takes everything back';
-revoke all on function public.ctx0_rehearse_migrations(jsonb, integer) from public, anon, authenticated;
-grant execute on function public.ctx0_rehearse_migrations(jsonb, integer) to service_role;

@@ -19,7 +19,7 @@
 --   locked           another migration is running; nothing was done or recorded
 --   conflict         + reason: damaged | attempt_reused | different_migration | unexpected_version | gap
 --                    + message; nothing was done
---   failed           as ctx0_run_migration; nothing of the migration is left
+--   failed           as run_migration; nothing of the migration is left
 --   An answer given for the second time carries "replayed": true.
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a missing argument.
 -- Who may call it: service_role.
@@ -44,7 +44,7 @@ create function public.ctx0_apply_migration(
   p_attempt          uuid default gen_random_uuid(),
   p_backup_by        text default null
 )
-returns jsonb
+returns ctx0_private.answer
 language plpgsql
 volatile
 security definer
@@ -54,7 +54,7 @@ set statement_timeout = '15min'
 set default_transaction_isolation = 'read committed'
 as $$
 begin
-  perform public.ctx0_check_caller();
+  perform ctx0_private.check_caller();
 
   if p_version is null or p_version < 1 or coalesce(p_name, '') = ''
      or p_checksum is null or p_attempt is null
@@ -66,21 +66,18 @@ begin
 
   -- A body that was damaged on the way is not an answer to this attempt: it is
   -- told so and not recorded, so that the true one can still come.
-  if not public.ctx0_is_intact(p_sql, p_checksum) or not public.ctx0_is_intact(p_down_sql, p_down_checksum) then
-    return jsonb_build_object(
+  if not ctx0_private.is_intact(p_sql => p_sql, p_checksum => p_checksum) or not ctx0_private.is_intact(p_sql => p_down_sql, p_checksum => p_down_checksum) then
+    return ctx0_private.answer(p_fields => jsonb_build_object(
       'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
-      'rpc_version', 2, 'message', 'the SQL that arrived is not the SQL of its checksum');
+      'message', 'the SQL that arrived is not the SQL of its checksum'));
   end if;
 
-  return public.ctx0_change_schema(
-    'apply', p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql,
-    p_applied_by, p_expected_version, p_attempt, p_backup_by);
+  return ctx0_private.answer(p_fields => ctx0_private.change_schema(
+    p_action => 'apply', p_version => p_version, p_name => p_name, p_description => p_description,
+    p_sql => p_sql, p_checksum => lower(p_checksum), p_down_sql => p_down_sql, p_applied_by => p_applied_by,
+    p_expected_version => p_expected_version, p_attempt => p_attempt, p_backup_by => p_backup_by));
 end
 $$;
 
 comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text) is
   'ctx0: applies one schema version in one transaction, exactly once for each attempt';
-revoke all on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text)
-  from public, anon, authenticated;
-grant execute on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text)
-  to service_role;

@@ -10,7 +10,7 @@
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
 create function public.ctx0_verify_schema()
-returns jsonb
+returns ctx0_private.answer
 language plpgsql
 stable
 security definer
@@ -20,14 +20,14 @@ declare
   v_current     integer;
   v_objects     jsonb;
   v_fingerprint text;
-  v_recorded    public.ctx0_schema_attempts;
+  v_recorded    ctx0_private.ctx0_schema_attempts;
 begin
-  perform public.ctx0_check_caller();
-  select coalesce(max(version), 0) into v_current from public.ctx0_schema_versions;
-  v_objects := public.ctx0_describe_schema();
+  perform ctx0_private.check_caller();
+  v_current := ctx0_private.current_version();
+  v_objects := ctx0_private.describe_schema();
   v_fingerprint := encode(sha256(convert_to(v_objects::text, 'UTF8')), 'hex');
   select * into v_recorded
-    from public.ctx0_schema_attempts a
+    from ctx0_private.ctx0_schema_attempts a
    where a.outcome in ('applied', 'rolled_back')
    order by a.finished_at desc
    limit 1;
@@ -36,8 +36,7 @@ begin
      or v_current <> v_recorded.version - (v_recorded.action = 'rollback')::integer then
     v_recorded := null;
   end if;
-  return jsonb_build_object(
-    'rpc_version', 2,
+  return ctx0_private.answer(p_fields => jsonb_build_object(
     'server_version', current_setting('server_version_num')::integer,
     'current_version', v_current,
     'fingerprint', v_fingerprint,
@@ -51,11 +50,9 @@ begin
         full join jsonb_each(v_objects) a on a.key = b.key
        where v_recorded.attempt is not null and a.value is distinct from b.value
     )
-  );
+  ));
 end
 $$;
 
 comment on function public.ctx0_verify_schema() is
   'ctx0: whether the schema is still as the last change left it';
-revoke all on function public.ctx0_verify_schema() from public, anon, authenticated;
-grant execute on function public.ctx0_verify_schema() to service_role;

@@ -1,18 +1,15 @@
--- ctx0_lock_holders(p_statement): the sessions that hold a relation which the
+-- lock_holders(p_statement): the sessions that hold a relation which the
 -- statement names, as [{relation, mode, pid, user, application, state, since}].
 --
 -- A lock timeout does not say whom it waited for. What PostgreSQL hides from a
 -- role that is no member of pg_read_all_stats comes as null.
---
--- Who may call it: only the functions of this folder.
-create function public.ctx0_lock_holders(p_statement text)
+create function ctx0_private.lock_holders(p_statement text)
 returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform public.ctx0_check_caller();
   return (
     select coalesce(jsonb_agg(to_jsonb(h) order by h.since nulls last, h.pid, h.relation), '[]')
       from (
@@ -39,6 +36,5 @@ begin
 end
 $$;
 
-comment on function public.ctx0_lock_holders(text) is
+comment on function ctx0_private.lock_holders(text) is
   'ctx0: who holds the relations that a statement names';
-revoke all on function public.ctx0_lock_holders(text) from public, anon, authenticated, service_role;

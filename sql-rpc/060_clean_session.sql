@@ -1,4 +1,4 @@
--- ctx0_clean_session(): takes back whatever a migration left on the connection.
+-- clean_session(): takes back whatever a migration left on the connection.
 --
 -- PostgREST keeps its connections and gives them to the next request, of anyone.
 -- A plain `set`, a temporary table, a session lock, a channel, a held cursor or a
@@ -7,7 +7,7 @@
 --
 -- Who may call it: only the functions of this folder, outside of any block that
 -- still needs a setting.
-create function public.ctx0_clean_session()
+create function ctx0_private.clean_session()
 returns void
 language plpgsql
 volatile
@@ -16,7 +16,6 @@ as $$
 declare
   v_name text;
 begin
-  perform public.ctx0_check_caller();
   -- All of them, because a table that a cursor still reads cannot be dropped.
   execute 'close all';
   for v_name in select name from pg_prepared_statements where from_sql loop
@@ -30,6 +29,5 @@ begin
 end
 $$;
 
-comment on function public.ctx0_clean_session() is
+comment on function ctx0_private.clean_session() is
   'ctx0: takes back settings, temporary tables, locks and the like that a migration left on the connection';
-revoke all on function public.ctx0_clean_session() from public, anon, authenticated, service_role;

@@ -1,9 +1,9 @@
--- ctx0_run_migration(...): runs the statements of one version and keeps the ledger in step,
--- in a block of its own: a failure takes back the block and is returned as data.
+-- run_migration(...): runs the statements of one version and keeps the ledger in step,
+-- in a block of its own: a failure rolls the block back and is returned as data.
 --
 -- Arguments
 --   p_action   apply or rollback
---   p_sql      the statements in order, each a piece of the text
+--   p_sql      the statements in order; joined they are the text
 --   the others go to the row of the ledger
 --
 -- Result: jsonb with "outcome", and
@@ -13,8 +13,7 @@
 --                         constraint_name, retryable, holders, checksum (of p_sql); nothing of the version is left
 --
 -- What the statements leave on the connection is for the caller to clean.
--- Who may call it: only the functions of this folder.
-create function public.ctx0_run_migration(
+create function ctx0_private.run_migration(
   p_action      text,
   p_version     integer,
   p_name        text,
@@ -31,7 +30,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_started    constant timestamptz := clock_timestamp();
-  v_piece      text;
+  v_statement_sql text;
   v_statement  integer := 0;
   v_ms         bigint;
   v_state      text;
@@ -44,7 +43,6 @@ declare
   v_column     text;
   v_constraint text;
 begin
-  perform public.ctx0_check_caller();
   begin
     if p_action = 'apply' then
       insert into public.ctx0_schema_versions
@@ -55,15 +53,15 @@ begin
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
     perform pg_catalog.set_config('safeupdate.enabled', '0', true);
 
-    foreach v_piece in array p_sql loop
+    foreach v_statement_sql in array p_sql loop
       -- By its schema, because the migration may have set the search_path.
       v_statement := v_statement operator(pg_catalog.+) 1;
-      execute v_piece;
+      execute v_statement_sql;
     end loop;
 
     -- What was deferred must fail here, where it is still caught, and not at commit.
     v_statement := 0;
-    v_piece := '';
+    v_statement_sql := '';
     set constraints all immediate;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -77,11 +75,11 @@ begin
           message = 'the migration removed its own row from ctx0_schema_versions';
       end if;
     else
-      -- A way back that can be run by hand has deleted the row by itself.
+      -- A down text that can also be run by hand has deleted the row already.
       delete from public.ctx0_schema_versions where version = p_version;
-      if (select coalesce(max(version), 0) from public.ctx0_schema_versions) <> p_version - 1 then
+      if ctx0_private.current_version() <> p_version - 1 then
         raise object_not_in_prerequisite_state using
-          message = format('the way back of version %s removed other rows from ctx0_schema_versions', p_version);
+          message = format('the down text of version %s removed other rows from ctx0_schema_versions', p_version);
       end if;
     end if;
     return jsonb_strip_nulls(jsonb_build_object(
@@ -98,14 +96,12 @@ begin
       'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),
       'schema_name', nullif(v_schema, ''), 'table_name', nullif(v_table, ''),
       'column_name', nullif(v_column, ''), 'constraint_name', nullif(v_constraint, ''),
-      'checksum', encode(sha256(convert_to(array_to_string(p_sql, ''), 'UTF8')), 'hex'),
+      'checksum', ctx0_private.checksum(p_sql => p_sql),
       'retryable', v_state in ('55P03', '40001', '40P01'),
-      'holders', case when v_state = '55P03' then public.ctx0_lock_holders(v_piece) end));
+      'holders', case when v_state = '55P03' then ctx0_private.lock_holders(p_statement => v_statement_sql) end));
   end;
 end
 $$;
 
-comment on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid) is
   'ctx0: runs the statements of one schema version and keeps the ledger in step';
-revoke all on function public.ctx0_run_migration(text, integer, text, text, text[], text, text, uuid)
-  from public, anon, authenticated, service_role;

@@ -12,18 +12,17 @@
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
 create function public.ctx0_schema_status()
-returns jsonb
+returns ctx0_private.answer
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform public.ctx0_check_caller();
-  return jsonb_build_object(
-    'rpc_version', 2,
+  perform ctx0_private.check_caller();
+  return ctx0_private.answer(p_fields => jsonb_build_object(
     'server_version', current_setting('server_version'),
-    'current_version', (select coalesce(max(version), 0) from public.ctx0_schema_versions),
+    'current_version', ctx0_private.current_version(),
     -- A rehearsal holds the lock too, and a second one by which it is known.
     'locked', exists (
       select from (
@@ -31,7 +30,7 @@ begin
           from pg_locks l
          where l.locktype = 'advisory' and l.granted
            and l.database = (select oid from pg_database where datname = current_database())
-           and l.classid = 1668577328 and l.objid in (1, 2) and l.objsubid = 2
+           and l.classid = ctx0_private.lock_key() and l.objid in (1, 2) and l.objsubid = 2
          group by l.pid
       ) holder
        where holder.locks = '{1}'
@@ -44,20 +43,18 @@ begin
     'reversible', (
       select coalesce(jsonb_agg(v.version order by v.version), '[]')
         from public.ctx0_schema_versions v
-        join public.ctx0_schema_attempts a on a.attempt = v.attempt
+        join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
        where a.down_sql is not null
     ),
     'last_attempt', (
       select to_jsonb(a) - '{down_sql,result,objects}'::text[]
-        from public.ctx0_schema_attempts a
+        from ctx0_private.ctx0_schema_attempts a
        order by a.finished_at desc
        limit 1
     )
-  );
+  ));
 end
 $$;
 
 comment on function public.ctx0_schema_status() is
   'ctx0: version, ledger and lock of the ctx0 schema';
-revoke all on function public.ctx0_schema_status() from public, anon, authenticated;
-grant execute on function public.ctx0_schema_status() to service_role;

@@ -1,22 +1,22 @@
--- ctx0_change_schema(...): decides on one request to change the schema, carries it out and
+-- change_schema(...): decides on one request to change the schema, carries it out and
 -- records it. What ctx0_apply_migration and ctx0_rollback_migration have in common.
 --
 -- Arguments: as those two, with
---   p_action  apply or rollback
---   p_sql     of an apply the text; of a rollback the way back for a version that was recorded
---             without one
+--   p_action    apply or rollback
+--   p_sql       of an apply the text; of a rollback the down text for a version that was recorded
+--               without one
 --   p_checksum  of p_sql
---   p_keep    of an apply the text that takes it back, or null
+--   p_down_sql  of an apply the text that rolls it back, or null
 --
--- Result: as those two. Who may call it: only the functions of this folder.
-create function public.ctx0_change_schema(
+-- Result: as those two. 
+create function ctx0_private.change_schema(
   p_action           text,
   p_version          integer,
   p_name             text,
   p_description      text,
   p_sql              text[],
   p_checksum         text,
-  p_keep             text[],
+  p_down_sql         text[],
   p_applied_by       text,
   p_expected_version integer,
   p_attempt          uuid,
@@ -32,24 +32,22 @@ declare
   v_current integer;
   v_ledger  public.ctx0_schema_versions;
   v_known   boolean;
-  v_earlier public.ctx0_schema_attempts;
+  v_earlier ctx0_private.ctx0_schema_attempts;
   v_sql     text[] := p_sql;
   v_objects jsonb;
   v_answer  jsonb;
 begin
-  perform public.ctx0_check_caller();
   if current_setting('transaction_isolation') <> 'read committed' then
     raise invalid_transaction_state using
       message = 'the ctx0 schema must be changed in a transaction that is read committed',
       hint = 'Remove default_transaction_isolation from the role that PostgREST connects as.';
   end if;
 
-  if not pg_try_advisory_xact_lock(1668577328, 1) then
-    return jsonb_build_object(
-      'outcome', 'locked', 'version', p_version, 'attempt', p_attempt, 'rpc_version', 2);
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+    return jsonb_build_object('outcome', 'locked', 'version', p_version, 'attempt', p_attempt);
   end if;
 
-  select * into v_earlier from public.ctx0_schema_attempts where attempt = p_attempt;
+  select * into v_earlier from ctx0_private.ctx0_schema_attempts where attempt = p_attempt;
   if found then
     if v_earlier.action = p_action and v_earlier.version = p_version
        and (p_action = 'rollback' or v_earlier.checksum = p_checksum) then
@@ -57,18 +55,18 @@ begin
     end if;
     return jsonb_build_object(
       'outcome', 'conflict', 'reason', 'attempt_reused', 'version', p_version, 'attempt', p_attempt,
-      'rpc_version', 2, 'message', 'this attempt was used for something else before');
+      'message', 'this attempt was used for something else before');
   end if;
 
-  select coalesce(max(version), 0) into v_current from public.ctx0_schema_versions;
+  v_current := ctx0_private.current_version();
   select * into v_ledger from public.ctx0_schema_versions where version = p_version;
   v_known := found;
 
   if p_action = 'rollback' then
-    -- What was stored when the version was applied is what takes it back.
+    -- What was stored when the version was applied is what rolls it back.
     select coalesce(a.down_sql, case when v_ledger.attempt is null then p_sql end) into v_sql
       from (select) one
-      left join public.ctx0_schema_attempts a on a.attempt = v_ledger.attempt;
+      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v_ledger.attempt;
   end if;
 
   if p_action = 'apply' and v_known and v_ledger.migration_name = p_name
@@ -91,21 +89,22 @@ begin
   elsif p_action = 'rollback' and p_version <> v_current then
     v_answer := jsonb_build_object(
       'outcome', 'conflict', 'reason', 'gap',
-      'message', format('the database has version %s, so version %s cannot be taken back first', v_current, p_version));
+      'message', format('the database has version %s, so version %s cannot be rolled back first', v_current, p_version));
   elsif v_sql is null then
     v_answer := jsonb_build_object(
       'outcome', 'conflict', 'reason', 'not_reversible',
-      'message', format('no way back is stored for version %s', p_version));
+      'message', format('no down text is stored for version %s', p_version));
   else
-    v_answer := public.ctx0_run_migration(
-      p_action, p_version, p_name, p_description, v_sql, p_checksum, p_applied_by, p_attempt);
-    perform public.ctx0_clean_session();
+    v_answer := ctx0_private.run_migration(
+      p_action => p_action, p_version => p_version, p_name => p_name, p_description => p_description,
+      p_sql => v_sql, p_checksum => p_checksum, p_applied_by => p_applied_by, p_attempt => p_attempt);
+    perform ctx0_private.clean_session();
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
     if v_answer ->> 'outcome' <> 'failed' then
       -- PostgREST learns of new tables and columns by this, where no event trigger tells it.
       perform pg_notify('pgrst', 'reload schema');
       begin
-        v_objects := public.ctx0_describe_schema();
+        v_objects := ctx0_private.describe_schema();
       exception when others then
         -- A schema that cannot be described is no reason to undo its change. Later it
         -- cannot be said whether it has drifted.
@@ -117,12 +116,11 @@ begin
   v_answer := v_answer || jsonb_build_object(
     'version', p_version,
     'attempt', p_attempt,
-    'current_version', (select coalesce(max(version), 0) from public.ctx0_schema_versions),
-    'rpc_version', 2);
-  insert into public.ctx0_schema_attempts
+    'current_version', ctx0_private.current_version());
+  insert into ctx0_private.ctx0_schema_attempts
          (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by,
           started_at, finished_at, result, backup_by, fingerprint, objects, server_version)
-  values (p_attempt, p_action, p_version, v_answer ->> 'outcome', p_checksum, p_keep,
+  values (p_attempt, p_action, p_version, v_answer ->> 'outcome', p_checksum, p_down_sql,
           v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by,
           v_started, clock_timestamp(), v_answer, p_backup_by,
           encode(sha256(convert_to(v_objects::text, 'UTF8')), 'hex'), v_objects,
@@ -131,7 +129,5 @@ begin
 end
 $$;
 
-comment on function public.ctx0_change_schema(text, integer, text, text, text[], text, text[], text, integer, uuid, text) is
+comment on function ctx0_private.change_schema(text, integer, text, text, text[], text, text[], text, integer, uuid, text) is
   'ctx0: decides on one request to change the schema, carries it out and records it';
-revoke all on function public.ctx0_change_schema(text, integer, text, text, text[], text, text[], text, integer, uuid, text)
-  from public, anon, authenticated, service_role;

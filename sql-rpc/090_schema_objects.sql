@@ -1,8 +1,8 @@
--- ctx0_schema_object, ctx0_schema_objects(p_ours): every object with its definition.
+-- schema_object, schema_objects(p_ours): every object with its definition.
 --
 -- Arguments
 --   p_ours  true: what belongs to ctx0, which is all in schema public whose name begins with
---           "ctx0_", but for what the installation itself brings;
+--           "ctx0_", but for the installation itself;
 --           false: everything that is not the system's or an extension's
 --
 -- Result: one row an object. Its definition is a list of parts, each as
@@ -12,8 +12,7 @@
 -- itself: a default, identity or generated). The order follows from names and places, and
 -- every name in a definition is qualified, so that equal schemas have equal definitions.
 --
--- Who may call it: only the functions of this folder.
-create type public.ctx0_schema_object as (
+create type ctx0_private.schema_object as (
   class      oid,
   id         oid,
   kind       text,
@@ -21,8 +20,8 @@ create type public.ctx0_schema_object as (
   definition text[]
 );
 
-create function public.ctx0_schema_objects(p_ours boolean)
-returns setof public.ctx0_schema_object
+create function ctx0_private.schema_objects(p_ours boolean)
+returns setof ctx0_private.schema_object
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -30,32 +29,28 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
-  perform public.ctx0_check_caller();
   return query
   with schemas as materialized (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
      where case when p_ours then n.nspname = 'public'
                 else n.nspname !~ '^pg_' and n.nspname <> 'information_schema' end
-  ), members as materialized (
+  ), members (classid, objid) as materialized (
     select d.classid, d.objid from pg_depend d where d.deptype = 'e'
+    union all
+    select i.class, i.id from ctx0_private.installed_in_public() i where p_ours
   ), relations as materialized (
     select c.*, format('%I.%I', n.nspname, c.relname) as name
       from pg_class c
       join schemas n on n.oid = c.relnamespace
      where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
-       and (not p_ours or c.relname ^@ 'ctx0_' and c.relname not in (
-              'ctx0_schema_versions', 'ctx0_schema_versions_id_seq', 'ctx0_schema_attempts', 'ctx0_schema_object'))
+       and (not p_ours or c.relname ^@ 'ctx0_')
        and not exists (select from members m where m.classid = 'pg_class'::regclass and m.objid = c.oid)
   ), functions as materialized (
     select p.*
       from pg_proc p
       join schemas n on n.oid = p.pronamespace
-     where (not p_ours or p.proname ^@ 'ctx0_' and p.proname not in (
-              'ctx0_check_caller', 'ctx0_clean_session', 'ctx0_lock_holders', 'ctx0_is_intact',
-              'ctx0_schema_objects', 'ctx0_describe_schema', 'ctx0_run_migration', 'ctx0_change_schema',
-              'ctx0_apply_migration', 'ctx0_rollback_migration', 'ctx0_rehearse_migrations',
-              'ctx0_observe_tables', 'ctx0_verify_schema', 'ctx0_schema_status'))
+     where (not p_ours or p.proname ^@ 'ctx0_')
        and not exists (select from members m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
   ), types as materialized (
     select t.*, format('%I.%I', n.nspname, t.typname) as name
@@ -239,9 +234,7 @@ begin
 end
 $$;
 
-comment on type public.ctx0_schema_object is
+comment on type ctx0_private.schema_object is
   'ctx0: an object of the database with its definition';
-comment on function public.ctx0_schema_objects(boolean) is
+comment on function ctx0_private.schema_objects(boolean) is
   'ctx0: every object with its definition';
-revoke all on type public.ctx0_schema_object from public, anon, authenticated, service_role;
-revoke all on function public.ctx0_schema_objects(boolean) from public, anon, authenticated, service_role;

@@ -1,0 +1,14 @@
+-- Asks the functions of an earlier release, before they go, whether the schema is as the
+-- last change left it. The answer decides what 910_describe_again.sql does.
+do $$
+declare
+  v_unchanged boolean;
+begin
+  execute 'select v ->> ''fingerprint'' = v -> ''recorded'' ->> ''fingerprint'' from public.ctx0_verify_schema() v'
+     into v_unchanged;
+  perform pg_catalog.set_config('ctx0.is_unchanged', coalesce(v_unchanged, false)::text, false);
+exception when others then
+  -- There is no earlier release, or it cannot say.
+  perform pg_catalog.set_config('ctx0.is_unchanged', 'false', false);
+end
+$$;

@@ -1,0 +1,12 @@
+-- current_version(): the highest version in the ledger, 0 where it is empty.
+create function ctx0_private.current_version()
+returns integer
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(max(v.version), 0) from public.ctx0_schema_versions v;
+$$;
+
+comment on function ctx0_private.current_version() is
+  'ctx0: the highest version in the ledger';
