@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod sql;
+
 mod manifest;
 
 mod plan;

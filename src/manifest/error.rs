@@ -1,6 +1,7 @@
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use super::{Checksum, MAX_MIGRATION_BYTES, script::ScriptError};
+use super::{Checksum, MAX_MIGRATION_BYTES};
+use crate::sql::SqlError;
 
 /// Why a list of migrations was refused. The text names the file, the version and
 /// what to do; nothing was sent to any database.
@@ -166,6 +167,14 @@ pub enum ManifestErrorKind {
         /// The line, from 1.
         line: usize,
     },
+    /// A byte order mark inside the text, as left by joining two files.
+    #[error(
+        "there is a byte order mark (U+FEFF) on line {line}, which PostgreSQL reads as a letter: delete it"
+    )]
+    ByteOrderMark {
+        /// The line, from 1.
+        line: usize,
+    },
     /// A statement that cannot run inside the one transaction of a migration.
     #[error(
         "`{what}` on line {line} cannot run inside a migration, which is one transaction: remove it \
@@ -177,15 +186,35 @@ pub enum ManifestErrorKind {
         /// The command.
         what: String,
     },
+    /// `select … into`, which PL/pgSQL does not execute.
+    #[error(
+        "`select … into` on line {line} cannot run inside a migration: use `create table … as`"
+    )]
+    SelectInto {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// `standard_conforming_strings = off`, after which PostgreSQL reads the rest differently.
+    #[error(
+        "line {line} switches standard_conforming_strings off, which changes how strings are read: remove it, and \
+         write strings with backslash escapes as E'…'"
+    )]
+    OldStrings {
+        /// The line, from 1.
+        line: usize,
+    },
 }
 
-impl From<ScriptError> for ManifestErrorKind {
-    fn from(error: ScriptError) -> Self {
+impl From<SqlError> for ManifestErrorKind {
+    fn from(error: SqlError) -> Self {
         match error {
-            ScriptError::Empty => Self::Empty,
-            ScriptError::Unterminated { line, what } => Self::Unterminated { line, what },
-            ScriptError::ZeroByte { line } => Self::ZeroByte { line },
-            ScriptError::NotTransactional { line, what } => Self::NotTransactional { line, what },
+            SqlError::Empty => Self::Empty,
+            SqlError::Unterminated { line, what } => Self::Unterminated { line, what },
+            SqlError::ZeroByte { line } => Self::ZeroByte { line },
+            SqlError::ByteOrderMark { line } => Self::ByteOrderMark { line },
+            SqlError::NotTransactional { line, what } => Self::NotTransactional { line, what },
+            SqlError::SelectInto { line } => Self::SelectInto { line },
+            SqlError::OldStrings { line } => Self::OldStrings { line },
         }
     }
 }

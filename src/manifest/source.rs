@@ -7,8 +7,8 @@ use std::{
 use super::{
     MANIFEST, MAX_MIGRATION_BYTES,
     error::{ManifestError, ManifestErrorKind, Place},
-    script::normalise,
 };
+use crate::sql::{line_ends, normalise};
 
 /// Where the files of a manifest are read from.
 pub(super) trait Source {
@@ -114,7 +114,7 @@ fn check(place: &Place, bytes: Vec<u8>) -> Result<String, ManifestError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = line_ends(valid) + 1;
         place.clone().error(ManifestErrorKind::NotUtf8 { line })
     })?;
     Ok(normalise(&text))

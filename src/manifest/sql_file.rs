@@ -1,15 +1,15 @@
 use super::{
     checksum::Checksum,
     error::{ManifestError, ManifestErrorKind, Place},
-    script::Script,
     source::Source,
 };
+use crate::sql::Statements;
 
 /// A file of SQL: its name, its text cut into statements, and the checksum of the text.
 #[derive(Clone, Debug)]
 pub(crate) struct SqlFile {
     name: String,
-    script: Script,
+    statements: Statements,
     checksum: Checksum,
 }
 
@@ -28,10 +28,10 @@ impl SqlFile {
             let actual = checksum;
             return Err(place.error(ManifestErrorKind::Checksum { stated, actual }));
         }
-        match Script::parse(text) {
-            Ok(script) => Ok(Self {
+        match Statements::cut(text) {
+            Ok(statements) => Ok(Self {
                 name,
-                script,
+                statements,
                 checksum,
             }),
             Err(error) => Err(place.error(error.into())),
@@ -43,20 +43,20 @@ impl SqlFile {
     }
 
     pub(crate) fn text(&self) -> &str {
-        self.script.text()
+        self.statements.text()
     }
 
     pub(crate) fn checksum(&self) -> Checksum {
         self.checksum
     }
 
-    /// The text, cut after each statement.
+    /// The statements in order; joined they are the text.
     pub(crate) fn statements(&self) -> impl Iterator<Item = &str> {
-        self.script.statements()
+        self.statements.iter()
     }
 
     /// The line on which a statement (from 1) begins.
     pub(crate) fn line_of(&self, statement: usize) -> Option<usize> {
-        self.script.line_of(statement)
+        self.statements.line_of(statement)
     }
 }

@@ -1,0 +1,166 @@
+//! What PostgreSQL takes and a migration cannot contain, found before anything is sent.
+
+use super::{
+    SqlError,
+    lexer::{Kind, Token, tokens},
+};
+
+/// The first words of what ends, or begins, a transaction.
+const TRANSACTION: &[&[&str]] = &[
+    &["begin"],
+    &["start", "transaction"],
+    &["commit"],
+    &["end"],
+    &["rollback"],
+    &["abort"],
+    &["savepoint"],
+    &["release"],
+    &["prepare", "transaction"],
+];
+
+/// The first words of what runs in no transaction, or in no function.
+const OUTSIDE_ONLY: &[&[&str]] = &[
+    &["vacuum"],
+    &["discard", "all"],
+    // It would run, and drop what PostgREST has prepared on the connection.
+    &["deallocate", "all"],
+    &["deallocate", "prepare", "all"],
+    &["alter", "system"],
+    &["create", "database"],
+    &["drop", "database"],
+    &["create", "tablespace"],
+    &["drop", "tablespace"],
+    &["reindex", "database"],
+    &["reindex", "system"],
+    &["reindex", "schema"],
+    &["set", "role"],
+    &["set", "local", "role"],
+    &["set", "session", "role"],
+    &["set", "session", "authorization"],
+    &["set", "local", "session", "authorization"],
+    &["reset", "role"],
+    &["reset", "session", "authorization"],
+    &["create", "index", "concurrently"],
+    &["create", "unique", "index", "concurrently"],
+    &["drop", "index", "concurrently"],
+];
+
+const OLD_STRINGS: &str = "standard_conforming_strings";
+
+/// Refuses a statement that begins on this line.
+pub(super) fn check(statement: &str, line: usize) -> Result<(), SqlError> {
+    let tokens = tokens(statement).filter(|token| !token.is_skipped());
+    if let Some(what) = not_transactional(statement, tokens.clone()) {
+        return Err(SqlError::NotTransactional { line, what });
+    }
+    if selects_into(tokens.clone()) {
+        return Err(SqlError::SelectInto { line });
+    }
+    if sets_old_strings(tokens) {
+        return Err(SqlError::OldStrings { line });
+    }
+    Ok(())
+}
+
+fn not_transactional<'a>(
+    statement: &'a str,
+    tokens: impl Iterator<Item = Token<'a>> + Clone,
+) -> Option<String> {
+    if let Some(backslash) = tokens.clone().find(|token| token.is_symbol("\\")) {
+        let rest = &statement[backslash.at + 1..];
+        let command = rest.split_whitespace().next().unwrap_or_default();
+        return Some(format!("the psql command \\{command}"));
+    }
+    let mut known = TRANSACTION.iter().chain(OUTSIDE_ONLY);
+    if let Some(words) = known.find(|words| starts(tokens.clone(), words)) {
+        return Some(words.join(" "));
+    }
+    let has = |word| tokens.clone().any(|token| token.is(word));
+    if starts(tokens.clone(), &["reindex"]) && has("concurrently") {
+        return Some("reindex concurrently".to_owned());
+    }
+    if starts(tokens.clone(), &["alter", "table"]) && has("detach") && has("concurrently") {
+        return Some("alter table … detach partition … concurrently".to_owned());
+    }
+    if starts(tokens.clone(), &["copy"]) {
+        let tokens = outside_parentheses(tokens);
+        let pairs = tokens.clone().zip(tokens.skip(1));
+        for (first, second) in [("from", "stdin"), ("to", "stdout")] {
+            if pairs.clone().any(|(a, b)| a.is(first) && b.is(second)) {
+                return Some(format!("copy … {first} {second}"));
+            }
+        }
+    }
+    None
+}
+
+/// Whether it is `select … into`. `into` is a reserved word: it follows `insert` or `merge`,
+/// or is a label or the name of a column behind `as` or a dot; anything else is this.
+fn selects_into<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> bool {
+    let query = tokens.clone().skip_while(|token| token.kind == Kind::Open);
+    (starts(query.clone(), &["select"]) || starts(query, &["with"]))
+        && tokens.clone().zip(tokens.skip(1)).any(|(before, token)| {
+            token.is("into")
+                && !["insert", "merge", "as"].iter().any(|word| before.is(word))
+                && !before.is_symbol(".")
+        })
+}
+
+/// Whether it is one of
+/// - `set [session | local] standard_conforming_strings = off`,
+/// - `alter role | user | database … set standard_conforming_strings = off`,
+/// - `… set_config('standard_conforming_strings', 'off', …) …`.
+fn sets_old_strings<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> bool {
+    let names_it = |token: &Token<'_>| token.value().eq_ignore_ascii_case(OLD_STRINGS);
+    if !tokens.clone().any(|token| names_it(&token)) {
+        return false;
+    }
+    let assigns = [
+        &["set"][..],
+        &["alter", "role"],
+        &["alter", "user"],
+        &["alter", "database"],
+    ];
+    if assigns.iter().any(|words| starts(tokens.clone(), words)) {
+        let mut rest = tokens.skip_while(|token| !names_it(token)).skip(1);
+        let assigned = rest
+            .next()
+            .is_some_and(|to| to.is("to") || to.is_symbol("="));
+        return assigned && rest.next().is_some_and(|value| is_false(value.value()));
+    }
+    let mut call = tokens.skip_while(|token| !token.is("set_config"));
+    call.clone().any(|token| names_it(&token))
+        && call.any(|token| token.kind == Kind::String && is_false(token.value()))
+}
+
+/// Whether PostgreSQL takes the text for the Boolean value false.
+fn is_false(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    match text.as_str() {
+        "" | "o" => false,
+        "0" => true,
+        text => ["false", "no", "off"]
+            .iter()
+            .any(|word| word.starts_with(text)),
+    }
+}
+
+fn starts<'a>(mut tokens: impl Iterator<Item = Token<'a>>, words: &[&str]) -> bool {
+    words
+        .iter()
+        .all(|word| tokens.next().is_some_and(|token| token.is(word)))
+}
+
+fn outside_parentheses<'a>(
+    tokens: impl Iterator<Item = Token<'a>> + Clone,
+) -> impl Iterator<Item = Token<'a>> + Clone {
+    let mut depth = 0_usize;
+    tokens.filter(move |token| {
+        match token.kind {
+            Kind::Open => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
+            _ => return depth == 0,
+        }
+        false
+    })
+}
