@@ -52,7 +52,7 @@ impl Token<'_> {
         }
         let quotes = ['\'', '"'];
         match (self.text.find(quotes), self.text.rfind(quotes)) {
-            (Some(first), Some(last)) => &self.text[first + 1..last],
+            (Some(first), Some(last)) if first < last => &self.text[first + 1..last],
             _ => self.text,
         }
     }
@@ -171,7 +171,7 @@ fn comment_end(bytes: &[u8]) -> Option<usize> {
 /// `$$` or `$tag$`, where a text begins with one.
 fn dollar_tag(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
-    let tag = match bytes.get(1)? {
+    let tag = match bytes.strip_prefix(b"$")?.first()? {
         byte if starts_name(*byte) => run(&bytes[1..], |byte| byte != b'$' && continues_name(byte)),
         _ => 0,
     };
