@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     manifest::Version,
-    preview::{Definition, ObjectChange},
+    schema_objects::{Definition, ObjectChange, PartKind},
 };
 
 /// The answer to "has somebody changed the schema past the migrations?".
@@ -96,7 +96,7 @@ struct Difference {
 }
 
 /// Part, name, definition.
-type PlainPart = (String, Option<String>, Option<String>);
+type PlainPart = (PartKind, Option<String>, Option<String>);
 
 impl From<Findings> for Verification {
     fn from(findings: Findings) -> Self {
@@ -126,7 +126,7 @@ impl From<Findings> for Verification {
             .objects
             .into_iter()
             .filter(Difference::is_real)
-            .map(ObjectChange::from)
+            .filter_map(Difference::into_change)
             .collect();
         if differences.is_empty() {
             return Self::Unchanged { current_version };
@@ -154,14 +154,12 @@ impl Difference {
         };
         plain(&self.before) != plain(&self.after)
     }
-}
 
-impl From<Difference> for ObjectChange {
-    fn from(difference: Difference) -> Self {
-        let name = difference.name;
-        let side =
-            |parts: Option<Vec<PlainPart>>| parts.map(|parts| Definition::plain(&name, parts));
-        Self::new(side(difference.before), side(difference.after))
+    fn into_change(self) -> Option<ObjectChange> {
+        let side = |parts: Option<Vec<PlainPart>>| {
+            parts.map(|parts| Definition::recorded(&self.name, parts))
+        };
+        ObjectChange::new(side(self.before), side(self.after))
     }
 }
 

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::ConfigError,
+    ledger::{Action, LedgerError},
     manifest::{ManifestError, Version},
-    plan::{Action, LedgerError},
 };
-
-/// The cause of an error, as far as a library below tells it.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that an operation of this crate can fail with.
 ///
@@ -201,7 +199,7 @@ pub enum Error {
     )]
     Unreachable {
         /// What the system said.
-        source: Cause,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server could not prove who it is.
     #[error(
@@ -210,7 +208,7 @@ pub enum Error {
     )]
     Tls {
         /// What the TLS library said.
-        source: Cause,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer in time.
     #[error("no response within {} s: try again, and check the network", timeout.as_secs_f32())]
@@ -222,7 +220,7 @@ pub enum Error {
     #[error("the connection broke: try again, and check the network")]
     ConnectionLost {
         /// What the HTTP library said.
-        source: Cause,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database ended the request by itself.
     #[error(
@@ -484,8 +482,12 @@ pub struct LockHolder {
     pub application: Option<String>,
     /// What it does, such as `idle in transaction`, where that can be seen.
     pub state: Option<String>,
-    /// Since when its transaction runs, in RFC 3339, where that can be seen.
-    pub since: Option<String>,
+    /// When its transaction began, where that can be seen.
+    #[cfg_attr(
+        feature = "json-schema",
+        schemars(with = "Option<String>", extend("format" = "date-time"))
+    )]
+    pub since: Option<Timestamp>,
 }
 
 impl std::fmt::Display for LockHolder {

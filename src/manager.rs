@@ -16,8 +16,9 @@ use crate::{
     config::Config,
     error::Error,
     install::RPC_VERSION,
+    ledger::{AppliedVersion, Pages},
     manifest::{Migration, Migrations, Version},
-    plan::{AppliedVersion, NotReversible, Step, plan, way_back},
+    plan::{NoRollback, Step, plan, plan_rollback},
     report::{DatabaseStatus, SchemaVersion, UpdateCheck},
     transport::{Http, Request, Response, Transport, read},
 };
@@ -152,26 +153,18 @@ impl SchemaVersionManager {
     /// # Errors
     /// [`Error`], when the ledger could not be read.
     pub async fn history(&self) -> Result<Vec<AppliedVersion>, Error> {
-        let mut ledger: Vec<AppliedVersion> = Vec::new();
+        let mut pages = Pages::default();
         loop {
-            let above = ledger.last().map_or(Version::ZERO, |row| row.version);
+            let above = pages.above();
             let Response::Json { value, total } = self.read(&Request::Ledger { above }).await?
             else {
-                return Ok(ledger);
+                return Ok(pages.into_rows());
             };
-            let page: Vec<AppliedVersion> = parse(value)?;
-            // Were a row not above the one before, the pages would never end.
-            let versions = std::iter::once(above).chain(page.iter().map(|row| row.version));
-            if !versions.is_sorted_by(|a, b| a < b) {
-                return Err(unexpected(
-                    "the ledger's versions are not in order, or not above 0".to_owned(),
-                ));
-            }
-            // PostgREST gives at most `db-max-rows` at once, 1,000 on Supabase.
-            let complete = page.is_empty() || total.is_none_or(|total| total <= page.len());
-            ledger.extend(page);
-            if complete {
-                return Ok(ledger);
+            let last = pages.add(parse(value)?, total).map_err(|_| {
+                unexpected("the ledger's versions are not in order, or not above 0".to_owned())
+            })?;
+            if last {
+                return Ok(pages.into_rows());
             }
         }
     }
@@ -238,11 +231,11 @@ impl SchemaVersionManager {
     async fn steps_back_to(&self, version: Version) -> Result<(Version, Vec<Step>), Error> {
         let migrations = &self.0.migrations;
         let status = self.status().await?;
-        let rows = way_back(migrations, &status.ledger, &status.reversible, version).map_err(
-            |no_way| match no_way {
-                NotReversible::Ledger(problem) => Error::Ledger(problem),
-                NotReversible::NotBelow { current } => Error::NotBelow { version, current },
-                NotReversible::From(version) => Error::NotReversible { version },
+        let rows = plan_rollback(migrations, &status.ledger, &status.reversible, version).map_err(
+            |refused| match refused {
+                NoRollback::Ledger(problem) => Error::Ledger(problem),
+                NoRollback::NotBelow { current } => Error::NotBelow { version, current },
+                NoRollback::NotReversible(version) => Error::NotReversible { version },
             },
         )?;
         let steps = rows.into_iter().map(|row| Step::roll_back(row, migrations));

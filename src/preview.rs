@@ -1,6 +1,5 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
-mod diff;
 mod text;
 mod warnings;
 
@@ -13,8 +12,10 @@ pub use self::warnings::{Warning, WarningKind};
 use crate::{
     backup::BackupAdvice,
     error::MigrationError,
+    ledger::Action,
     manifest::{Backup, Checksum, Version},
-    plan::{Action, Step},
+    plan::Step,
+    schema_objects::{Definition, ObjectChange},
 };
 
 /// What a change of the schema would do, seen on the user's own database.
@@ -75,65 +76,6 @@ pub struct PreviewedVersion {
     pub failure: Option<Box<MigrationError>>,
 }
 
-/// An object before and after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct ObjectChange {
-    /// Its kind, such as `table` or `function`.
-    pub kind: String,
-    /// Its name with its schema.
-    pub name: String,
-    /// How it was; none where it is new.
-    pub before: Option<Definition>,
-    /// How it is; none where it is gone.
-    pub after: Option<Definition>,
-    /// The change of its definition as a unified diff.
-    pub diff: String,
-}
-
-/// The definition of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Definition {
-    /// Its name with its schema.
-    pub name: String,
-    /// Its columns, constraints, indexes and so on.
-    #[serde(rename(deserialize = "definition"))]
-    pub parts: Vec<Part>,
-    #[serde(skip_serializing)]
-    kind: String,
-    /// What stays the same when it is renamed.
-    #[serde(skip_serializing)]
-    id: String,
-}
-
-/// A part of a definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "SeenPart")]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Part {
-    /// What it is: `column`, `constraint`, `index`, `trigger`, `policy`, `grant`, `option`,
-    /// `value` or `body`.
-    pub part: String,
-    /// Its name, where it has one.
-    pub name: Option<String>,
-    /// The rest, as PostgreSQL writes it.
-    pub definition: String,
-    /// What stays the same when it is renamed.
-    #[serde(skip)]
-    id: Option<String>,
-    /// Of a column: not null.
-    #[serde(skip)]
-    required: bool,
-    /// Of a column: a row that does not name it has a value all the same.
-    #[serde(skip)]
-    filled: bool,
-}
-
 /// A table that is locked to the end of the version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -141,8 +83,47 @@ pub struct Part {
 pub struct TableLock {
     /// The table or view.
     pub relation: String,
-    /// The lock, such as `AccessExclusiveLock`.
-    pub mode: String,
+    /// How strongly it is locked.
+    pub mode: LockMode,
+}
+
+/// The lock modes of PostgreSQL, the weakest first. Serialises to PostgreSQL's own names, such as
+/// `AccessExclusiveLock`.
+///
+/// See <https://www.postgresql.org/docs/current/explicit-locking.html> for what waits for which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub enum LockMode {
+    /// Taken by `select`.
+    #[serde(rename = "AccessShareLock")]
+    AccessShare,
+    /// Taken by `select for update` and its siblings.
+    #[serde(rename = "RowShareLock")]
+    RowShare,
+    /// Taken by `insert`, `update`, `delete` and `merge`.
+    #[serde(rename = "RowExclusiveLock")]
+    RowExclusive,
+    /// Taken by `analyze` and some forms of `alter table`.
+    #[serde(rename = "ShareUpdateExclusiveLock")]
+    ShareUpdateExclusive,
+    /// Taken by `create index`.
+    #[serde(rename = "ShareLock")]
+    Share,
+    /// Taken by `create trigger` and some forms of `alter table`.
+    #[serde(rename = "ShareRowExclusiveLock")]
+    ShareRowExclusive,
+    /// Taken by `refresh materialized view concurrently`.
+    #[serde(rename = "ExclusiveLock")]
+    Exclusive,
+    /// Taken by `drop table`, `truncate` and most forms of `alter table`.
+    #[serde(rename = "AccessExclusiveLock")]
+    AccessExclusive,
+}
+
+impl fmt::Display for LockMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// A table that is written anew.
@@ -290,62 +271,11 @@ impl PreviewedVersion {
             changes: seen
                 .objects
                 .into_iter()
-                .map(|object| ObjectChange::new(object.before, object.after))
+                .filter_map(|object| ObjectChange::new(object.before, object.after))
                 .collect(),
             locks: seen.locks,
             rows: seen.rows,
             failure: seen.failure.map(Box::new),
-        }
-    }
-}
-
-impl ObjectChange {
-    pub(crate) fn new(before: Option<Definition>, after: Option<Definition>) -> Self {
-        let (kind, name) = match after.as_ref().or(before.as_ref()) {
-            Some(definition) => (definition.kind.clone(), definition.name.clone()),
-            None => (String::new(), String::new()),
-        };
-        Self {
-            diff: diff::diff(before.as_ref(), after.as_ref()),
-            kind,
-            name,
-            before,
-            after,
-        }
-    }
-}
-
-impl Definition {
-    /// Of a kind and name such as `table public.ctx0_entries`, with parts of which the rest is
-    /// not known.
-    pub(crate) fn plain(
-        kind_and_name: &str,
-        parts: Vec<(String, Option<String>, Option<String>)>,
-    ) -> Self {
-        let at = kind_and_name.find(" public.").unwrap_or_default();
-        let (kind, name) = kind_and_name.split_at(at);
-        let parts = parts
-            .into_iter()
-            .map(|(part, name, definition)| SeenPart(part, name, definition, None, None).into());
-        Self {
-            name: name.trim_start().to_owned(),
-            parts: parts.collect(),
-            kind: kind.to_owned(),
-            id: String::new(),
-        }
-    }
-}
-
-impl From<SeenPart> for Part {
-    fn from(SeenPart(part, name, definition, id, flags): SeenPart) -> Self {
-        let flags = flags.unwrap_or_default();
-        Self {
-            part,
-            name,
-            definition: definition.unwrap_or_default(),
-            id,
-            required: flags.contains('n'),
-            filled: flags.contains('d'),
         }
     }
 }
@@ -373,17 +303,6 @@ pub(crate) struct SeenObject {
     before: Option<Definition>,
     after: Option<Definition>,
 }
-
-/// Part, name, definition, id, flags.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-struct SeenPart(
-    String,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-);
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SeenRewrite {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     backup::BackupAdvice,
     error::Error,
+    ledger::{Action, AppliedVersion, Attempt, LedgerError},
     manifest::{Migration, Version},
-    plan::{Action, AppliedVersion, LedgerError},
 };
 
 /// A version that can be applied, as the specification's `SchemaVersion`.
@@ -93,33 +93,6 @@ pub struct DatabaseStatus {
     pub reversible: Vec<Version>,
     /// The newest request to change the schema, whatever became of it.
     pub last_attempt: Option<Attempt>,
-}
-
-/// One decided request to change the schema.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Attempt {
-    /// Its id.
-    pub attempt: uuid::Uuid,
-    /// Which way.
-    pub action: Action,
-    /// The version that it was about.
-    pub version: Version,
-    /// `applied`, `already_applied`, `rolled_back`, `already_rolled_back`, `conflict` or `failed`.
-    pub outcome: String,
-    /// After a failure: the SQLSTATE.
-    pub sqlstate: Option<String>,
-    /// After a failure or a conflict: the message.
-    pub message: Option<String>,
-    /// By whom.
-    pub applied_by: Option<String>,
-    /// Who said that there is a backup.
-    pub backup_by: Option<String>,
-    /// When it began, in RFC 3339.
-    pub started_at: String,
-    /// When it ended, in RFC 3339.
-    pub finished_at: String,
 }
 
 /// A run that reached its end. Serialises to `{"success": true, "applied": […]}`, with

@@ -15,7 +15,7 @@ pub(crate) use self::{
     http::Http,
     retry::{RetryState, read, try_once},
 };
-use crate::{error::Cause, manifest::Version};
+use crate::manifest::Version;
 
 /// The largest answer that is read, in bytes.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
@@ -54,13 +54,13 @@ pub(crate) struct HttpResponse {
 #[derive(Debug)]
 pub(crate) enum TransportError {
     /// No connection came about, so nothing was sent.
-    Unreachable(Cause),
+    Unreachable(BoxError),
     /// No secure connection came about, so nothing was sent.
-    Tls(Cause),
+    Tls(BoxError),
     /// Not within this time.
     Timeout(Duration),
     /// The connection broke, or the answer was not HTTP.
-    Lost(Cause),
+    Lost(BoxError),
     /// The answer was longer than [`MAX_RESPONSE_BYTES`].
     TooLong,
 }
@@ -73,6 +73,9 @@ pub(crate) enum Response {
     /// The table of the ledger does not exist.
     NoLedger,
 }
+
+/// What a library below reports.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A future that can be stored.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -9,8 +9,8 @@ use super::Change;
 use crate::{
     error::Error,
     install::install_sql,
+    ledger::LedgerError,
     manifest::Version,
-    plan::LedgerError,
     preview::PreviewToken,
     report::{ProblemMessage, Progress, RunError, UpdateCheck},
     scheduler::SchemaState,

@@ -16,8 +16,9 @@ use uuid::Uuid;
 use super::{Limits, SchemaVersionManager, returned};
 use crate::{
     error::{ConflictReason, Error, LockHolder, MigrationError},
+    ledger::Action,
     manifest::{Backup, Checksum, SqlFile, Version},
-    plan::{Action, Step},
+    plan::Step,
     preview::PreviewToken,
     report::{Progress, RunError, RunReport, WaitReason},
     transport::{Effect, Request, RequestError, Response, Retry, RetryState, try_once},

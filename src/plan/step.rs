@@ -1,16 +1,18 @@
-use super::{Action, AppliedVersion};
-use crate::manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version};
+use crate::{
+    ledger::{Action, AppliedVersion},
+    manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version},
+};
 
-/// One version, to be applied or taken back.
+/// One version to apply or roll back.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) version: Version,
     pub(crate) name: String,
     pub(crate) description: String,
-    /// Of the text that is to be applied, or that was.
+    /// The checksum of the SQL that applies it, or did.
     pub(crate) checksum: Option<Checksum>,
-    /// Where its files are.
+    /// Has its files.
     migrations: Migrations,
 }
 
@@ -37,7 +39,7 @@ impl Step {
         }
     }
 
-    /// The version before it.
+    /// The database's version before the step.
     pub(crate) fn starts_from(&self) -> Version {
         match self.action {
             Action::Apply => self.version.before(),
@@ -45,7 +47,7 @@ impl Step {
         }
     }
 
-    /// The version after it.
+    /// The database's version after the step.
     pub(crate) fn leads_to(&self) -> Version {
         match self.action {
             Action::Apply => self.version,
@@ -69,7 +71,7 @@ impl Step {
         self.migration()?.down()
     }
 
-    /// The file that is run, as far as this build has it.
+    /// The file that runs. `None` where this build does not have it.
     pub(crate) fn runs(&self) -> Option<&SqlFile> {
         match self.action {
             Action::Apply => self.up(),
@@ -77,7 +79,7 @@ impl Step {
         }
     }
 
-    /// Of this build, if it means the same by the version.
+    /// This build's migration, if it is the one that the step is about.
     fn migration(&self) -> Option<&Migration> {
         self.migrations
             .get(self.version)

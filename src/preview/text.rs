@@ -6,7 +6,7 @@ use super::{
     Preview, PreviewedVersion,
     warnings::{WarningKind, bytes, count, short},
 };
-use crate::{manifest::Backup, plan::Action};
+use crate::{ledger::Action, manifest::Backup};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
@@ -63,7 +63,7 @@ impl Text {
     fn version(&mut self, version: &PreviewedVersion) {
         let what = match version.action {
             Action::Apply => "",
-            Action::Rollback => "taking back ",
+            Action::Rollback => "rolling back ",
         };
         let time = version.execution_ms.map(|ms| format!(", {ms} ms"));
         let title = format!(

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, Part, SeenObject, SeenVersion, TableFacts, TableLock};
+use super::{LockMode, SeenObject, SeenVersion, TableFacts, TableLock};
+use crate::schema_objects::{Definition, ObjectKind, Part, PartKind};
 
 /// What takes longer is worth a word, in milliseconds.
 const SLOW: u64 = 1_000;
@@ -169,10 +170,13 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
 impl TableLock {
     /// What waits for it.
     pub(super) fn keeps_waiting(&self) -> Option<&'static str> {
-        match self.mode.as_str() {
-            "AccessExclusiveLock" => Some("reads and writes"),
-            "ExclusiveLock" | "ShareRowExclusiveLock" | "ShareLock" => Some("writes"),
-            _ => None,
+        match self.mode {
+            LockMode::AccessExclusive => Some("reads and writes"),
+            LockMode::Exclusive | LockMode::ShareRowExclusive | LockMode::Share => Some("writes"),
+            LockMode::AccessShare
+            | LockMode::RowShare
+            | LockMode::RowExclusive
+            | LockMode::ShareUpdateExclusive => None,
         }
     }
 }
@@ -188,7 +192,7 @@ impl Warnings {
     fn dropped(&mut self, before: &Definition, tables: &Tables) {
         let (kind, name) = (&before.kind, short(&before.name));
         match tables.get(&before.id) {
-            Some(table) if kind == "table" && table.has_rows => self.add(
+            Some(table) if *kind == ObjectKind::Table && table.has_rows => self.add(
                 WarningKind::DataLost,
                 format!("drops table {name}: its data is lost ({})", extent(table)),
             ),
@@ -276,9 +280,9 @@ impl Warnings {
             .collect();
         if !roles.is_empty() {
             let (kind, name, roles) = (&after.kind, short(&after.name), roles.join(", "));
-            let remedy = match kind.as_str() {
-                "table" => "row level security is off",
-                "function" | "procedure" => "it runs with its owner's rights",
+            let remedy = match kind {
+                ObjectKind::Table => "row level security is off",
+                ObjectKind::Function | ObjectKind::Procedure => "it runs with its owner's rights",
                 _ => "it reads with its owner's rights",
             };
             self.add(
@@ -291,30 +295,32 @@ impl Warnings {
 
 impl Definition {
     fn columns(&self) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(|part| part.part == "column")
+        self.parts
+            .iter()
+            .filter(|part| part.part == PartKind::Column)
     }
 
     fn option(&self, name: &str) -> Option<&str> {
         let part = self
             .parts
             .iter()
-            .find(|part| part.part == "option" && part.name() == name)?;
+            .find(|part| part.part == PartKind::Option && part.name() == name)?;
         Some(&part.definition)
     }
 
     /// The public roles that get past all checks of rows.
     fn open_to(&self) -> Vec<&str> {
-        let body = self.parts.iter().find(|part| part.part == "body");
+        let body = self.parts.iter().find(|part| part.part == PartKind::Body);
         let body = body
             .map(|part| part.definition.as_str())
             .unwrap_or_default();
-        let unchecked = match self.kind.as_str() {
-            "table" => self.option("row level security").is_none(),
-            "view" => !self.option("with").is_some_and(|with| {
+        let unchecked = match &self.kind {
+            ObjectKind::Table => self.option("row level security").is_none(),
+            ObjectKind::View => !self.option("with").is_some_and(|with| {
                 with.contains("security_invoker=true") || with.contains("security_invoker=on")
             }),
-            "materialized view" | "foreign table" => true,
-            "function" | "procedure" => {
+            ObjectKind::MaterializedView | ObjectKind::ForeignTable => true,
+            ObjectKind::Function | ObjectKind::Procedure => {
                 let header = body.split(" AS ").next().unwrap_or_default();
                 header.contains(" SECURITY DEFINER")
                     // Triggers are not called by anyone.
@@ -323,7 +329,10 @@ impl Definition {
             }
             _ => false,
         };
-        let grants = self.parts.iter().filter(|part| part.part == "grant");
+        let grants = self
+            .parts
+            .iter()
+            .filter(|part| part.part == PartKind::Grant);
         grants
             .map(Part::name)
             .filter(|role| unchecked && PUBLIC_ROLES.contains(role))

@@ -14,11 +14,10 @@ use reqwest::{
     redirect,
 };
 
-use super::{BoxFuture, HttpResponse, MAX_RESPONSE_BYTES, Request, Transport, TransportError};
-use crate::{
-    config::{Config, ConfigError, ServiceKey},
-    error::Cause,
+use super::{
+    BoxError, BoxFuture, HttpResponse, MAX_RESPONSE_BYTES, Request, Transport, TransportError,
 };
+use crate::config::{Config, ConfigError, ServiceKey};
 
 const LEDGER_TABLE: &str = "ctx0_schema_versions";
 const SCHEMA: &str = "public";
@@ -60,7 +59,7 @@ impl Http {
         })
     }
 
-    fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::Request, Cause> {
+    fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::Request, BoxError> {
         let built = match request {
             Request::Ledger { above } => {
                 // `*`, because a ledger made by hand has fewer columns than an installed one.

@@ -1,10 +1,10 @@
-//! The change of one definition, as a unified diff.
+//! The change of a definition as a unified diff.
 
 use similar::TextDiff;
 
-use super::{Definition, Part};
+use super::{Definition, Part, PartKind};
 
-/// Lines around a change that are the same.
+/// How many unchanged lines are shown around a change.
 const CONTEXT: usize = 2;
 
 pub(super) fn diff(before: Option<&Definition>, after: Option<&Definition>) -> String {
@@ -23,7 +23,7 @@ pub(super) fn diff(before: Option<&Definition>, after: Option<&Definition>) -> S
         .header(&old_name, &new_name)
         .to_string();
     if text.is_empty() {
-        // Only the name differs, or there is nothing to say but the name.
+        // Only the name differs, or the object has no parts.
         return format!("--- {old_name}\n+++ {new_name}\n");
     }
     text
@@ -34,11 +34,11 @@ fn lines(definition: &Definition) -> String {
 }
 
 fn line(part: &Part) -> String {
-    let words = match part.part.as_str() {
-        "body" => vec![part.definition.trim_end()],
+    let words = match &part.part {
+        PartKind::Body => vec![part.definition.trim_end()],
         kind => {
             let name = part.name.as_deref().unwrap_or_default();
-            vec![kind, name, part.definition.as_str()]
+            vec![kind.as_str(), name, part.definition.as_str()]
         }
     };
     let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();

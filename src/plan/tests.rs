@@ -1,0 +1,165 @@
+use super::*;
+
+/// Three migrations, `001_a` to `003_c`.
+fn migrations() -> Migrations {
+    let files: Vec<(String, String)> = ["001_a", "002_b", "003_c"]
+        .iter()
+        .map(|name| (format!("{name}.sql"), format!("select '{name}';")))
+        .collect();
+    let entries: Vec<String> = (1..)
+        .zip(["001_a", "002_b", "003_c"])
+        .map(|(version, name)| {
+            format!(
+                r#"{{"version":{version},"name":"{name}","description":"","file":"{name}.sql"}}"#
+            )
+        })
+        .collect();
+    let manifest = format!(
+        r#"{{"currentVersion":3,"migrations":[{}]}}"#,
+        entries.join(",")
+    );
+    let mut all = vec![("manifest.json", manifest.as_str())];
+    all.extend(
+        files
+            .iter()
+            .map(|(name, sql)| (name.as_str(), sql.as_str())),
+    );
+    Migrations::embedded(&all).unwrap()
+}
+
+fn row(version: u32, name: &str, checksum: Option<Checksum>) -> AppliedVersion {
+    AppliedVersion {
+        version: Version::new(version).unwrap(),
+        migration_name: name.to_owned(),
+        description: None,
+        applied_at: None,
+        applied_by: None,
+        checksum,
+        execution_ms: None,
+    }
+}
+
+/// Rows as this build would have written them, for names with their versions.
+fn applied(names: &[(u32, &str)]) -> Vec<AppliedVersion> {
+    names
+        .iter()
+        .map(|(version, name)| {
+            row(
+                *version,
+                name,
+                Some(Checksum::of(&format!("select '{name}';"))),
+            )
+        })
+        .collect()
+}
+
+fn pending(plan: &Plan<'_>) -> Vec<u32> {
+    plan.pending
+        .iter()
+        .map(|migration| migration.version().get())
+        .collect()
+}
+
+#[test]
+fn an_empty_ledger_means_that_everything_is_pending() {
+    let migrations = migrations();
+    let plan = plan(&migrations, &[]);
+    assert_eq!(
+        (plan.current, pending(&plan), plan.problem),
+        (Version::ZERO, vec![1, 2, 3], None)
+    );
+}
+
+#[test]
+fn what_is_in_the_ledger_is_not_pending() {
+    let migrations = migrations();
+    let plan = plan(&migrations, &applied(&[(1, "001_a"), (2, "002_b")]));
+    assert_eq!(
+        (plan.current.get(), pending(&plan), plan.problem),
+        (2, vec![3], None)
+    );
+}
+
+#[test]
+fn a_full_ledger_is_up_to_date() {
+    let migrations = migrations();
+    let plan = plan(
+        &migrations,
+        &applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c")]),
+    );
+    assert_eq!((pending(&plan), plan.problem), (vec![], None));
+}
+
+#[test]
+fn a_row_made_by_hand_is_known_by_its_name() {
+    let migrations = migrations();
+    let plan = plan(&migrations, &[row(1, "001_a", None)]);
+    assert_eq!((pending(&plan), plan.problem), (vec![2, 3], None));
+}
+
+#[test]
+fn a_database_ahead_is_a_problem_of_its_own() {
+    let migrations = migrations();
+    let ledger = applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
+    let plan = plan(&migrations, &ledger);
+    let (current, latest) = (Version::new(4).unwrap(), Version::new(3).unwrap());
+    assert_eq!(
+        plan.problem,
+        Some(LedgerError::DatabaseAhead { current, latest })
+    );
+    assert!(plan.pending.is_empty());
+}
+
+#[test]
+fn a_gap_names_what_is_missing() {
+    let migrations = migrations();
+    let plan = plan(&migrations, &applied(&[(3, "003_c")]));
+    let missing = vec![Version::new(1).unwrap(), Version::new(2).unwrap()];
+    assert_eq!(
+        plan.problem,
+        Some(LedgerError::Gap {
+            current: Version::new(3).unwrap(),
+            missing
+        })
+    );
+    assert!(plan.pending.is_empty());
+}
+
+#[test]
+fn a_gap_of_millions_is_named_by_its_beginning() {
+    let migrations = migrations();
+    let Some(LedgerError::Gap { missing, .. }) =
+        plan(&migrations, &applied(&[(i32::MAX as u32, "x")])).problem
+    else {
+        panic!("a gap");
+    };
+    assert_eq!(missing.len(), 10);
+}
+
+#[test]
+fn another_name_or_another_text_under_a_known_version_differs() {
+    let migrations = migrations();
+    let other_text = row(1, "001_a", Some(Checksum::of("select 'other';")));
+    for ledger in [
+        applied(&[(1, "001_x")]),
+        vec![other_text],
+        vec![row(1, "001_x", None)],
+    ] {
+        let plan = plan(&migrations, &ledger);
+        assert!(
+            matches!(plan.problem, Some(LedgerError::Differs { version, .. }) if version.get() == 1),
+            "{plan:?}"
+        );
+        assert!(plan.pending.is_empty());
+    }
+}
+
+#[test]
+fn a_difference_weighs_more_than_a_database_ahead() {
+    let migrations = migrations();
+    let ledger = applied(&[(1, "001_x"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
+    assert!(matches!(
+        plan(&migrations, &ledger).problem,
+        Some(LedgerError::Differs { .. })
+    ));
+}
