@@ -157,10 +157,7 @@ fn print_table(ledger: &[AppliedVersion]) {
     let mut rows = vec![["version", "name", "applied at", "by", "ms"].map(str::to_owned)];
     rows.extend(ledger.iter().map(|row| {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let applied_at = text(&row.applied_at)
-            .chars()
-            .take("2026-01-01T00:00:00".len())
-            .collect();
+        let applied_at = row.applied_at.map(|at| at.strftime("%F %T").to_string());
         let ms = row
             .execution_ms
             .map(|ms| ms.to_string())
@@ -168,7 +165,7 @@ fn print_table(ledger: &[AppliedVersion]) {
         [
             row.version.to_string(),
             row.migration_name.clone(),
-            applied_at,
+            applied_at.unwrap_or_default(),
             text(&row.applied_by),
             ms,
         ]

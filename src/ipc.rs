@@ -418,7 +418,7 @@ mod tests {
         Fake::by(move |call| {
             let mut applied = applied.lock().unwrap();
             match call {
-                Request::Ledger { .. } => response(200, json!(*applied)),
+                Request::Rows { .. } => response(200, json!(*applied)),
                 Request::Function {
                     name: "ctx0_schema_status",
                     ..
@@ -496,7 +496,7 @@ mod tests {
     async fn a_failed_apply_is_a_result_and_an_event() {
         let failed = json!({"outcome": "failed", "statement": 1, "sqlstate": "42P01", "message": "no", "retryable": false});
         let fake = Fake::by(move |call| match call {
-            Request::Ledger { .. } => response(200, json!([])),
+            Request::Rows { .. } => response(200, json!([])),
             Request::Function { .. } => response(200, failed.clone()),
         });
         let ipc = ipc(&fake);

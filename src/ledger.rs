@@ -95,6 +95,7 @@ pub enum AttemptOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub enum Action {
     /// To the next version.
     Apply,
@@ -119,7 +120,6 @@ pub enum LedgerError {
         "the database has schema version {current}, this app knows versions up to {latest} only: update the app, \
          the database is fine as it is"
     )]
-    #[non_exhaustive]
     DatabaseAhead {
         /// The highest version in the ledger.
         current: Version,
@@ -132,7 +132,6 @@ pub enum LedgerError {
          changes were made by hand, or else restore a backup",
         Versions(missing)
     )]
-    #[non_exhaustive]
     Gap {
         /// The highest version in the ledger.
         current: Version,
@@ -144,7 +143,6 @@ pub enum LedgerError {
         "version {version} was applied as {applied}, this build has {expected} under that number: use the app that \
          applied it, or restore the migration's file as it was"
     )]
-    #[non_exhaustive]
     Differs {
         /// The version.
         version: Version,

@@ -18,6 +18,8 @@ mod preview;
 
 mod drift;
 
+mod rpc;
+
 mod manager;
 
 #[cfg(feature = "scheduler")]
@@ -26,6 +28,7 @@ mod scheduler;
 #[cfg(feature = "ipc")]
 mod ipc;
 
+mod backoff;
 mod backup;
 mod config;
 mod error;
@@ -41,7 +44,7 @@ pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
 pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
 pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
-pub use manager::{Run, SchemaVersionManager};
+pub use manager::{PreviewRequest, Run, SchemaVersionManager};
 pub use manifest::{
     Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind, Migration, Migrations,
     Version,

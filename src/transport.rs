@@ -1,4 +1,5 @@
-//! One request to PostgREST: build, send, understand, and repeat where that is safe.
+//! One request to PostgREST: how it is built and sent, what its response means, and whether it is
+//! sent again.
 
 mod classify;
 #[cfg(test)]
@@ -9,78 +10,98 @@ mod retry;
 use std::{future::Future, pin::Pin, time::Duration};
 
 use serde_json::Value;
+use uuid::Uuid;
 
 pub(crate) use self::{
-    classify::{Effect, RequestError, Retry},
+    classify::{Effect, RequestError, Retry, classify},
     http::Http,
-    retry::{RetryState, read, try_once},
+    retry::{RetryPolicy, RetryState},
 };
 use crate::manifest::Version;
 
-/// The largest answer that is read, in bytes.
+/// The largest response that is read, in bytes.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The two requests that this crate makes.
 ///
-/// Both may be repeated: one only reads, and the functions that are called either
-/// read too or know a request again by its attempt.
+/// Both may be repeated: a function that changes something knows a request again by its attempt,
+/// and everything else only reads.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    /// The ledger's rows above a version, lowest first.
-    Ledger { above: Version },
+    /// A table's rows above a version, lowest first.
+    Rows { table: &'static str, above: Version },
     /// A function with its arguments as JSON.
     Function {
         name: &'static str,
         arguments: String,
+        attempt: Option<Uuid>,
     },
 }
 
-/// What came back, whatever it means.
+impl Request {
+    /// The table or function.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Rows { table, .. } => table,
+            Self::Function { name, .. } => name,
+        }
+    }
+
+    /// The id by which the database knows a repeated request again.
+    pub(crate) fn attempt(&self) -> Option<Uuid> {
+        match self {
+            Self::Rows { .. } => None,
+            Self::Function { attempt, .. } => *attempt,
+        }
+    }
+}
+
+/// A response as it arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The total behind the slash of `Content-Range`.
     pub(crate) total: Option<usize>,
-    /// `Retry-After` in seconds.
+    /// `Retry-After`, from now on.
     pub(crate) retry_after: Option<Duration>,
     /// `Server`.
     pub(crate) server: Option<String>,
-    /// `Location`, without query.
+    /// `Location`, without its query.
     pub(crate) location: Option<String>,
     pub(crate) body: String,
 }
 
-/// Why nothing came back.
+/// Why there is no response.
 #[derive(Debug)]
 pub(crate) enum TransportError {
-    /// No connection came about, so nothing was sent.
+    /// There was no connection, so nothing was sent.
     Unreachable(BoxError),
-    /// No secure connection came about, so nothing was sent.
+    /// There was no secure connection, so nothing was sent.
     Tls(BoxError),
-    /// Not within this time.
+    /// No response arrived within this time.
     Timeout(Duration),
-    /// The connection broke, or the answer was not HTTP.
+    /// The connection broke, or the response was not HTTP.
     Lost(BoxError),
-    /// The answer was longer than [`MAX_RESPONSE_BYTES`].
+    /// The response was longer than [`MAX_RESPONSE_BYTES`].
     TooLong,
 }
 
-/// An answer that was understood.
+/// A response that was understood.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Response {
-    /// A JSON value, and how many rows there are in all where that was asked.
+    /// A JSON value, and for rows how many there are in all.
     Json { value: Value, total: Option<usize> },
-    /// The table of the ledger does not exist.
-    NoLedger,
+    /// The table does not exist.
+    NoTable,
 }
 
-/// What a library below reports.
+/// The error of a library below.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A future that can be stored.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Sends one request once. The seam at which tests put a database of their own.
+/// Sends one request once. Tests put a database of their own here.
 pub(crate) trait Transport: Send + Sync {
     fn send<'a>(
         &'a self,

@@ -79,7 +79,7 @@ pub(crate) fn classify(
         },
         // PostgREST before 13 may say with an empty body that a table is missing.
         Err(_) if response.status == 404 && response.body.trim().is_empty() => match request {
-            Request::Ledger { .. } => Ok(Response::NoLedger),
+            Request::Rows { .. } => Ok(Response::NoTable),
             Request::Function { name, .. } => Err(not_installed(name)),
         },
         Err(_) => Err(by_status(&response, None)),
@@ -124,7 +124,7 @@ fn by_code(
     let reason = body.text();
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match (code, request) {
-        ("PGRST205" | "42P01", Request::Ledger { .. }) => return Ok(Response::NoLedger),
+        ("PGRST205" | "42P01", Request::Rows { .. }) => return Ok(Response::NoTable),
         // The last two come from a function whose own tables were taken away.
         ("PGRST202" | "PGRST203" | "42883" | "42P01" | "42703", Request::Function { name, .. }) => {
             return Err(not_installed(name));
@@ -292,12 +292,14 @@ mod tests {
     use super::*;
     use crate::manifest::Version;
 
-    const LEDGER: Request = Request::Ledger {
+    const LEDGER: Request = Request::Rows {
+        table: "ctx0_schema_versions",
         above: Version::ZERO,
     };
     const APPLY: Request = Request::Function {
         name: "ctx0_apply_migration",
         arguments: String::new(),
+        attempt: None,
     };
 
     fn response(status: u16, body: impl Into<String>) -> HttpResponse {
@@ -476,7 +478,7 @@ mod tests {
         ] {
             assert_eq!(
                 classify(&LEDGER, Ok(response)).ok(),
-                Some(Response::NoLedger)
+                Some(Response::NoTable)
             );
         }
         let (variant, _, retry) = error_of(&APPLY, Ok(response(404, "")));
@@ -518,7 +520,7 @@ mod tests {
                 .is_ok_and(|body| body.code.is_some_and(|code| is_postgrests(&code)));
             match classify(&request, Ok(response)) {
                 Ok(Response::Json { .. }) => prop_assert!((200..300).contains(&status)),
-                Ok(Response::NoLedger) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
+                Ok(Response::NoTable) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
                 Err(error) => {
                     let text = error.error.to_string();
                     prop_assert!(text.chars().count() < 1_000, "{}", text);

@@ -1,16 +1,22 @@
 //! The only file that knows `postgrest` and `reqwest`.
 //!
-//! `postgrest` 1.6 builds the request, and reqwest 0.13 sends it: the reqwest 0.11
-//! that `postgrest` brings has a TLS stack that is no longer mended, and its header
-//! setters would keep the key in a value that `Debug` prints. So `postgrest` is given
-//! no secret, and what it built is copied, piece by piece, into a new request.
+//! `postgrest` 1.6 builds the request, and reqwest 0.13 sends it. The reqwest 0.11 that
+//! `postgrest` brings has a TLS stack that is no longer maintained, and its header setters would
+//! keep the key in a value that `Debug` prints. So `postgrest` gets no secret, and each part of
+//! what it built is copied into a new request.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    time::{Duration, SystemTime},
+};
 
 use postgrest::Postgrest;
 use reqwest::{
     Certificate, Client, Method, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER},
+    header::{
+        AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER,
+    },
     redirect,
 };
 
@@ -19,7 +25,6 @@ use super::{
 };
 use crate::config::{Config, ConfigError, ServiceKey};
 
-const LEDGER_TABLE: &str = "ctx0_schema_versions";
 const SCHEMA: &str = "public";
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
 
@@ -61,11 +66,11 @@ impl Http {
 
     fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::Request, BoxError> {
         let built = match request {
-            Request::Ledger { above } => {
+            Request::Rows { table, above } => {
                 // `*`, because a ledger made by hand has fewer columns than an installed one.
                 let rows = self
                     .builder
-                    .from(LEDGER_TABLE)
+                    .from(table)
                     .select("*")
                     .order("version.asc")
                     .exact_count()
@@ -77,7 +82,9 @@ impl Http {
                     rows.gt("version", above.to_string())
                 }
             }
-            Request::Function { name, arguments } => self.builder.rpc(name, arguments.as_str()),
+            Request::Function {
+                name, arguments, ..
+            } => self.builder.rpc(name, arguments.as_str()),
         }
         .build()
         .build()?;
@@ -144,9 +151,7 @@ impl Http {
             status: response.status().as_u16(),
             total: text(reqwest::header::CONTENT_RANGE)
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
-            retry_after: text(RETRY_AFTER)
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: retry_after(response.headers(), SystemTime::now()),
             server: text(SERVER).map(|server| self.key.redact(&server)),
             location: text(LOCATION).map(|location| self.key.redact(&without_query(location))),
             body: String::new(),
@@ -186,6 +191,19 @@ fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {
         headers.insert(AUTHORIZATION, secret(&bearer)?);
     }
     Ok(headers)
+}
+
+/// The delay that `Retry-After` asks for, in seconds or until a date. The date counts from the
+/// server's own clock where it sends one, since this computer's may be wrong.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
+    let date = |text| httpdate::parse_http_date(text).ok();
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = text(DATE).and_then(date).unwrap_or(now);
+    Some(date(value)?.duration_since(now).unwrap_or_default())
 }
 
 fn transport_error(error: reqwest::Error, timeout: Duration) -> TransportError {
@@ -230,5 +248,35 @@ mod tests {
             assert!(headers.contains_key(APIKEY));
             assert!(headers.values().all(HeaderValue::is_sensitive));
         }
+    }
+
+    #[test]
+    fn a_delay_is_asked_for_in_seconds_or_until_a_date() {
+        let now = httpdate::parse_http_date("Wed, 25 Nov 2026 10:00:00 GMT").unwrap();
+        let delay = |value: &'static str, date: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+            retry_after(&headers, now).map(|delay| delay.as_secs())
+        };
+        for (value, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Wed, 25 Nov 2026 10:00:09 GMT", Some(9)),
+            ("Wednesday, 25-Nov-26 10:00:09 GMT", Some(9)),
+            ("Wed Nov 25 10:00:09 2026", Some(9)),
+            ("Wed, 25 Nov 2026 09:59:59 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(delay(value, None), seconds, "{value}");
+        }
+        let an_hour_ahead = Some("Wed, 25 Nov 2026 11:00:00 GMT");
+        assert_eq!(
+            delay("Wed, 25 Nov 2026 11:00:09 GMT", an_hour_ahead),
+            Some(9)
+        );
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -1,6 +1,8 @@
 //! `install_sql()` and `uninstall_sql()`.
 
-use ctx0_schema::{Action, Error, RPC_VERSION, Verification, install_sql, uninstall_sql};
+use ctx0_schema::{
+    Action, AttemptOutcome, Error, RPC_VERSION, Verification, install_sql, uninstall_sql,
+};
 
 use crate::support::Project;
 
@@ -130,8 +132,8 @@ async fn the_status_tells_how_the_database_stands() {
     assert_eq!(status.ledger, manager.history().await.unwrap());
     let last = status.last_attempt.unwrap();
     assert_eq!(
-        (last.version.get(), last.outcome.as_str(), last.action),
-        (2, "applied", Action::Apply)
+        (last.version.get(), last.outcome, last.action),
+        (2, AttemptOutcome::Applied, Action::Apply)
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use ctx0_schema::{Action, Backup, Error, Migrations, Preview, WarningKind};
+use ctx0_schema::{Action, Backup, Error, LockMode, Migrations, ObjectKind, Preview, WarningKind};
 use ctx0_stack::{Options, Stack};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -102,8 +102,8 @@ async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() 
     );
     assert_eq!(seen.locks.len(), 1);
     assert_eq!(
-        (seen.locks[0].relation.as_str(), seen.locks[0].mode.as_str()),
-        ("public.ctx0_test_notes", "AccessExclusiveLock")
+        (seen.locks[0].relation.as_str(), seen.locks[0].mode),
+        ("public.ctx0_test_notes", LockMode::AccessExclusive)
     );
     assert_eq!(seen.rewrites.len(), 1);
     assert!(seen.rewrites[0].bytes.is_some_and(|bytes| bytes >= 8192));
@@ -355,7 +355,7 @@ async fn what_was_previewed_is_what_happens() {
 fn last_definitions(preview: &Preview) -> Option<Vec<(String, bool)>> {
     let mut tables = std::collections::BTreeMap::new();
     for change in preview.versions.iter().flat_map(|seen| &seen.changes) {
-        if change.kind == "table" {
+        if change.kind == ObjectKind::Table {
             if let Some(before) = &change.before {
                 tables.insert(before.name.clone(), false);
             }

@@ -93,7 +93,7 @@ async fn the_change_log_and_the_history() {
         text(&manager.history().await.unwrap()),
         concat!(
             r#"[{"version":1,"migration_name":"001_notes","description":null,"#,
-            r#""applied_at":"2026-07-01T10:00:00+00:00","applied_by":"me","checksum":null,"execution_ms":null}]"#
+            r#""applied_at":"2026-07-01T10:00:00Z","applied_by":"me","checksum":null,"execution_ms":null}]"#
         )
     );
 }

@@ -1,0 +1,276 @@
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::*;
+use crate::report::WaitReason;
+use crate::transport::fake::{Fake, Scripted, refusal, response};
+
+const RETRY: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(20 * 60);
+
+fn empty_ledger() -> Scripted {
+    response(200, json!([]))
+}
+
+fn applied(ms: u64) -> Scripted {
+    response(200, json!({"outcome": "applied", "execution_ms": ms}))
+}
+
+fn locked() -> Scripted {
+    response(200, json!({"outcome": "locked"}))
+}
+
+fn failed(sqlstate: &str) -> Scripted {
+    let retryable = sqlstate == "55P03";
+    let body = json!({"outcome": "failed", "statement": 2, "sqlstate": sqlstate, "message": "no", "retryable": retryable});
+    response(200, body)
+}
+
+/// Applies version 1 over an empty ledger: the result, the requests behind the first,
+/// the reasons for waiting, and the paused time that it took.
+struct Run {
+    result: Result<RunReport, RunError>,
+    fake: Fake,
+    waited_for: Vec<WaitReason>,
+    took: Duration,
+}
+
+impl Run {
+    async fn of(queue: impl IntoIterator<Item = Scripted>) -> Self {
+        let fake = Fake::new(std::iter::once(empty_ledger()).chain(queue));
+        let waited_for = Arc::new(Mutex::new(Vec::new()));
+        let listener = Arc::clone(&waited_for);
+        let started = Instant::now();
+        let apply = SchemaVersionManager::on(&fake)
+            .apply_migration(Version::new(1).unwrap())
+            .on_progress(move |progress| {
+                if let Progress::Waiting { reason, .. } = progress {
+                    listener.lock().unwrap().push(reason);
+                }
+            });
+        let result = apply.await;
+        let waited_for = waited_for.lock().unwrap().clone();
+        Self {
+            result,
+            fake,
+            waited_for,
+            took: started.elapsed(),
+        }
+    }
+
+    fn attempts(&self) -> Vec<Value> {
+        self.fake.arguments("p_attempt")
+    }
+
+    fn error(self) -> Error {
+        self.result.unwrap_err().error
+    }
+}
+
+fn distinct(values: &[Value]) -> usize {
+    let mut texts: Vec<_> = values.iter().map(Value::to_string).collect();
+    texts.sort();
+    texts.dedup();
+    texts.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_with_the_same_attempt() {
+    for lost in [
+        Scripted::Lost,
+        Scripted::Silent,
+        refusal(503, "PGRST001", Some(0)),
+    ] {
+        let run = Run::of([lost, locked(), locked(), applied(9)]).await;
+        assert_eq!(run.attempts().len(), 4);
+        assert_eq!(distinct(&run.attempts()), 1);
+        assert_eq!(
+            run.waited_for,
+            [
+                WaitReason::NoResponse,
+                WaitReason::Running,
+                WaitReason::Running
+            ]
+        );
+        assert_eq!(run.result.unwrap().applied, [Version::new(1).unwrap()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_applied_is_not_counted_as_ones_own() {
+    let run = Run::of([
+        locked(),
+        response(200, json!({"outcome": "already_applied"})),
+    ])
+    .await;
+    let report = run.result.unwrap();
+    assert_eq!((report.applied, report.current_version.get()), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_never_ends_is_still_running_at_the_deadline() {
+    let run = Run::of([locked()]).await;
+    let took = run.took;
+    assert!(matches!(run.error(), Error::StillRunning { .. }));
+    assert!(
+        DEADLINE - Duration::from_secs(10) < took && took <= DEADLINE,
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_never_reached_is_not_waited_for_as_long_as_a_migration() {
+    let run = Run::of([Scripted::Refused]).await;
+    let took = run.took;
+    assert!(matches!(run.error(), Error::Unreachable { .. }));
+    assert!(took <= RETRY, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_went_away_with_the_answer_is_waited_for_as_long_as_a_migration() {
+    let mut queue = vec![Scripted::Lost];
+    queue.extend(vec![Scripted::Refused; 40]);
+    queue.push(applied(9));
+    assert!(Run::of(queue).await.result.is_ok());
+
+    let run = Run::of([Scripted::Lost, Scripted::Refused]).await;
+    let took = run.took;
+    let Error::OutcomeUnknown { source, .. } = run.error() else {
+        panic!("unknown")
+    };
+    assert!(matches!(*source, Error::Unreachable { .. }));
+    assert!(took > DEADLINE - Duration::from_secs(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_answer_leaves_the_outcome_unknown() {
+    for body in [
+        json!(null),
+        json!({"outcome": "new"}),
+        json!({"outcome": "applied"}),
+    ] {
+        let run = Run::of([response(200, body)]).await;
+        assert_eq!(run.attempts().len(), 1);
+        assert!(matches!(run.error(), Error::OutcomeUnknown { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_request_is_sent_again_as_the_same_attempt() {
+    let damaged = response(
+        200,
+        json!({"outcome": "conflict", "reason": "damaged", "message": "no"}),
+    );
+    let run = Run::of([damaged, applied(9)]).await;
+    assert_eq!((run.attempts().len(), distinct(&run.attempts())), (2, 1));
+    assert!(run.result.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_in_use_is_tried_again_as_a_new_attempt() {
+    let run = Run::of([failed("55P03"), failed("55P03"), applied(9)]).await;
+    assert_eq!(distinct(&run.attempts()), 3);
+    assert_eq!(run.waited_for, [WaitReason::TableInUse; 2]);
+    assert!(run.result.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_stays_in_use_ends_as_a_retryable_failure() {
+    let run = Run::of([failed("55P03")]).await;
+    assert_eq!(run.attempts().len(), 1 + NEW_ATTEMPTS);
+    let error = run.error();
+    assert!(error.is_retryable(), "{error}");
+    assert!(matches!(error, Error::MigrationFailed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_away_after_a_table_was_in_use_has_run_nothing() {
+    let run = Run::of([failed("55P03"), Scripted::Refused]).await;
+    let took = run.took;
+    assert!(matches!(run.error(), Error::Unreachable { .. }));
+    assert!(took <= RETRY, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_final_and_names_the_line() {
+    for sqlstate in ["42P01", "40001", "40P01", "57014"] {
+        let run = Run::of([failed(sqlstate)]).await;
+        assert_eq!(run.attempts().len(), 1, "{sqlstate}");
+        let Error::MigrationFailed(failure) = run.error() else {
+            panic!("failed")
+        };
+        assert_eq!(
+            (failure.statement, failure.line, failure.file.as_deref()),
+            (Some(2), Some(3), Some("001_a.sql"))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_run_says_what_it_applied() {
+    let fake = Fake::new([empty_ledger(), applied(1), failed("42P01")]);
+    let error = SchemaVersionManager::on(&fake)
+        .apply_all_pending()
+        .await
+        .unwrap_err();
+    assert_eq!(error.applied, [Version::new(1).unwrap()]);
+    assert_eq!(fake.asked().len(), 3, "one to read, one a version");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_caller_sets_the_deadline() {
+    let fake = Fake::new([empty_ledger(), locked()]);
+    let started = Instant::now();
+    let error = SchemaVersionManager::on(&fake)
+        .apply_all_pending()
+        .deadline(Duration::from_secs(60))
+        .await
+        .unwrap_err();
+    assert!(matches!(error.error, Error::StillRunning { .. }));
+    assert!(started.elapsed() <= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_are_applied_in_order_only() {
+    let fake = Fake::new([empty_ledger()]);
+    let version = |number| Version::new(number).unwrap();
+    let error = SchemaVersionManager::on(&fake)
+        .apply_migration(version(2))
+        .await
+        .unwrap_err()
+        .error;
+    assert!(matches!(error, Error::NotNext { .. }));
+    let error = SchemaVersionManager::on(&fake)
+        .apply_migration(version(3))
+        .await
+        .unwrap_err()
+        .error;
+    assert!(matches!(error, Error::UnknownVersion { .. }));
+    let error = SchemaVersionManager::on(&fake)
+        .apply_migration(Version::ZERO)
+        .await
+        .unwrap_err()
+        .error;
+    assert!(matches!(error, Error::UnknownVersion { .. }));
+    assert_eq!(fake.asked().len(), 1, "nothing was sent but one read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_there_needs_no_request_of_its_own() {
+    let row = json!([{"version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null}]);
+    let fake = Fake::new([response(200, row)]);
+    let report = SchemaVersionManager::on(&fake)
+        .apply_migration(Version::new(1).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            report.applied,
+            report.current_version.get(),
+            fake.asked().len()
+        ),
+        (vec![], 1, 1)
+    );
+}

@@ -1,0 +1,488 @@
+//! Everything that goes over the wire: the ledger's table and the installed functions, with their
+//! names, arguments and responses.
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::exchange::exchange;
+pub(crate) use self::exchange::{ExchangeError, Verdict};
+use crate::{
+    config::{Config, ConfigError},
+    drift::Findings,
+    error::{ConflictReason, Error, LockHolder, MigrationError},
+    install::RPC_VERSION,
+    ledger::{Action, AppliedVersion},
+    manifest::{Checksum, SqlFile, Version},
+    plan::Step,
+    preview::{RowChange, SeenObject, SeenRewrite, TableFacts, TableLock},
+    report::{DatabaseStatus, WaitReason},
+    transport::{Effect, Http, Request, RequestError, Response, Retry, RetryPolicy, Transport},
+};
+
+/// The table of the ledger, in schema `public`.
+pub(crate) const LEDGER_TABLE: &str = "ctx0_schema_versions";
+
+/// The functions that this crate calls, in schema `public`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    ApplyMigration,
+    RollbackMigration,
+    RehearseMigrations,
+    VerifySchema,
+    SchemaStatus,
+}
+
+impl Function {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ApplyMigration => "ctx0_apply_migration",
+            Self::RollbackMigration => "ctx0_rollback_migration",
+            Self::RehearseMigrations => "ctx0_rehearse_migrations",
+            Self::VerifySchema => "ctx0_verify_schema",
+            Self::SchemaStatus => "ctx0_schema_status",
+        }
+    }
+}
+
+/// A call of a function. It serialises to the function's named arguments.
+pub(crate) trait Call: Serialize {
+    /// What the function returns.
+    type Response: DeserializeOwned;
+
+    fn function(&self) -> Function;
+
+    /// The id by which the database knows a repeated request again, for one that changes something.
+    fn attempt(&self) -> Option<Uuid> {
+        None
+    }
+}
+
+/// Changes the schema by one version.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum ChangeSchema<'a> {
+    Apply {
+        p_version: Version,
+        p_name: &'a str,
+        p_description: &'a str,
+        p_sql: Option<Statements<'a>>,
+        p_checksum: Option<Checksum>,
+        p_down_sql: Option<Statements<'a>>,
+        p_down_checksum: Option<Checksum>,
+        p_applied_by: &'a str,
+        p_expected_version: Version,
+        p_attempt: Uuid,
+        p_backup_by: Option<&'a str>,
+    },
+    Rollback {
+        p_version: Version,
+        p_down_sql: Option<Statements<'a>>,
+        p_down_checksum: Option<Checksum>,
+        p_applied_by: &'a str,
+        p_expected_version: Version,
+        p_attempt: Uuid,
+        p_backup_by: Option<&'a str>,
+    },
+}
+
+impl<'a> ChangeSchema<'a> {
+    /// A new attempt to take a step.
+    pub(crate) fn new(step: &'a Step, applied_by: &'a str, backup_by: Option<&'a str>) -> Self {
+        let (p_down_sql, p_down_checksum) = sql(step.down());
+        let p_attempt = Uuid::new_v4();
+        match step.action {
+            Action::Apply => {
+                let (p_sql, p_checksum) = sql(step.up());
+                Self::Apply {
+                    p_version: step.version,
+                    p_name: &step.name,
+                    p_description: &step.description,
+                    p_sql,
+                    p_checksum,
+                    p_down_sql,
+                    p_down_checksum,
+                    p_applied_by: applied_by,
+                    p_expected_version: step.starts_from(),
+                    p_attempt,
+                    p_backup_by: backup_by,
+                }
+            }
+            Action::Rollback => Self::Rollback {
+                p_version: step.version,
+                p_down_sql,
+                p_down_checksum,
+                p_applied_by: applied_by,
+                p_expected_version: step.starts_from(),
+                p_attempt,
+                p_backup_by: backup_by,
+            },
+        }
+    }
+}
+
+impl Call for ChangeSchema<'_> {
+    type Response = ChangeOutcome;
+
+    fn function(&self) -> Function {
+        match self {
+            Self::Apply { .. } => Function::ApplyMigration,
+            Self::Rollback { .. } => Function::RollbackMigration,
+        }
+    }
+
+    fn attempt(&self) -> Option<Uuid> {
+        match self {
+            Self::Apply { p_attempt, .. } | Self::Rollback { p_attempt, .. } => Some(*p_attempt),
+        }
+    }
+}
+
+/// Runs steps in a transaction that is rolled back.
+#[derive(Serialize)]
+pub(crate) struct RehearseMigrations<'a> {
+    p_steps: Vec<RehearsedStep<'a>>,
+    p_expected_version: Version,
+}
+
+#[derive(Serialize)]
+struct RehearsedStep<'a> {
+    action: Action,
+    version: Version,
+    name: &'a str,
+    description: &'a str,
+    sql: Option<Statements<'a>>,
+    checksum: Option<Checksum>,
+}
+
+impl<'a> RehearseMigrations<'a> {
+    /// From the database's version, these steps.
+    pub(crate) fn new(current: Version, steps: &'a [Step]) -> Self {
+        let steps = steps.iter().map(|step| {
+            let (sql, checksum) = sql(step.runs());
+            RehearsedStep {
+                action: step.action,
+                version: step.version,
+                name: &step.name,
+                description: &step.description,
+                sql,
+                checksum,
+            }
+        });
+        Self {
+            p_steps: steps.collect(),
+            p_expected_version: current,
+        }
+    }
+}
+
+impl Call for RehearseMigrations<'_> {
+    type Response = RehearsalOutcome;
+
+    fn function(&self) -> Function {
+        Function::RehearseMigrations
+    }
+}
+
+/// Compares the schema with what the last change left.
+#[derive(Serialize)]
+pub(crate) struct VerifySchema {}
+
+impl Call for VerifySchema {
+    type Response = Findings;
+
+    fn function(&self) -> Function {
+        Function::VerifySchema
+    }
+}
+
+/// Describes the state of the database.
+#[derive(Serialize)]
+pub(crate) struct SchemaStatus {}
+
+impl Call for SchemaStatus {
+    type Response = Value;
+
+    fn function(&self) -> Function {
+        Function::SchemaStatus
+    }
+}
+
+/// The statements of a file. Joined they are the file's text.
+type Statements<'a> = Vec<&'a str>;
+
+fn sql(file: Option<&SqlFile>) -> (Option<Statements<'_>>, Option<Checksum>) {
+    (
+        file.map(|file| file.statements().collect()),
+        file.map(SqlFile::checksum),
+    )
+}
+
+/// What `ctx0_apply_migration` and `ctx0_rollback_migration` return.
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum ChangeOutcome {
+    Applied {
+        execution_ms: u64,
+    },
+    AlreadyApplied,
+    RolledBack {
+        execution_ms: u64,
+    },
+    AlreadyRolledBack,
+    /// A change is running: an earlier copy of this request, or another one.
+    Locked,
+    Conflict(Conflict),
+    Failed(Failed),
+}
+
+/// What `ctx0_rehearse_migrations` returns.
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum RehearsalOutcome {
+    Rehearsed(Rehearsed),
+    /// A change is running, or another rehearsal: perhaps an earlier copy of this request.
+    Locked {
+        rehearsal: bool,
+    },
+    Conflict(Conflict),
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Rehearsed {
+    /// One for each step that ran. The last one may have failed.
+    pub(crate) versions: Vec<RehearsedVersion>,
+    pub(crate) tables: Vec<TableFacts>,
+    pub(crate) sequences: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum RehearsedVersion {
+    Failed(Failed),
+    #[serde(alias = "rolled_back")]
+    Applied {
+        execution_ms: u64,
+        objects: Vec<SeenObject>,
+        locks: Vec<TableLock>,
+        rewrites: Vec<SeenRewrite>,
+        rows: Vec<RowChange>,
+    },
+}
+
+/// Why the database refused to start. Nothing has run.
+#[derive(Deserialize)]
+pub(crate) struct Conflict {
+    reason: ConflictReason,
+    message: String,
+}
+
+impl Conflict {
+    /// The error of the step with this version. A request that was damaged on its way is an error
+    /// of the request, which is sent again.
+    pub(crate) fn into_error(self, version: Version) -> Result<Error, RequestError> {
+        let Self { reason, message } = self;
+        let error = match reason {
+            ConflictReason::NotReversible => Error::NotReversible { version },
+            ConflictReason::Damaged
+            | ConflictReason::AttemptReused
+            | ConflictReason::DifferentMigration
+            | ConflictReason::UnexpectedVersion
+            | ConflictReason::Gap => Error::Conflict {
+                version,
+                reason,
+                message,
+            },
+        };
+        match reason {
+            ConflictReason::Damaged => Err(RequestError {
+                error: Box::new(error),
+                effect: Effect::None,
+                retry: Retry::Yes,
+            }),
+            _ => Ok(error),
+        }
+    }
+}
+
+/// A version whose SQL failed. Nothing of it is left.
+#[derive(Deserialize)]
+pub(crate) struct Failed {
+    statement: usize,
+    sqlstate: String,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    context: Option<String>,
+    retryable: bool,
+    holders: Option<Vec<LockHolder>>,
+    /// The checksum of the SQL that ran.
+    checksum: Option<Checksum>,
+}
+
+impl Failed {
+    /// Whether a statement waited for a table until `lock_timeout`.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        self.sqlstate == "55P03"
+    }
+
+    pub(crate) fn in_step(self, step: &Step) -> MigrationError {
+        // The stored down migration may not be this build's file.
+        let file = step
+            .runs()
+            .filter(|file| self.checksum.is_none_or(|ran| ran == file.checksum()));
+        let line = file.and_then(|file| file.line_of(self.statement));
+        let known = file.map_or(self.statement > 0, |_| line.is_some());
+        MigrationError {
+            action: step.action,
+            version: step.version,
+            file: file.map(|file| file.name().to_owned()),
+            statement: known.then_some(self.statement),
+            line,
+            sqlstate: self.sqlstate,
+            message: self.message,
+            detail: self.detail,
+            hint: self.hint,
+            context: self.context,
+            retryable: self.retryable,
+            holders: self.holders.unwrap_or_default(),
+        }
+    }
+}
+
+/// A page of the ledger.
+pub(crate) struct LedgerPage {
+    pub(crate) rows: Vec<AppliedVersion>,
+    /// How many rows the ledger has from the first of these on, where the server counted them.
+    pub(crate) total: Option<usize>,
+}
+
+/// Makes the calls, with the retry policy of one project.
+pub(crate) struct Rpc {
+    transport: Box<dyn Transport>,
+    policy: RetryPolicy,
+}
+
+impl Rpc {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self::over(Box::new(Http::new(config)?), config))
+    }
+
+    pub(crate) fn over(transport: Box<dyn Transport>, config: &Config) -> Self {
+        Self {
+            transport,
+            policy: RetryPolicy {
+                timeout: config.request_timeout,
+                delay: config.retry_delay,
+                deadline: config.retry_deadline,
+                running_deadline: config.retry_deadline,
+                new_attempts: 0,
+            },
+        }
+    }
+
+    /// The policy of requests that change nothing.
+    pub(crate) fn policy(&self) -> RetryPolicy {
+        self.policy
+    }
+
+    /// The ledger's rows above a version. `None` where the ledger does not exist.
+    pub(crate) async fn ledger_page(&self, above: Version) -> Result<Option<LedgerPage>, Error> {
+        let request = Request::Rows {
+            table: LEDGER_TABLE,
+            above,
+        };
+        let page = |response| match response {
+            Response::Json { value, total } => {
+                let rows = parse(value)?;
+                Ok(Verdict::Done(Some(LedgerPage { rows, total })))
+            }
+            Response::NoTable => Ok(Verdict::Done(None)),
+        };
+        let request = || request.clone();
+        Ok(exchange(&*self.transport, self.policy, request, page, |_, _| {}).await?)
+    }
+
+    /// The state of the database, from functions that are new enough to tell it.
+    pub(crate) async fn status(&self) -> Result<DatabaseStatus, Error> {
+        let status = self.read(&SchemaStatus {}).await?;
+        let installed = status["rpc_version"]
+            .as_u64()
+            .and_then(|release| release.try_into().ok());
+        match installed {
+            Some(installed) if installed < RPC_VERSION => Err(Error::RpcOutdated {
+                installed,
+                needed: RPC_VERSION,
+            }),
+            _ => parse(status).map_err(|failed| *failed.error),
+        }
+    }
+
+    /// Makes a call that changes nothing and whose response is its outcome.
+    pub(crate) async fn read<C: Call>(&self, call: &C) -> Result<C::Response, Error> {
+        let request = request(call);
+        let outcome = |response| Ok(Verdict::Done(returned(response)?));
+        let request = || request.clone();
+        Ok(exchange(&*self.transport, self.policy, request, outcome, |_, _| {}).await?)
+    }
+
+    /// Makes a call until its outcome is known; see [`exchange`].
+    pub(crate) async fn call<C: Call, T>(
+        &self,
+        policy: RetryPolicy,
+        mut call: impl FnMut() -> C,
+        mut decide: impl FnMut(C::Response) -> Result<Verdict<T>, RequestError>,
+        on_wait: impl FnMut(WaitReason, Duration),
+    ) -> Result<T, ExchangeError> {
+        let request = || request(&call());
+        let decide = |response| decide(returned(response)?);
+        exchange(&*self.transport, policy, request, decide, on_wait).await
+    }
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn request<C: Call>(call: &C) -> Request {
+    Request::Function {
+        name: call.function().name(),
+        arguments: serde_json::to_string(call).expect("arguments are plain values"),
+        attempt: call.attempt(),
+    }
+}
+
+/// The value that a function returned.
+fn returned<T: DeserializeOwned>(response: Response) -> Result<T, RequestError> {
+    match response {
+        Response::Json { value, .. } => parse(value),
+        Response::NoTable => Err(unexpected("the outcome is missing".to_owned())),
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> Result<T, RequestError> {
+    serde_json::from_value(value).map_err(|error| unexpected(error.to_string()))
+}
+
+/// A response that only another release of the functions gives. What it did is not known.
+fn unexpected(message: String) -> RequestError {
+    RequestError {
+        error: Box::new(Error::UnexpectedResponse {
+            status: 200,
+            code: None,
+            message,
+        }),
+        effect: Effect::Unknown,
+        retry: Retry::No,
+    }
+}

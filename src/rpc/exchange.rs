@@ -1,0 +1,133 @@
+//! The one loop that sends a request until its outcome is known.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::Error,
+    report::WaitReason,
+    transport::{Request, RequestError, Response, RetryPolicy, RetryState, Transport, classify},
+};
+
+/// What a response means for the exchange.
+pub(crate) enum Verdict<T> {
+    /// It is the outcome.
+    Done(T),
+    /// The database is still working on this request, or on another change. It is asked again.
+    Running,
+    /// The attempt has ended without effect because a table was in use. This is the outcome unless
+    /// the policy allows a new attempt.
+    TableInUse(T),
+}
+
+/// Why an exchange ended without an outcome.
+#[derive(Debug)]
+pub(crate) enum ExchangeError {
+    /// The last request failed.
+    Failed {
+        error: Box<Error>,
+        /// Whether a copy of the request may have run.
+        may_have_run: bool,
+    },
+    /// The database was still working at the deadline.
+    StillRunning { waited: Duration },
+}
+
+/// For requests that change nothing, which need not know whether they have run.
+impl From<ExchangeError> for Error {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Failed { error, .. } => *error,
+            ExchangeError::StillRunning { .. } => Self::ChangeRunning,
+        }
+    }
+}
+
+/// Sends a request until its outcome is known or the policy gives it up.
+///
+/// `request` makes the request of each attempt: once, and once more for every new attempt. `decide`
+/// says what a response means. `on_wait` is told of each wait and of the time waited so far.
+pub(crate) async fn exchange<T>(
+    transport: &dyn Transport,
+    policy: RetryPolicy,
+    mut request: impl FnMut() -> Request,
+    mut decide: impl FnMut(Response) -> Result<Verdict<T>, RequestError>,
+    mut on_wait: impl FnMut(WaitReason, Duration),
+) -> Result<T, ExchangeError> {
+    let mut state = RetryState::new(policy, Instant::now());
+    let mut sent = request();
+    let mut requests = 0_u32;
+    started(&sent);
+    let end = loop {
+        requests += 1;
+        let response = transport.send(&sent, state.timeout(Instant::now())).await;
+        let verdict = classify(&sent, response).and_then(&mut decide);
+        let now = Instant::now();
+        let waited = state.waited(now);
+        let (reason, delay) = match verdict {
+            Ok(Verdict::Done(outcome)) => break Ok(outcome),
+            Ok(Verdict::Running) => match state.while_running(now) {
+                Some(delay) => {
+                    retried(&sent, requests, delay, &"a change is running");
+                    (WaitReason::Running, delay)
+                }
+                None => break Err(ExchangeError::StillRunning { waited }),
+            },
+            Ok(Verdict::TableInUse(outcome)) => match state.new_attempt(now) {
+                Some(delay) => {
+                    retried(&sent, requests, delay, &"a table is in use");
+                    sent = request();
+                    (WaitReason::TableInUse, delay)
+                }
+                None => break Ok(outcome),
+            },
+            Err(failed) => match state.after_error(now, &failed) {
+                Some(delay) => {
+                    retried(&sent, requests, delay, &failed.error);
+                    (WaitReason::NoResponse, delay)
+                }
+                None => {
+                    break Err(ExchangeError::Failed {
+                        error: failed.error,
+                        may_have_run: state.may_have_run(),
+                    });
+                }
+            },
+        };
+        on_wait(reason, waited);
+        sleep(delay).await;
+    };
+    ended(&sent, requests, state.waited(Instant::now()), &end);
+    end
+}
+
+fn started(request: &Request) {
+    let attempt = request.attempt().map(tracing::field::display);
+    tracing::info!(request = request.name(), attempt, "request started");
+}
+
+fn retried(request: &Request, requests: u32, delay: Duration, cause: &dyn std::fmt::Display) {
+    let attempt = request.attempt().map(tracing::field::display);
+    tracing::info!(request = request.name(), attempt, requests, ?delay, %cause, "request is retried");
+}
+
+fn ended<T>(request: &Request, requests: u32, took: Duration, end: &Result<T, ExchangeError>) {
+    let attempt = request.attempt().map(tracing::field::display);
+    let cause = match end {
+        Ok(_) => None,
+        Err(ExchangeError::Failed { error, .. }) => Some(error.to_string()),
+        Err(ExchangeError::StillRunning { .. }) => Some("a change is still running".to_owned()),
+    };
+    tracing::info!(
+        request = request.name(),
+        attempt,
+        requests,
+        ?took,
+        cause,
+        "request ended"
+    );
+}
