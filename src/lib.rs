@@ -46,12 +46,12 @@ pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
 pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
 pub use manager::{PreviewRequest, Run, SchemaVersionManager};
 pub use manifest::{
-    Backup, Checksum, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind, Migration, Migrations,
-    Version,
+    Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
+    Migration, Migrations, Version, VersionError,
 };
 pub use preview::{
-    LockMode, Preview, PreviewToken, PreviewedVersion, Rewrite, RowChange, TableLock, Warning,
-    WarningKind,
+    LockMode, Preview, PreviewToken, PreviewTokenError, PreviewedVersion, Rewrite, RowChange,
+    TableLock, Warning, WarningKind,
 };
 pub use report::{
     DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, UpdateCheck, WaitReason,

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::sql_file::SqlFile;
 pub use self::{
-    checksum::Checksum,
+    checksum::{Checksum, ChecksumError},
     error::{ManifestError, ManifestErrorKind},
-    version::Version,
+    version::{Version, VersionError},
 };
 use self::{
     error::Place,

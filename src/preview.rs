@@ -3,7 +3,7 @@
 mod text;
 mod warnings;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -155,13 +155,54 @@ pub struct RowChange {
     existed: bool,
 }
 
-/// Stands for what a preview showed: the versions, their checksums and the database's version.
+/// Identifies what a preview showed: the versions, their checksums and the database's version.
 ///
-/// Travels as a text, so that a window can show the preview and send the consent.
+/// It travels as text, so that a window can show the preview and send the consent:
+///
+/// ```
+/// use ctx0_schema::PreviewToken;
+///
+/// let text = "61c0".repeat(16);
+/// let token: PreviewToken = text.parse()?;
+/// assert_eq!(token.to_string(), text);
+/// # Ok::<(), ctx0_schema::PreviewTokenError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-pub struct PreviewToken(String);
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "json-schema",
+    derive(schemars::JsonSchema),
+    schemars(with = "String")
+)]
+pub struct PreviewToken(Checksum);
+
+/// A text that is not a [`PreviewToken`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text is not the token of a preview: send the token as the preview has it")]
+#[non_exhaustive]
+pub struct PreviewTokenError {}
+
+impl FromStr for PreviewToken {
+    type Err = PreviewTokenError;
+
+    fn from_str(text: &str) -> Result<Self, PreviewTokenError> {
+        text.parse().map(Self).map_err(|_| PreviewTokenError {})
+    }
+}
+
+impl TryFrom<String> for PreviewToken {
+    type Error = PreviewTokenError;
+
+    fn try_from(text: String) -> Result<Self, PreviewTokenError> {
+        text.parse()
+    }
+}
+
+impl From<PreviewToken> for String {
+    fn from(token: PreviewToken) -> Self {
+        token.to_string()
+    }
+}
 
 impl PreviewToken {
     pub(crate) fn of(current: Version, steps: &[Step]) -> Self {
@@ -176,7 +217,7 @@ impl PreviewToken {
                 checksum.unwrap_or_default()
             );
         }
-        Self(Checksum::of(&text).to_string())
+        Self(Checksum::of(&text))
     }
 }
 
@@ -188,7 +229,7 @@ impl fmt::Display for PreviewToken {
 
 impl fmt::Debug for PreviewToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PreviewToken({:.12}…)", self.0)
+        write!(f, "PreviewToken({:.12}…)", self.to_string())
     }
 }
 

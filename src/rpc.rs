@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use self::exchange::exchange;
 pub(crate) use self::exchange::{ExchangeError, Verdict};
+pub(crate) use crate::transport::RetryPolicy;
 use crate::{
     config::{Config, ConfigError},
     drift::Findings,
@@ -23,7 +24,7 @@ use crate::{
     plan::Step,
     preview::{RowChange, SeenObject, SeenRewrite, TableFacts, TableLock},
     report::{DatabaseStatus, WaitReason},
-    transport::{Effect, Http, Request, RequestError, Response, Retry, RetryPolicy, Transport},
+    transport::{Effect, Http, Request, RequestError, Response, Retry, Transport},
 };
 
 /// The table of the ledger, in schema `public`.

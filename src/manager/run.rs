@@ -18,8 +18,7 @@ use crate::{
     plan::Step,
     preview::PreviewToken,
     report::{Progress, RunError, RunReport},
-    rpc::{ChangeOutcome, ChangeSchema, ExchangeError, Verdict},
-    transport::RetryPolicy,
+    rpc::{ChangeOutcome, ChangeSchema, ExchangeError, RetryPolicy, Verdict},
 };
 
 /// How many new attempts follow one that found a table in use.

@@ -36,12 +36,12 @@ impl fmt::Debug for Checksum {
 }
 
 impl FromStr for Checksum {
-    type Err = String;
+    type Err = ChecksumError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, ChecksumError> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err("a checksum is 64 hexadecimal digits (SHA-256)".to_owned());
+            return Err(ChecksumError {});
         }
         for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
             let digit = |at: usize| char::from(digits[at]).to_digit(16).unwrap_or_default() as u8;
@@ -52,12 +52,18 @@ impl FromStr for Checksum {
 }
 
 impl TryFrom<String> for Checksum {
-    type Error = String;
+    type Error = ChecksumError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn try_from(text: String) -> Result<Self, ChecksumError> {
         text.parse()
     }
 }
+
+/// A text that is not a [`Checksum`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a checksum is 64 hexadecimal digits (SHA-256)")]
+#[non_exhaustive]
+pub struct ChecksumError {}
 
 impl From<Checksum> for String {
     fn from(checksum: Checksum) -> Self {

@@ -68,17 +68,19 @@ impl From<Version> for u32 {
 }
 
 impl TryFrom<i64> for Version {
-    type Error = String;
+    type Error = VersionError;
 
-    fn try_from(number: i64) -> Result<Self, Self::Error> {
+    fn try_from(number: i64) -> Result<Self, VersionError> {
         u32::try_from(number)
             .ok()
             .and_then(Self::new)
-            .ok_or_else(|| {
-                format!(
-                    "{number} is not a schema version: it must be from 0 to {}",
-                    i32::MAX
-                )
-            })
+            .ok_or(VersionError { number })
     }
+}
+
+/// A number that is not a [`Version`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{number} is not a schema version: it must be from 0 to {}", i32::MAX)]
+pub struct VersionError {
+    number: i64,
 }
