@@ -224,7 +224,7 @@ impl Migration {
     }
 
     /// The statements that the database runs one by one, in order; joined they are
-    /// [`Migration::sql`]. [`MigrationFailure::statement`](crate::MigrationFailure) counts them.
+    /// [`Migration::sql`]. [`MigrationError::statement`](crate::MigrationError::statement) counts them.
     pub fn statements(&self) -> impl Iterator<Item = &str> {
         self.up.statements()
     }

@@ -1,0 +1,36 @@
+//! How to use this crate, page by page.
+//!
+//! | Page | For |
+//! |---|---|
+//! | [Getting started](getting_started) | from an empty project to a daemon that checks |
+//! | [Writing migrations](writing_migrations) | the manifest, what SQL may contain, rules that keep users safe |
+//! | [Preview and consent](preview_and_consent) | showing an update before it happens |
+//! | [Rollback and backup](rollback_and_backup) | getting back, and drift |
+//! | [Errors and remedies](errors) | every error, what it means and what to do |
+//! | [Exactly once](exactly_once) | why a lost response does no harm, and what was tested |
+//! | [Gateways and keys](gateways_and_keys) | URLs, keys, certificates, timeouts |
+//! | [Operating](operating) | what is in the database, logging, several daemons |
+
+#[doc = include_str!("guide/getting-started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("guide/writing-migrations.md")]
+pub mod writing_migrations {}
+
+#[doc = include_str!("guide/preview-and-consent.md")]
+pub mod preview_and_consent {}
+
+#[doc = include_str!("guide/rollback-and-backup.md")]
+pub mod rollback_and_backup {}
+
+#[doc = include_str!("guide/errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("guide/exactly-once.md")]
+pub mod exactly_once {}
+
+#[doc = include_str!("guide/gateways-and-keys.md")]
+pub mod gateways_and_keys {}
+
+#[doc = include_str!("guide/operating.md")]
+pub mod operating {}
