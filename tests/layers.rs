@@ -90,9 +90,11 @@ fn files(root: &Path, module: &str) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
+            let is_code = path.extension().is_some_and(|extension| extension == "rs");
+            let is_test = path.ends_with("tests.rs") || path.ends_with("fake.rs");
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with("tests.rs") && !path.ends_with("fake.rs") {
+            } else if is_code && !is_test {
                 files.push(path);
             }
         }
