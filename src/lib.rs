@@ -62,38 +62,33 @@
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
-mod sql;
+// From the faces down to what they rest on. ARCHITECTURE.md says which module uses which.
+#[cfg(feature = "ipc")]
+mod ipc;
+#[cfg(feature = "scheduler")]
+mod scheduler;
 
-mod manifest;
+mod manager;
 
-mod ledger;
-
-mod plan;
-
+mod rpc;
 mod transport;
 
 mod report;
 
+mod drift;
+mod preview;
 mod schema_objects;
 
-mod preview;
+mod backup;
+mod plan;
 
-mod drift;
-
-mod rpc;
-
-mod manager;
-
-#[cfg(feature = "scheduler")]
-mod scheduler;
-
-#[cfg(feature = "ipc")]
-mod ipc;
+mod error;
+mod ledger;
+mod manifest;
+mod sql;
 
 mod backoff;
-mod backup;
 mod config;
-mod error;
 mod install;
 
 pub use backup::BackupAdvice;

@@ -1,9 +1,11 @@
-//! The migrations that this build knows: `manifest.json` and the SQL files beside it.
+//! The migrations of this build: `manifest.json` and the SQL files beside it.
 
 mod checksum;
 mod error;
 mod source;
 mod sql_file;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::{fmt, iter, path::Path, sync::Arc};
@@ -27,7 +29,7 @@ const MANIFEST: &str = "manifest.json";
 /// The largest migration that is accepted, in bytes.
 pub const MAX_MIGRATION_BYTES: usize = 16 * 1024 * 1024;
 
-/// The migrations of this repository, as files.
+/// The ctx0 schema's own migrations.
 const BUNDLED: &[(&str, &str)] = &[
     (MANIFEST, include_str!("../migrations/manifest.json")),
     (
@@ -62,7 +64,7 @@ const BUNDLED: &[(&str, &str)] = &[
 #[derive(Clone, Debug)]
 pub struct Migrations(Arc<[Migration]>);
 
-/// One step from a version to the next.
+/// A migration: the SQL that leads from one version to the next.
 #[derive(Clone)]
 pub struct Migration {
     version: Version,
@@ -79,32 +81,32 @@ pub struct Migration {
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 pub enum Backup {
-    /// It would be wise.
+    /// A backup is recommended.
     Recommended,
-    /// The user must say that there is one.
+    /// The migration is applied only after someone has said that there is a backup.
     Required,
 }
 
 impl Migrations {
-    /// The migrations that come with this crate.
+    /// Returns the migrations that ship with this crate.
     ///
     /// # Errors
-    /// None in a released build: the list is tested.
+    /// None in a released build: a test reads them.
     pub fn bundled() -> Result<Self, ManifestError> {
         Self::read(&Embedded(BUNDLED))
     }
 
-    /// Reads `manifest.json` and the files that it names from a folder.
+    /// Reads `manifest.json` and the files that it names from a folder. Never reads outside it.
     ///
     /// # Errors
-    /// [`ManifestError`], when anything is missing or does not agree. It names the
-    /// file, the version and the remedy.
+    /// [`ManifestError`] if a file is missing or disagrees with the manifest. It names the file, the
+    /// version and the remedy.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, ManifestError> {
         Self::read(&Folder::open(folder.as_ref())?)
     }
 
-    /// Takes the files from memory, as pairs of name and text, for a crate that
-    /// brings its own migrations by `include_str!`. One of them is `manifest.json`.
+    /// Reads the files from memory, as pairs of name and text: for a crate that embeds its own
+    /// migrations with `include_str!`. One of them must be `manifest.json`.
     ///
     /// # Errors
     /// As [`Migrations::from_dir`].
@@ -124,25 +126,25 @@ impl Migrations {
         Self::read(&Embedded(files))
     }
 
-    /// The highest version, or [`Version::ZERO`] where the list is empty.
+    /// Returns the highest version, or [`Version::ZERO`] if there are no migrations.
     #[must_use]
     pub fn latest_version(&self) -> Version {
         self.0.last().map_or(Version::ZERO, Migration::version)
     }
 
-    /// The migration to this version.
+    /// Returns the migration that leads to a version.
     #[must_use]
     pub fn get(&self, version: Version) -> Option<&Migration> {
         // Versions count from 1 without gaps, so the place follows from the number.
         self.0.get((version.get() as usize).checked_sub(1)?)
     }
 
-    /// All of them, lowest version first.
+    /// Iterates over all migrations, lowest version first.
     pub fn iter(&self) -> std::slice::Iter<'_, Migration> {
         self.0.iter()
     }
 
-    /// Those above a version, lowest first.
+    /// Returns the migrations above a version, lowest first.
     #[must_use]
     pub fn after(&self, version: Version) -> &[Migration] {
         self.0.get(version.get() as usize..).unwrap_or_default()
@@ -169,7 +171,7 @@ impl<'a> IntoIterator for &'a Migrations {
 }
 
 impl Migration {
-    /// The version that the database has afterwards.
+    /// The version that it leads to.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
@@ -181,13 +183,13 @@ impl Migration {
         &self.name
     }
 
-    /// What it does, in a sentence.
+    /// What it does, in one sentence.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The file it was read from, as the manifest names it.
+    /// The file that it was read from, as the manifest names it.
     #[must_use]
     pub fn file(&self) -> &str {
         self.up.name()
@@ -205,19 +207,19 @@ impl Migration {
         self.up.checksum()
     }
 
-    /// The SQL that takes it back, where there is one.
+    /// The SQL that rolls it back. `None`: it is not reversible.
     #[must_use]
     pub fn down_sql(&self) -> Option<&str> {
         self.down.as_ref().map(SqlFile::text)
     }
 
-    /// Whether older builds cannot work with the database afterwards.
+    /// Whether older builds can no longer work with the database.
     #[must_use]
     pub fn is_breaking(&self) -> bool {
         self.breaking
     }
 
-    /// Whether it asks for a backup first.
+    /// Whether it asks for a backup first, and how strongly.
     #[must_use]
     pub fn backup(&self) -> Option<Backup> {
         self.backup
@@ -248,8 +250,8 @@ impl fmt::Debug for Migration {
     }
 }
 
-/// `manifest.json` as written. What it does not name is ignored, so that an older
-/// build reads the manifest of a newer one.
+/// `manifest.json` as written. Unknown keys are ignored, so that an older build can read the
+/// manifest of a newer one.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with currentVersion and migrations")]
 struct ManifestFile {
@@ -297,7 +299,7 @@ impl ManifestFile {
         Ok(manifest)
     }
 
-    /// Checks one entry, of which `expected` is the place in the list, from 1.
+    /// Checks one entry. `expected` is its place in the list, from 1.
     fn check(&self, entry: &Entry, expected: i64) -> Result<(), ManifestError> {
         let (version, name) = (entry.version, entry.name.clone());
         let refuse = |file: &str, problem| Err(Place::of(file, version).error(problem));
@@ -356,231 +358,4 @@ fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ")
         .map_or(text.clone(), |(reason, _)| reason.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use fastrand::Rng;
-    use proptest::{prelude::*, test_runner::TestRunner};
-    use serde_json::json;
-
-    use super::*;
-    use crate::sql::{SqlError, Statements, line_ends};
-
-    const CASES: u32 = 50_000;
-
-    #[test]
-    fn any_manifest_is_taken_whole_or_refused() {
-        let mut taken = 0;
-        over(CASES, |rng| {
-            let files = folder(rng);
-            let files: Vec<_> = files
-                .iter()
-                .map(|(name, text)| (*name, text.as_str()))
-                .collect();
-            let migrations = match Migrations::embedded(&files) {
-                Ok(migrations) => migrations,
-                Err(error) => {
-                    prop_assert!(!error.to_string().is_empty());
-                    return Ok(());
-                }
-            };
-            taken += 1;
-            for (migration, number) in migrations.iter().zip(1..) {
-                prop_assert_eq!(migration.version().get(), number);
-                prop_assert_eq!(migration.statements().collect::<String>(), migration.sql());
-                prop_assert_eq!(migration.checksum(), Checksum::of(migration.sql()));
-            }
-            prop_assert_eq!(
-                migrations.latest_version().get() as usize,
-                migrations.iter().len()
-            );
-            Ok(())
-        });
-        assert!(taken > CASES / 50, "{taken} were valid");
-    }
-
-    #[test]
-    fn any_text_is_cut_without_losing_a_byte_or_refused() {
-        let mut cut = 0;
-        over(CASES, |rng| {
-            let text = sql(rng);
-            let lines = 1..=line_ends(text.as_bytes()) + 1;
-            match Statements::cut(text.clone()) {
-                Ok(statements) => {
-                    cut += 1;
-                    let texts: Vec<_> = statements.iter().collect();
-                    prop_assert_eq!(texts.concat(), text);
-                    let starts: Vec<_> = (1..=texts.len()).map(|n| statements.line_of(n)).collect();
-                    prop_assert!(starts.is_sorted());
-                    for start in starts {
-                        prop_assert!(start.is_some_and(|line| lines.contains(&line)));
-                    }
-                    prop_assert_eq!(statements.line_of(texts.len() + 1), None);
-                }
-                Err(SqlError::Empty) => {}
-                Err(
-                    SqlError::Unterminated { line, .. }
-                    | SqlError::ZeroByte { line }
-                    | SqlError::ByteOrderMark { line }
-                    | SqlError::NotTransactional { line, .. }
-                    | SqlError::SelectInto { line }
-                    | SqlError::OldStrings { line },
-                ) => prop_assert!(lines.contains(&line)),
-            }
-            Ok(())
-        });
-        assert!(cut > CASES / 50, "{cut} were valid");
-    }
-
-    /// Runs a property over random numbers, each case out of a seed of its own.
-    fn over(cases: u32, mut property: impl FnMut(&mut Rng) -> Result<(), TestCaseError>) {
-        let property = std::cell::RefCell::new(&mut property);
-        let config = ProptestConfig {
-            cases,
-            failure_persistence: None,
-            ..Default::default()
-        };
-        TestRunner::new(config)
-            .run(&any::<u64>(), |seed| {
-                property.borrow_mut()(&mut Rng::with_seed(seed))
-            })
-            .unwrap();
-    }
-
-    /// A manifest that is nearly right, and its files, of which one may be missing.
-    fn folder(rng: &mut Rng) -> Vec<(&'static str, String)> {
-        const NAMES: [&str; 3] = ["001_a", "002_b", "003_c"];
-        const FILES: [&str; 3] = ["001_a.sql", "002_b.sql", "003_c.sql"];
-        let count = rng.usize(..=NAMES.len());
-        let entries: Vec<_> = (0..count)
-            .map(|at| {
-                let mut entry = json!({
-                    "version": at + 1, "name": NAMES[at], "description": text(rng), "file": FILES[at],
-                });
-                if rng.u8(..4) == 0 {
-                    let (key, value) = oddity(rng);
-                    entry[key] = value;
-                }
-                entry
-            })
-            .collect();
-        let current = if rng.u8(..8) == 0 {
-            rng.usize(..4)
-        } else {
-            count
-        };
-        let mut manifest = json!({"currentVersion": current, "migrations": entries}).to_string();
-        if rng.u8(..4) == 0 {
-            manifest = damaged(rng, &manifest);
-        }
-        let there = if rng.u8(..8) == 0 {
-            rng.usize(..=count)
-        } else {
-            count
-        };
-        let mut files = vec![(MANIFEST, manifest)];
-        files.extend(FILES[..there].iter().map(|file| {
-            let text = if rng.bool() {
-                "select 1;".to_owned()
-            } else {
-                sql(rng)
-            };
-            (*file, text)
-        }));
-        files
-    }
-
-    /// What may be wrong with an entry, or unusual.
-    fn oddity(rng: &mut Rng) -> (&'static str, serde_json::Value) {
-        let all = [
-            ("version", json!(rng.i64(-2..5))),
-            ("version", json!(rng.i64(..))),
-            ("version", json!("1")),
-            ("name", json!(text(rng))),
-            (
-                "file",
-                json!(
-                    ["../001_a.sql", "/etc/passwd", "", ".", "a\\b", "001_a.sql"][rng.usize(..6)]
-                ),
-            ),
-            ("checksum", json!("0".repeat(rng.usize(60..66)))),
-            ("checksum", json!(Checksum::of("select 1;"))),
-            (
-                "down",
-                json!(["002_b.sql", "nowhere.sql", ".."][rng.usize(..3)]),
-            ),
-            (
-                "backup",
-                json!(["required", "recommended", "maybe"][rng.usize(..3)]),
-            ),
-            ("breaking", json!(rng.bool())),
-            ("breaking", json!(null)),
-            ("later", json!({"any": [1, null]})),
-        ];
-        all[rng.usize(..all.len())].clone()
-    }
-
-    /// A text with some of its bytes changed or gone, as far as it is still text.
-    fn damaged(rng: &mut Rng, text: &str) -> String {
-        let mut bytes = text.as_bytes().to_vec();
-        for _ in 0..rng.usize(1..4) {
-            let at = rng.usize(..bytes.len());
-            match rng.u8(..3) {
-                0 => bytes[at] = rng.u8(..),
-                1 => bytes.insert(at, rng.u8(..)),
-                _ => bytes.truncate(at + 1),
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn text(rng: &mut Rng) -> String {
-        let bytes: Vec<u8> = (0..rng.usize(..12)).map(|_| rng.u8(..)).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Pieces of SQL, in an order that makes sense now and then.
-    fn sql(rng: &mut Rng) -> String {
-        const FRAGMENTS: [&str; 32] = [
-            "select 1",
-            "select 1;",
-            "insert into t values (1);",
-            ";",
-            ";",
-            "\n",
-            "\n",
-            " ",
-            "\r\n",
-            "'",
-            "'it''s'",
-            "\"",
-            "$$",
-            "$x$",
-            "$1",
-            "--",
-            "/*",
-            "*/",
-            "(",
-            ")",
-            "\\",
-            "e'\\'",
-            "U&'",
-            "é",
-            "\0",
-            "begin",
-            "commit",
-            "create function f() returns int begin atomic",
-            "end",
-            "case",
-            "create index concurrently i on t (a)",
-            "copy t from stdin",
-        ];
-        let fragments = (0..rng.usize(..12)).map(|_| FRAGMENTS[rng.usize(..FRAGMENTS.len())]);
-        let mut sql: String = fragments.collect();
-        if rng.u8(..8) == 0 {
-            sql += &text(rng);
-        }
-        sql
-    }
 }

@@ -3,10 +3,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of a migration's text, written as 64 hexadecimal digits.
+/// The SHA-256 of a migration's SQL, written as 64 hexadecimal digits.
 ///
-/// It is taken after a byte order mark was dropped and line endings were made
-/// LF, so that a checkout on Windows agrees with one on Linux.
+/// It is computed without a byte order mark and with LF line endings, so that a checkout on Windows
+/// has the same checksum as one on Linux.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub struct Checksum([u8; 32]);
 
 impl Checksum {
-    /// The checksum of a text that is already normalised.
+    /// The checksum of normalised text.
     pub(crate) fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }

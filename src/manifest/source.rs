@@ -10,12 +10,12 @@ use super::{
 };
 use crate::sql::{line_ends, normalise};
 
-/// Where the files of a manifest are read from.
+/// Where the files of a manifest come from.
 pub(super) trait Source {
     /// Reads one file, checked and normalised.
     fn read(&self, place: &Place, file: &str) -> Result<String, ManifestError>;
 
-    /// How a person would name the file.
+    /// The file's name for an error message.
     fn origin(&self, file: &str) -> String;
 }
 
@@ -34,9 +34,9 @@ impl Source for Embedded<'_> {
     }
 }
 
-/// A folder on disk. Of the files that [`is_inside`] lets pass, nothing outside is ever read.
+/// A folder on disk. For file names that [`is_inside`] accepts, nothing outside it is read.
 pub(super) struct Folder {
-    /// As the caller names it.
+    /// As the caller named it.
     named: PathBuf,
     /// Without symlinks.
     real: PathBuf,
@@ -59,12 +59,12 @@ impl Source for Folder {
     fn read(&self, place: &Place, file: &str) -> Result<String, ManifestError> {
         let fail = |problem| place.clone().error(problem);
         let unreadable = |error| fail(unreadable(error, file));
-        // Part by part, for where the separator is not the slash of the manifest.
+        // Part by part, because not every system separates folders with a slash.
         let mut path = self.real.clone();
         path.extend(Path::new(file).components());
         let real = path.canonicalize().map_err(unreadable)?;
         if real != path {
-            // A symlink, or on some systems a name in other letters: not the file that was named.
+            // A symlink, or a name in other case on a case-insensitive file system.
             return Err(fail(ManifestErrorKind::NotTheFile { real }));
         }
         if !fs::metadata(&real).map_err(unreadable)?.is_file() {
@@ -83,9 +83,9 @@ impl Source for Folder {
     }
 }
 
-/// Whether a file of a manifest is in its folder, or in one below, by its name.
+/// Whether a file name of a manifest stays in the manifest's folder or below.
 pub(super) fn is_inside(file: &str) -> bool {
-    // A colon or a backslash would mean something else on Windows than here.
+    // Colon and backslash have a meaning on Windows.
     !file.is_empty()
         && !file.contains(['\\', ':'])
         && Path::new(file)

@@ -14,7 +14,7 @@ pub(crate) struct SqlFile {
 }
 
 impl SqlFile {
-    /// Reads and checks it; a checksum that the manifest states must be its own.
+    /// Reads and checks a file. If the manifest states a checksum, the file must have it.
     pub(super) fn read(
         source: &dyn Source,
         name: String,

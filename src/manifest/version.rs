@@ -2,10 +2,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A schema version: a whole number that fits PostgreSQL's `integer`.
+/// A schema version, from 0 to 2,147,483,647 (PostgreSQL's `integer`).
 ///
-/// Migrations are numbered from 1 without gaps. [`Version::ZERO`] is the version
-/// of a database that has no ctx0 schema yet.
+/// Migrations are numbered from 1 without gaps. [`Version::ZERO`] is the version of a database
+/// without a ctx0 schema.
 ///
 /// ```
 /// use ctx0_schema::Version;
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 pub struct Version(u32);
 
 impl Version {
-    /// No version at all: what an empty database has.
+    /// The version of a database without a ctx0 schema.
     pub const ZERO: Self = Self(0);
 
-    /// The version with this number, or nothing when it is above 2,147,483,647.
+    /// Returns the version with this number. `None` if it is above 2,147,483,647.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
         if number <= i32::MAX as u32 {
@@ -39,7 +39,7 @@ impl Version {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
@@ -49,7 +49,7 @@ impl Version {
         Self(self.0 + 1)
     }
 
-    /// The version below, and none below none.
+    /// The version below; zero for zero.
     pub(crate) const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
