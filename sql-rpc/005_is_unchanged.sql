@@ -4,7 +4,11 @@ do $$
 declare
   v_unchanged boolean;
 begin
-  execute 'select v ->> ''fingerprint'' = v -> ''recorded'' ->> ''fingerprint'' from public.ctx0_verify_schema() v'
+  -- Release 2 compared fingerprints.
+  execute 'select case when v ? ''format''
+                       then v -> ''recorded'' -> ''format'' = v -> ''format'' and v -> ''objects'' = ''[]'' and v -> ''unknown'' = ''[]''
+                       else v ->> ''fingerprint'' = v -> ''recorded'' ->> ''fingerprint'' end
+             from (select public.ctx0_verify_schema()::jsonb) a (v)'
      into v_unchanged;
   perform pg_catalog.set_config('ctx0.is_unchanged', coalesce(v_unchanged, false)::text, false);
 exception when others then

@@ -15,6 +15,8 @@ alter table public.ctx0_schema_versions
   add column if not exists execution_ms bigint,
   add column if not exists attempt      uuid;
 
+comment on table public.ctx0_schema_versions is
+  'The versions of the ctx0 schema that this database has, one row each.';
 comment on column public.ctx0_schema_versions.checksum is
   'SHA-256 (hex) of the migration that ran; null where the version was recorded by hand';
 comment on column public.ctx0_schema_versions.execution_ms is

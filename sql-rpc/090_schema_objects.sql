@@ -7,11 +7,17 @@
 --
 -- Result: one row an object. Its definition is a list of parts, each as
 --   {part, name, definition, id, flags}
--- with part one of: column, constraint, index, trigger, policy, grant, option, value, body.
--- The id stays the same when a part is renamed. Flags of a column: n (not null), d (filled by
--- itself: a default, identity or generated). The order follows from names and places, and
--- every name in a definition is qualified, so that equal schemas have equal definitions.
+-- with part one of: column, constraint, index, trigger, policy, rule, statistics, publication,
+-- comment, grant, option, value, body. The id stays the same when a part is renamed. Flags of a
+-- column: n (not null), d (filled by itself: a default, identity or generated).
 --
+-- Equal schemas have equal definitions: the order follows from names and places, every name is
+-- qualified, and the settings that change how PostgreSQL prints are fixed here. The expressions in
+-- a definition stand between marks (see marked).
+--
+-- Not described: where and how data is kept (tablespaces, clustering, data itself), comments on
+-- parts of tables other than columns, and casts, operators, collations and text search objects.
+-- The owner is an option only where it is not the role as which migrations run.
 create type ctx0_private.schema_object as (
   class      oid,
   id         oid,
@@ -25,212 +31,420 @@ returns setof ctx0_private.schema_object
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- Compiling this query would take longer than the query.
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set quote_all_identifiers = off
+set standard_conforming_strings = on
+set lc_monetary = 'C'
+set xmlbinary = 'base64'
+-- Compiling or planning these queries each time would take longer than running them.
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_from      constant name := case when p_ours then 'ctx0_' else '' end;
+  v_schemas   constant oid[] := case when p_ours then array['public'::regnamespace::oid] else array(
+    select n.oid from pg_namespace n where n.nspname !~ '^pg_' and n.nspname <> 'information_schema') end;
+  v_installed oid[];
+  v_relations oid[];
+  v_functions oid[];
+  v_types     oid[];
 begin
-  return query
-  with schemas as materialized (
-    select n.oid, n.nspname, n.nspowner, n.nspacl
-      from pg_namespace n
-     where case when p_ours then n.nspname = 'public'
-                else n.nspname !~ '^pg_' and n.nspname <> 'information_schema' end
-  ), members (classid, objid) as materialized (
-    select d.classid, d.objid from pg_depend d where d.deptype = 'e'
-    union all
-    select i.class, i.id from ctx0_private.installed_in_public() i where p_ours
-  ), relations as materialized (
-    select c.*, format('%I.%I', n.nspname, c.relname) as name
+  if p_ours then
+    v_installed := array(select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_class'::regclass);
+  end if;
+  v_relations := array(
+    select c.oid
       from pg_class c
-      join schemas n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
-       and (not p_ours or c.relname ^@ 'ctx0_')
-       and not exists (select from members m where m.classid = 'pg_class'::regclass and m.objid = c.oid)
-  ), functions as materialized (
-    select p.*
+     where c.relnamespace = any (v_schemas)
+       and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+       -- A range of names, so that the index on them can be used.
+       and c.relname >= v_from and (not p_ours or c.relname < 'ctx0`')
+       and (v_installed is null or c.oid <> all (v_installed))
+       and not exists (select from pg_depend d
+                        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'));
+  if p_ours then
+    v_installed := array(select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_proc'::regclass);
+  end if;
+  v_functions := array(
+    select p.oid
       from pg_proc p
-      join schemas n on n.oid = p.pronamespace
-     where (not p_ours or p.proname ^@ 'ctx0_')
-       and not exists (select from members m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
-  ), types as materialized (
-    select t.*, format('%I.%I', n.nspname, t.typname) as name
+     where p.pronamespace = any (v_schemas)
+       and p.proname >= v_from and (not p_ours or p.proname < 'ctx0`')
+       and (v_installed is null or p.oid <> all (v_installed))
+       -- The constructors of a range type belong to the type.
+       and not exists (select from pg_depend d
+                        where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype in ('e', 'i')));
+  v_types := array(
+    select t.oid
       from pg_type t
-      join schemas n on n.oid = t.typnamespace
-     where t.typtype in ('e', 'd', 'r') and (not p_ours or t.typname ^@ 'ctx0_')
-       and not exists (select from members m where m.classid = 'pg_type'::regclass and m.objid = t.oid)
-  ), acls as materialized (
-    -- Most objects share a few lists of rights, so each list is taken apart once.
-    select o.acl::text as acl, o.owner,
-           array_agg(array['grant', g.role, g.privileges, null, null] order by g.role) as parts
-      from (
-        select relacl as acl, relowner as owner from relations
-        union
-        select coalesce(proacl, acldefault('f', proowner)), proowner from functions
-        union
-        select coalesce(typacl, acldefault('T', typowner)), typowner from types
-        union
-        select nspacl, nspowner from schemas
-      ) o
-      cross join lateral (
-        select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as role,
-               string_agg(lower(a.privilege_type) || case when a.is_grantable then ' with grant option' else '' end,
-                          ', ' order by a.privilege_type) as privileges
-          from aclexplode(o.acl) a
-         where a.grantee <> o.owner
-         group by a.grantee
-      ) g
-     group by o.acl::text, o.owner
-  ), parts (class, object, rank, place, part) as (
-    select 'pg_class'::regclass, a.attrelid, 1, a.attnum::integer, array['column', a.attname::text,
-             concat_ws(' ',
+     where t.typnamespace = any (v_schemas)
+       and t.typtype in ('e', 'd', 'r')
+       and t.typname >= v_from and (not p_ours or t.typname < 'ctx0`')
+       and not exists (select from pg_depend d
+                        where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e'));
+
+  if v_relations <> '{}' then
+    return query
+    with relations as materialized (
+      select c.*, format('%I.%I', n.nspname, c.relname) as name,
+             case c.relkind when 'S' then 's'::"char" when 'c' then 'T' else 'r' end as acl_type,
+             case when c.relkind = 'c' then coalesce(t.typacl, acldefault('T', t.typowner)) else c.relacl end as acl
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        left join pg_type t on t.oid = c.reltype
+       where c.oid = any (v_relations)
+    ), parts (object, rank, place, part) as (
+      select r.oid, 0, 0, array['option', o.name, o.value, null, null]
+        from relations r
+        cross join lateral (values
+          ('owner', case when r.relowner <> current_user::regrole then r.relowner::regrole::text end),
+          ('row level security', case when not r.relrowsecurity then null when r.relforcerowsecurity then 'forced' else 'on' end),
+          ('force row level security', case when r.relforcerowsecurity and not r.relrowsecurity then 'on' end),
+          ('unlogged', case when r.relpersistence = 'u' then '' end),
+          ('of', case when r.reloftype <> 0 then r.reloftype::regtype::text end),
+          ('with', ctx0_private.sorted(r.reloptions)),
+          ('replica identity', case r.relreplident when 'f' then 'full' when 'n' then 'nothing' when 'i' then (
+             select 'index ' || quote_ident(c.relname)
+               from pg_index i
+               join pg_class c on c.oid = i.indexrelid
+              where i.indrelid = r.oid and i.indisreplident) end)
+        ) o (name, value)
+       where o.value is not null
+      union all
+      select r.oid, 0, 0, array['option', 'using', quote_ident(m.amname), null, null]
+        from relations r
+        join pg_am m on m.oid = r.relam
+       where m.amname <> 'heap'
+      union all
+      select r.oid, 0, 0, array['option', 'with toast', ctx0_private.sorted(t.reloptions), null, null]
+        from relations r
+        join pg_class t on t.oid = r.reltoastrelid
+       where t.reloptions is not null
+      union all
+      select p.partrelid, 0, 0, array['option', 'partition by',
+               case when p.partexprs is null then pg_get_partkeydef(p.partrelid)
+                    else ctx0_private.marked(pg_get_partkeydef(p.partrelid), array[pg_get_expr(p.partexprs, p.partrelid)]) end, null, null]
+        from pg_partitioned_table p
+       where p.partrelid = any (v_relations)
+      union all
+      select i.inhrelid, 0, i.inhseqno, array['option', case when r.relispartition then 'partition of' else 'inherits' end,
+               concat_ws(' ', i.inhparent::regclass, pg_get_expr(r.relpartbound, r.oid),
+                         case when i.inhdetachpending then '(being detached)' end), null, null]
+        from pg_inherits i
+        join relations r on r.oid = i.inhrelid
+      union all
+      select f.ftrelid, 0, 0, array['option', 'server', concat_ws(' ', quote_ident(s.srvname), ctx0_private.sorted(f.ftoptions)), null, null]
+        from pg_foreign_table f
+        join pg_foreign_server s on s.oid = f.ftserver
+       where f.ftrelid = any (v_relations)
+      union all
+      select r.oid, 1, 0, array['body', null, chr(1) || d.query || chr(2), null, null]
+        from relations r
+        cross join lateral (select case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid) end) d (query)
+       where d.query is not null
+      union all
+      select s.seqrelid, 1, 0, array['body', null, concat_ws(' ',
+               format('as %s start %s increment %s minvalue %s maxvalue %s cache %s', format_type(s.seqtypid, null),
+                      s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache),
+               case when s.seqcycle then 'cycle' end,
+               (select format('owned by %s.%I', d.refobjid::regclass, a.attname)
+                  from pg_depend d
+                  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+                 where d.classid = 'pg_class'::regclass and d.objid = s.seqrelid
+                   and d.refclassid = 'pg_class'::regclass and d.deptype = 'a')), null, null]
+        from pg_sequence s
+       where s.seqrelid = any (v_relations)
+      union all
+      select a.attrelid, 1, a.attnum::integer, array['column', a.attname::text, concat_ws(' ',
                format_type(a.atttypid, a.atttypmod),
                case when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation::text end,
+               case when a.attstorage <> t.typstorage then 'storage ' || case a.attstorage
+                         when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main' else 'extended' end end,
+               case a.attcompression when 'p' then 'compression pglz' when 'l' then 'compression lz4' end,
+               'statistics ' || nullif(a.attstattarget, -1),
+               'with (' || ctx0_private.sorted(a.attoptions) || ')',
+               'options (' || ctx0_private.sorted(a.attfdwoptions) || ')',
                case when a.attnotnull then 'not null' end,
-               case when a.attgenerated = 's' then format('generated always as (%s) stored', pg_get_expr(d.adbin, d.adrelid))
-                    when a.attgenerated <> '' then format('generated always as (%s) virtual', pg_get_expr(d.adbin, d.adrelid))
-                    when a.attidentity = 'a' then 'generated always as identity'
-                    when a.attidentity = 'd' then 'generated by default as identity'
-                    when d.oid is not null then 'default ' || pg_get_expr(d.adbin, d.adrelid) end),
-             a.attnum::text,
-             concat(case when a.attnotnull then 'n' end,
-                    case when d.oid is not null or a.attidentity <> '' then 'd' end)]
-      from relations r
-      join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-      join pg_type t on t.oid = a.atttypid
-      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-     where r.relkind <> 'S'
-    union all
-    select 'pg_class'::regclass, a.attrelid, 7, a.attnum::integer,
-           array['grant', format('%s (%I)', g.role, a.attname), g.privileges, null, null]
-      from relations r
-      join pg_attribute a on a.attrelid = r.oid and a.attacl is not null and not a.attisdropped
-      cross join lateral (
-        select case x.grantee when 0 then 'public' else x.grantee::regrole::text end as role,
-               string_agg(lower(x.privilege_type), ', ' order by x.privilege_type) as privileges
-          from aclexplode(a.attacl) x
-         group by x.grantee
-      ) g
-    union all
-    select 'pg_class'::regclass, c.conrelid, 2, 0,
-           array['constraint', c.conname::text, pg_get_constraintdef(c.oid), c.oid::text, null]
-      from relations r
-      join pg_constraint c on c.conrelid = r.oid
-     -- Since PostgreSQL 18 `not null` is a constraint too; here it stays with its column.
-     where c.contype in ('c', 'f', 'p', 'u', 'x')
-    union all
-    select 'pg_class'::regclass, i.indrelid, 3, 0,
-           array['index', c.relname::text,
-                 concat(case when i.indisunique then 'unique ' end, substr(i.definition, strpos(i.definition, ' USING ') + 1),
-                        case when not i.indisvalid then ' (invalid)' end),
-                 c.oid::text, null]
-      from relations r
-      join lateral (
-        select x.indrelid, x.indexrelid, x.indisunique, x.indisvalid, pg_get_indexdef(x.indexrelid) as definition
-          from pg_index x
-         where x.indrelid = r.oid
-           -- That of a constraint is told with the constraint.
-           and not exists (select from pg_depend d
-                            where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid
-                              and d.refclassid = 'pg_constraint'::regclass and d.deptype = 'i')
-      ) i on true
-      join pg_class c on c.oid = i.indexrelid
-    union all
-    select 'pg_class'::regclass, t.tgrelid, 4, 0,
-           array['trigger', t.tgname::text,
-                 pg_get_triggerdef(t.oid) || case t.tgenabled when 'O' then '' when 'D' then ' (disabled)'
-                                                              else ' (enabled ' || t.tgenabled::text || ')' end,
-                 t.oid::text, null]
-      from relations r
-      join pg_trigger t on t.tgrelid = r.oid and not t.tgisinternal
-    union all
-    select 'pg_class'::regclass, p.polrelid, 5, 0,
-           array['policy', p.polname::text,
-                 concat_ws(' ',
-                   case when not p.polpermissive then 'restrictive' end,
-                   'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
-                                           when 'd' then 'delete' else 'all' end,
-                   'to ' || (select string_agg(case o when 0 then 'public' else o::regrole::text end, ', ' order by o::regrole::text)
-                               from unnest(p.polroles) o),
-                   'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
-                   'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')'),
-                 p.oid::text, null]
-      from relations r
-      join pg_policy p on p.polrelid = r.oid
-    union all
-    select 'pg_class'::regclass, r.oid, 0, 0, o.part
-      from relations r
-      cross join lateral (values
-        (array['option', 'row level security',
-               case when r.relforcerowsecurity then 'forced' else 'on' end, null, null], r.relrowsecurity),
-        (array['option', 'unlogged', '', null, null], r.relpersistence = 'u'),
-        (array['option', 'with', array_to_string(r.reloptions, ', '), null, null], r.reloptions is not null),
-        (array['option', 'partition by', case when r.relkind = 'p' then pg_get_partkeydef(r.oid) end, null, null], r.relkind = 'p'),
-        (array['option', 'partition', case when r.relispartition then pg_get_expr(r.relpartbound, r.oid) end, null, null], r.relispartition),
-        (array['body', null, case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid) end, null, null], r.relkind in ('v', 'm'))
-      ) o (part, holds)
-     where o.holds
-    union all
-    select 'pg_class'::regclass, s.seqrelid, 1, 0,
-           array['body', null, format('as %s start %s increment %s minvalue %s maxvalue %s cache %s%s', format_type(s.seqtypid, null),
-                   s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, case when s.seqcycle then ' cycle' end), null, null]
-      from relations r
-      join pg_sequence s on s.seqrelid = r.oid
-    union all
-    select 'pg_proc'::regclass, p.oid, 1, 0,
-           array['body', null, case when p.prokind in ('f', 'p') then pg_get_functiondef(p.oid)
-                                    else 'aggregate over ' || pg_get_function_arguments(p.oid) end, null, null]
-      from functions p
-    union all
-    select 'pg_type'::regclass, t.oid, 1, 0,
-           array['body', null, case t.typtype when 'd' then concat_ws(' ', 'domain over', format_type(t.typbasetype, t.typtypmod),
-                   case when t.typnotnull then 'not null' end, 'default ' || t.typdefault)
-                   when 'r' then 'range over ' || (select format_type(g.rngsubtype, null) from pg_range g where g.rngtypid = t.oid)
-                   else 'enum' end, null, null]
-      from types t
-    union all
-    select 'pg_type'::regclass, c.contypid, 2, 0,
-           array['constraint', c.conname::text, pg_get_constraintdef(c.oid), c.oid::text, null]
-      from types t
-      join pg_constraint c on c.contypid = t.oid and c.contype = 'c'
-    union all
-    select 'pg_type'::regclass, e.enumtypid, 2, (rank() over (partition by e.enumtypid order by e.enumsortorder))::integer,
-           array['value', e.enumlabel::text, '', e.oid::text, null]
-      from types t
-      join pg_enum e on e.enumtypid = t.oid
-  ), objects (class, id, kind, name, acl, owner) as (
-    select 'pg_class'::regclass, r.oid,
+               case when a.attgenerated <> '' then format('generated always as (%s) %s', e.marked,
+                         case a.attgenerated when 's' then 'stored' else 'virtual' end)
+                    -- Since PostgreSQL 17 a partition has the identity of its table.
+                    when a.attidentity <> '' and not r.relispartition
+                    then format('generated %s as identity%s', case a.attidentity when 'a' then 'always' else 'by default' end, i.options)
+                    when e.marked is not null then 'default ' || e.marked end),
+               a.attnum::text,
+               concat(case when a.attnotnull then 'n' end,
+                      case when d.oid is not null or a.attidentity <> '' then 'd' end)]
+        from relations r
+        join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+        join pg_type t on t.oid = a.atttypid
+        left join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum
+        left join lateral (select pg_get_expr(d.adbin, d.adrelid)) x (expression) on true
+        left join lateral (select chr(1) || x.expression || chr(2)) e (marked) on true
+        left join lateral (
+          select ' (' || nullif(concat_ws(' ',
+                   case when s.seqstart <> case when s.seqincrement > 0 then s.seqmin else s.seqmax end then 'start ' || s.seqstart end,
+                   case when s.seqincrement <> 1 then 'increment ' || s.seqincrement end,
+                   case when s.seqmin <> case when s.seqincrement > 0 then 1 else -b.most - 1 end then 'minvalue ' || s.seqmin end,
+                   case when s.seqmax <> case when s.seqincrement > 0 then b.most else -1 end then 'maxvalue ' || s.seqmax end,
+                   case when s.seqcache <> 1 then 'cache ' || s.seqcache end,
+                   case when s.seqcycle then 'cycle' end), '') || ')'
+            from pg_depend y
+            join pg_sequence s on s.seqrelid = y.objid
+           cross join lateral (
+             select case s.seqtypid when 'bigint'::regtype then 9223372036854775807
+                                    when 'integer'::regtype then 2147483647 else 32767 end) b (most)
+           where a.attidentity <> ''
+             and y.refclassid = 'pg_class'::regclass and y.refobjid = a.attrelid and y.refobjsubid = a.attnum
+             and y.classid = 'pg_class'::regclass and y.deptype = 'i'
+        ) i (options) on true
+       where r.relkind <> 'S'
+      union all
+      select c.conrelid, 2, 0, array['constraint', c.conname::text,
+               case c.contype
+                 when 'c' then ctx0_private.marked(d.definition, array[pg_get_expr(c.conbin, c.conrelid)])
+                 when 'x' then ctx0_private.marked(d.definition, ctx0_private.index_expressions(c.conindid))
+                 else d.definition end
+               || case when c.contype = 'f' and exists (
+                    select from pg_trigger t where t.tgconstraint = c.oid and t.tgenabled <> 'O') then ' (disabled)' else '' end,
+               c.oid::text, null]
+        from pg_constraint c
+        cross join lateral (select pg_get_constraintdef(c.oid)) d (definition)
+       where c.conrelid = any (v_relations)
+         -- Since PostgreSQL 18 `not null` is a constraint too; here it stays with its column.
+         and c.contype in ('c', 'f', 'p', 'u', 'x')
+         -- A foreign key to a partitioned table has a copy for each partition.
+         and (c.conparentid = 0 or not exists (
+               select from pg_constraint p where p.oid = c.conparentid and p.conrelid = c.conrelid))
+      union all
+      select i.indrelid, 3, 0, array['index', c.relname::text, concat(
+               case when i.indisunique then 'unique ' end,
+               substr(d.definition, strpos(d.definition, ' USING ') + 1),
+               case when not i.indisvalid then ' (invalid)' end), c.oid::text, null]
+        from pg_index i
+        join pg_class c on c.oid = i.indexrelid
+        cross join lateral (
+          select case when i.indexprs is null and i.indpred is null then pg_get_indexdef(c.oid)
+                      else ctx0_private.marked(pg_get_indexdef(c.oid), ctx0_private.index_expressions(c.oid)) end) d (definition)
+       where i.indrelid = any (v_relations)
+         -- That of a constraint is told with the constraint.
+         and not exists (select from pg_depend d
+                          where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+                            and d.refclassid = 'pg_constraint'::regclass and d.deptype = 'i')
+      union all
+      select t.tgrelid, 4, 0, array['trigger', t.tgname::text,
+               case when t.tgqual is null then d.definition
+                    else ctx0_private.marked(d.definition, regexp_match(d.definition, '.{35,} WHEN \((.+)\) EXECUTE FUNCTION')) end
+               || case t.tgenabled when 'O' then '' when 'D' then ' (disabled)'
+                                   when 'R' then ' (enabled replica)' else ' (enabled always)' end,
+               t.oid::text, null]
+        from pg_trigger t
+        cross join lateral (select pg_get_triggerdef(t.oid)) d (definition)
+       where t.tgrelid = any (v_relations) and not t.tgisinternal
+      union all
+      select p.polrelid, 5, 0, array['policy', p.polname::text, concat_ws(' ',
+               case when not p.polpermissive then 'restrictive' end,
+               'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
+                                       when 'd' then 'delete' else 'all' end,
+               'to ' || (select string_agg(case o when 0 then 'public' else o::regrole::text end, ', ' order by o::regrole::text)
+                           from unnest(p.polroles) o),
+               'using (' || chr(1) || u.expression || chr(2) || ')',
+               'with check (' || chr(1) || w.expression || chr(2) || ')'), p.oid::text, null]
+        from pg_policy p
+        cross join lateral (select pg_get_expr(p.polqual, p.polrelid)) u (expression)
+        cross join lateral (select pg_get_expr(p.polwithcheck, p.polrelid)) w (expression)
+       where p.polrelid = any (v_relations)
+      union all
+      -- What begins after the name of the table is parsed again as a whole.
+      select w.ev_class, 6, 0, array['rule', w.rulename::text, concat(
+               'on ', case w.ev_type when '2' then 'update' when '3' then 'insert' else 'delete' end,
+               chr(1) || d.action || chr(2),
+               case w.ev_enabled when 'O' then '' when 'D' then ' (disabled)'
+                                   when 'R' then ' (enabled replica)' else ' (enabled always)' end),
+               w.oid::text, null]
+        from pg_rewrite w
+        join relations r on r.oid = w.ev_class
+        cross join lateral (
+          select rtrim(substr(r.definition, strpos(r.definition, ' TO ' || r.name) + length(' TO ' || r.name)), ';')
+            from (select pg_get_ruledef(w.oid), r.name) r (definition, name)) d (action)
+       where w.rulename <> '_RETURN'
+      union all
+      select s.stxrelid, 6, 0, array['statistics', s.stxname::text, concat_ws(' ',
+               '(' || array_to_string(s.stxkind, ', ') || ') on',
+               (select string_agg(quote_ident(a.attname), ', ' order by k.place)
+                  from unnest(s.stxkeys) with ordinality k (attnum, place)
+                  join pg_attribute a on a.attrelid = s.stxrelid and a.attnum = k.attnum),
+               (select string_agg('(' || chr(1) || x || chr(2) || ')', ', ' order by o)
+                  from unnest(pg_get_statisticsobjdef_expressions(s.oid)) with ordinality e (x, o)),
+               'target ' || nullif(s.stxstattarget, -1)), s.oid::text, null]
+        from pg_statistic_ext s
+       where s.stxrelid = any (v_relations)
+      union all
+      select m.relation, 6, 0, array['publication', b.pubname::text, concat_ws(', ',
+               m.what,
+               'without ' || nullif(concat_ws(', ',
+                 case when not b.pubinsert then 'insert' end, case when not b.pubupdate then 'update' end,
+                 case when not b.pubdelete then 'delete' end, case when not b.pubtruncate then 'truncate' end), ''),
+               case when b.pubviaroot then 'via root' end), null, null]
+        from pg_publication b
+        join (
+          select p.prpubid as publication, p.prrelid as relation, concat_ws(' ', 'table',
+                   (select '(' || string_agg(quote_ident(a.attname), ', ' order by a.attnum) || ')'
+                      from unnest(p.prattrs) k (attnum)
+                      join pg_attribute a on a.attrelid = p.prrelid and a.attnum = k.attnum),
+                   'where (' || chr(1) || q.expression || chr(2) || ')') as what
+            from pg_publication_rel p
+            cross join lateral (select pg_get_expr(p.prqual, p.prrelid)) q (expression)
+           where p.prrelid = any (v_relations)
+          union all
+          select p.pnpubid, r.oid, 'all tables of the schema'
+            from pg_publication_namespace p
+            join relations r on r.relnamespace = p.pnnspid and r.relkind in ('r', 'p') and r.relpersistence = 'p'
+          union all
+          select p.oid, r.oid, 'all tables'
+            from pg_publication p
+            join relations r on r.relkind in ('r', 'p') and r.relpersistence = 'p'
+           where p.puballtables
+        ) m on m.publication = b.oid
+      union all
+      select d.objoid, 7, d.objsubid, array['comment', a.attname::text, d.description, null, null]
+        from pg_description d
+        left join pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid and d.objsubid > 0
+       where d.classoid = 'pg_class'::regclass and d.objoid = any (v_relations)
+      union all
+      select g.attrelid, 8, g.attnum::integer, array['grant', format('%s (%I)', g.role, g.attname), g.privileges, null, null]
+        from (
+          select a.attrelid, a.attnum, a.attname, case x.grantee when 0 then 'public' else x.grantee::regrole::text end as role,
+                 string_agg(distinct lower(x.privilege_type) || case when x.is_grantable then ' with grant option' else '' end, ', ') as privileges
+            from pg_attribute a
+           cross join lateral aclexplode(a.attacl) x
+           where a.attrelid = any (v_relations) and a.attacl is not null and not a.attisdropped
+           group by a.attrelid, a.attnum, a.attname, x.grantee
+        ) g
+    ), defined as (
+      select p.object, array_agg(p.part order by p.rank, p.place, p.part[1] collate "C", p.part[2] collate "C") as definition
+        from parts p
+       group by p.object
+    ), granted as materialized (
+      -- Most relations share a few lists of rights, so each list is taken apart once.
+      select l.acl_type, l.acl, l.relowner, ctx0_private.grants(l.acl_type, l.acl, l.relowner) as parts
+        from (select distinct r.acl_type, r.acl, r.relowner from relations r where r.acl is not null) l
+    )
+    select 'pg_class'::regclass::oid, r.oid,
            case r.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
                           when 'S' then 'sequence' when 'c' then 'type' else 'table' end,
-           r.name, r.relacl, r.relowner
+           r.name, coalesce(d.definition, '{}') || coalesce(g.parts, '{}')
       from relations r
+      left join defined d on d.object = r.oid
+      left join granted g on g.acl_type = r.acl_type and g.acl = r.acl and g.relowner = r.relowner
      -- The sequence of an identity column is told with the column, and has no rights of its own.
      where r.relkind <> 'S' or not exists (
              select from pg_depend d
-              where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype = 'i')
+              where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype = 'i');
+  end if;
+
+  if v_functions <> '{}' then
+    return query
+    select 'pg_proc'::regclass::oid, p.oid,
+           case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
+           p.oid::regprocedure::text,
+           case when p.proowner <> current_user::regrole
+                then array[array['option', 'owner', p.proowner::regrole::text, null, null]] else '{}' end
+           || array[array['body', null, d.definition, null, null]]
+           || array(select array['comment', null, c.description, null, null]
+                      from pg_description c
+                     where c.classoid = 'pg_proc'::regclass and c.objoid = p.oid)
+           || ctx0_private.grants('f', p.proacl, p.proowner)
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace
+      cross join lateral (
+        select format('CREATE OR REPLACE %s %I.%I', case p.prokind when 'p' then 'PROCEDURE' else 'FUNCTION' end,
+                      n.nspname, p.proname)) h (head)
+      cross join lateral (
+        select case
+          when p.prokind = 'a' then (
+            select concat_ws(' ', 'aggregate over', pg_get_function_arguments(p.oid), nullif(concat('parallel ', p.proparallel), 'parallel u'),
+                             (select string_agg(x.key || ' ' || x.value, ' ' order by x.key)
+                                from jsonb_each_text(to_jsonb(a) - 'aggfnoid' || jsonb_build_object(
+                                       'aggtranstype', format_type(a.aggtranstype, null),
+                                       'aggmtranstype', format_type(nullif(a.aggmtranstype, 0), null),
+                                       'aggsortop', nullif(a.aggsortop, 0)::regoperator)) x
+                               where x.value not in ('-', '0', 'false')))
+              from pg_aggregate a
+             where a.aggfnoid = p.oid)
+          -- What begins after the name is parsed again as a whole.
+          else h.head || chr(1) || substr(pg_get_functiondef(p.oid), length(h.head) + 1) || chr(2)
+          end) d (definition)
+     where p.oid = any (v_functions);
+  end if;
+
+  if v_types <> '{}' then
+    return query
+    with parts (object, rank, place, part) as (
+      select t.oid, 0, 0, array['option', 'owner', t.typowner::regrole::text, null, null]
+        from pg_type t
+       where t.oid = any (v_types) and t.typowner <> current_user::regrole
+      union all
+      select t.oid, 1, 0, array['body', null, case t.typtype
+               when 'd' then concat_ws(' ', 'domain over', format_type(t.typbasetype, t.typtypmod),
+                 case when t.typcollation <> b.typcollation then 'collate ' || t.typcollation::regcollation::text end,
+                 case when t.typnotnull then 'not null' end,
+                 'default ' || chr(1) || pg_get_expr(t.typdefaultbin, 0) || chr(2))
+               when 'r' then (
+                 select concat_ws(' ', 'range over', format_type(g.rngsubtype, null), 'multirange', format_type(g.rngmultitypid, null),
+                          'operators', o.opcnamespace::regnamespace::text || '.' || quote_ident(o.opcname),
+                          'collate ' || nullif(g.rngcollation, 0)::regcollation::text,
+                          'canonical ' || nullif(g.rngcanonical::oid, 0)::regproc::text,
+                          'subtype_diff ' || nullif(g.rngsubdiff::oid, 0)::regproc::text)
+                   from pg_range g
+                   join pg_opclass o on o.oid = g.rngsubopc
+                  where g.rngtypid = t.oid)
+               else 'enum' end, null, null]
+        from pg_type t
+        left join pg_type b on b.oid = t.typbasetype
+       where t.oid = any (v_types)
+      union all
+      select c.contypid, 2, 0, array['constraint', c.conname::text,
+               ctx0_private.marked(pg_get_constraintdef(c.oid), array[pg_get_expr(c.conbin, 0)]), c.oid::text, null]
+        from pg_constraint c
+       where c.contypid = any (v_types) and c.contype = 'c'
+      union all
+      select e.enumtypid, 2, (rank() over (partition by e.enumtypid order by e.enumsortorder))::integer,
+             array['value', e.enumlabel::text, '', e.oid::text, null]
+        from pg_enum e
+       where e.enumtypid = any (v_types)
+      union all
+      select d.objoid, 7, 0, array['comment', null, d.description, null, null]
+        from pg_description d
+       where d.classoid = 'pg_type'::regclass and d.objoid = any (v_types)
+    ), defined as (
+      select p.object, array_agg(p.part order by p.rank, p.place, p.part[2] collate "C") as definition
+        from parts p
+       group by p.object
+    )
+    select 'pg_type'::regclass::oid, t.oid, 'type', format('%I.%I', n.nspname, t.typname),
+           d.definition || ctx0_private.grants('T', t.typacl, t.typowner)
+      from pg_type t
+      join pg_namespace n on n.oid = t.typnamespace
+      join defined d on d.object = t.oid
+     where t.oid = any (v_types);
+  end if;
+
+  if not p_ours then
+    return query
+    select 'pg_namespace'::regclass::oid, n.oid, 'schema', quote_ident(n.nspname),
+           case when n.nspowner <> current_user::regrole
+                then array[array['option', 'owner', n.nspowner::regrole::text, null, null]] else '{}' end
+           || ctx0_private.grants('n', n.nspacl, n.nspowner)
+      from pg_namespace n
+     where n.oid = any (v_schemas)
     union all
-    select 'pg_proc'::regclass, p.oid, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
-           p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner
-      from functions p
-    union all
-    select 'pg_type'::regclass, t.oid, 'type', t.name, coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner
-      from types t
-    union all
-    select 'pg_namespace'::regclass, n.oid, 'schema', quote_ident(n.nspname), n.nspacl, n.nspowner
-      from schemas n
-     where not p_ours
-    union all
-    select 'pg_extension'::regclass, e.oid, 'extension', quote_ident(e.extname) || ' ' || e.extversion, null, null
-      from pg_extension e
-     where not p_ours
-  ), defined as (
-    select p.class, p.object, array_agg(p.part order by p.rank, p.place, p.part[2] collate "C") as definition
-      from parts p
-     group by p.class, p.object
-  )
-  select o.class::oid, o.id, o.kind, o.name, coalesce(d.definition, '{}') || coalesce(a.parts, '{}')
-    from objects o
-    left join defined d on d.class = o.class and d.object = o.id
-    left join acls a on a.acl = o.acl::text and a.owner = o.owner;
+    select 'pg_extension'::regclass::oid, e.oid, 'extension', quote_ident(e.extname) || ' ' || e.extversion, '{}'
+      from pg_extension e;
+  end if;
 end
 $$;
 

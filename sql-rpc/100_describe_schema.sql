@@ -1,6 +1,8 @@
 -- describe_schema(): the objects of ctx0 with their definitions, as
--- {"table public.ctx0_entries": [[part, name, definition], …], …}: what is recorded with
--- each version, and compared when somebody asks whether the schema has drifted.
+--   {"format": 2, "objects": {"table public.ctx0_entries": [[part, name, definition], …], …}}
+-- It is recorded with each version, and compared by ctx0_verify_schema. `format` counts the ways in
+-- which releases describe a schema: only two descriptions of the same format can be compared. Raise
+-- it whenever schema_objects describes more, or describes it otherwise.
 create function ctx0_private.describe_schema()
 returns jsonb
 language plpgsql
@@ -8,10 +10,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
+  return jsonb_build_object('format', 2, 'objects', (
     select coalesce(jsonb_object_agg(o.kind || ' ' || o.name, to_jsonb(o.definition[:][1:3])), '{}')
       from ctx0_private.schema_objects(true) o
-  );
+  ));
 end
 $$;
 

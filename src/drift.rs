@@ -1,4 +1,4 @@
-//! Whether the schema is still as the last change left it.
+//! Whether the schema was changed outside the migrations.
 
 use std::fmt;
 
@@ -9,10 +9,15 @@ use crate::{
     schema_objects::{Definition, ObjectChange, PartKind},
 };
 
-/// The answer to "has somebody changed the schema past the migrations?".
+/// Whether the schema was changed outside the migrations.
 ///
-/// Only the objects of ctx0 are looked at: what is in schema `public` under a name that begins
-/// with `ctx0_`, with its columns, constraints, indexes, triggers, policies and rights.
+/// Everything in schema `public` whose name begins with `ctx0_` is compared with what the last
+/// apply or rollback left: tables with their columns, constraints, indexes, triggers, policies,
+/// rules, statistics, publications and comments; views, functions, types and sequences; owners and
+/// rights.
+///
+/// Partitions come and go with the data: one that was created, attached or dropped since is not
+/// reported. One that was there and still is, is compared like any table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(
     tag = "state",
@@ -22,23 +27,23 @@ use crate::{
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Verification {
-    /// It is as it was left.
+    /// Nothing was changed.
     Unchanged {
-        /// The version that the database has.
+        /// The version of the database.
         current_version: Version,
     },
-    /// It differs.
+    /// Something was changed.
     Drifted {
-        /// The version that the database has.
+        /// The version of the database.
         current_version: Version,
-        /// The objects that differ: before is how they were left, after how they are.
+        /// The objects that differ: before as the last change left them, after as they are now.
         differences: Vec<ObjectChange>,
     },
-    /// There is nothing to compare with.
+    /// The schema cannot be compared.
     CannotSay {
-        /// The version that the database has.
+        /// The version of the database.
         current_version: Version,
-        /// Why.
+        /// Why not.
         reason: String,
     },
 }
@@ -55,36 +60,32 @@ impl fmt::Display for Verification {
             } => {
                 writeln!(
                     f,
-                    "the schema is not as version {current_version} left it; - is how it was left, + how it is:"
+                    "the schema was changed since version {current_version} (- as it was left, + as it is now):"
                 )?;
                 differences
                     .iter()
                     .try_for_each(|change| f.write_str(&change.diff))
             }
             Self::CannotSay { reason, .. } => {
-                write!(
-                    f,
-                    "it cannot be said whether the schema has changed: {reason}"
-                )
+                write!(f, "cannot tell whether the schema was changed: {reason}")
             }
         }
     }
 }
 
-/// What `ctx0_verify_schema` tells.
+/// The answer of `ctx0_verify_schema`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Findings {
     current_version: Version,
-    server_version: u32,
-    fingerprint: String,
+    format: u32,
     recorded: Option<Recorded>,
     objects: Vec<Difference>,
+    unknown: Vec<Unknown>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Recorded {
-    server_version: u32,
-    fingerprint: String,
+    format: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,66 +96,70 @@ struct Difference {
     after: Option<Vec<PlainPart>>,
 }
 
+/// An object that could not be compared.
+#[derive(Debug, Deserialize)]
+struct Unknown {
+    name: String,
+    reason: String,
+}
+
 /// Part, name, definition.
 type PlainPart = (PartKind, Option<String>, Option<String>);
 
 impl From<Findings> for Verification {
     fn from(findings: Findings) -> Self {
         let current_version = findings.current_version;
-        let cannot_say = |reason: String| Self::CannotSay {
-            current_version,
-            reason,
-        };
-        let Some(recorded) = findings.recorded else {
-            return cannot_say(format!(
-                "version {current_version} was not reached through this app, so nothing was recorded"
+        match findings.why_not() {
+            Some(reason) => Self::CannotSay {
+                current_version,
+                reason,
+            },
+            None if findings.objects.is_empty() => Self::Unchanged { current_version },
+            None => Self::Drifted {
+                current_version,
+                differences: findings
+                    .objects
+                    .into_iter()
+                    .filter_map(Difference::into_change)
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl Findings {
+    /// Why the schema cannot be compared.
+    fn why_not(&self) -> Option<String> {
+        let version = self.current_version;
+        let Some(recorded) = &self.recorded else {
+            return Some(format!(
+                "version {version} was not applied by this app, so nothing was recorded to compare with; the next \
+                 version that it applies is"
             ));
         };
-        if recorded.fingerprint == findings.fingerprint {
-            return Self::Unchanged { current_version };
-        }
-        let (then, now) = (
-            major(recorded.server_version),
-            major(findings.server_version),
-        );
-        if then != now {
-            return cannot_say(format!(
-                "it was recorded by PostgreSQL {then}, and this is PostgreSQL {now}, which words definitions otherwise"
+        if recorded.format != self.format {
+            let other = if recorded.format < self.format {
+                "an earlier"
+            } else {
+                "a newer"
+            };
+            return Some(format!(
+                "version {version} was recorded by {other} release of the installed functions, which describes a \
+                 schema differently; the next version that is applied can be compared again"
             ));
         }
-        let differences: Vec<_> = findings
-            .objects
-            .into_iter()
-            .filter(Difference::is_real)
-            .filter_map(Difference::into_change)
-            .collect();
-        if differences.is_empty() {
-            return Self::Unchanged { current_version };
-        }
-        Self::Drifted {
-            current_version,
-            differences,
+        // What is known to have changed is worth more than what is not known.
+        match &self.unknown[..] {
+            [first, ..] if self.objects.is_empty() => Some(format!(
+                "PostgreSQL prints the {} differently than before, and could not be asked whether it means the same: {}",
+                first.name, first.reason
+            )),
+            _ => None,
         }
     }
 }
 
 impl Difference {
-    /// Whether more differs than what a dump and its restoration change.
-    fn is_real(&self) -> bool {
-        let plain = |parts: &Option<Vec<PlainPart>>| {
-            let parts = parts.as_ref()?.iter();
-            let parts = parts.map(|(part, name, definition)| {
-                (
-                    part.clone(),
-                    name.clone(),
-                    definition.as_deref().map(without_casts),
-                )
-            });
-            Some(parts.collect::<Vec<_>>())
-        };
-        plain(&self.before) != plain(&self.after)
-    }
-
     fn into_change(self) -> Option<ObjectChange> {
         let side = |parts: Option<Vec<PlainPart>>| {
             parts.map(|parts| Definition::recorded(&self.name, parts))
@@ -163,18 +168,88 @@ impl Difference {
     }
 }
 
-/// The number of a release that may word definitions otherwise, from `server_version_num`.
-fn major(server_version: u32) -> u32 {
-    server_version / 10_000
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
 
-/// An expression without casts between texts, parentheses and blanks. When an expression on
-/// `varchar` columns is dumped and restored, PostgreSQL puts these casts elsewhere.
-fn without_casts(definition: &str) -> String {
-    let mut plain = definition.to_owned();
-    for cast in ["::character varying", "::text", "::bpchar"] {
-        plain = plain.replace(cast, "");
+    use super::*;
+
+    fn verification(changes: &Value) -> Verification {
+        let mut findings = json!({
+            "rpc_version": 2, "server_version": 150_018, "current_version": 3, "format": 2,
+            "recorded": { "action": "apply", "version": 3, "format": 2 }, "objects": [], "unknown": [],
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            findings[key] = value.clone();
+        }
+        serde_json::from_value::<Findings>(findings).unwrap().into()
     }
-    plain.retain(|c| !matches!(c, '(' | ')' | '[' | ']') && !c.is_whitespace());
-    plain
+
+    fn table(name: &str) -> Value {
+        json!([{
+            "name": format!("table public.ctx0_{name}"),
+            "before": [["policy", "own", "for select to public using (\u{1}(a = b)\u{2})"]],
+            "after": [["policy", "own", "for select to public using (\u{1}true\u{2})"]],
+        }])
+    }
+
+    #[test]
+    fn no_difference_is_unchanged() {
+        let found = verification(&json!({}));
+        assert_eq!(found.to_string(), "the schema is as version 3 left it");
+    }
+
+    #[test]
+    fn a_difference_shows_both_sides_as_postgresql_prints_them() {
+        let found = verification(&json!({ "objects": table("a") }));
+        assert_eq!(
+            found.to_string(),
+            "the schema was changed since version 3 (- as it was left, + as it is now):\n\
+             --- table public.ctx0_a\n\
+             +++ table public.ctx0_a\n\
+             @@ -1 +1 @@\n\
+             -policy own for select to public using ((a = b))\n\
+             +policy own for select to public using (true)\n"
+        );
+    }
+
+    #[test]
+    fn a_known_change_counts_more_than_an_unknown_one() {
+        let unknown = json!([{ "name": "view public.ctx0_b", "reason": "the event trigger audit would run" }]);
+        let found = verification(&json!({ "objects": table("a"), "unknown": unknown }));
+        assert!(matches!(found, Verification::Drifted { .. }), "{found}");
+        let found = verification(&json!({ "unknown": unknown }));
+        assert_eq!(
+            found.to_string(),
+            "cannot tell whether the schema was changed: PostgreSQL prints the view public.ctx0_b differently than \
+             before, and could not be asked whether it means the same: the event trigger audit would run"
+        );
+    }
+
+    #[test]
+    fn what_was_recorded_otherwise_or_not_at_all_cannot_be_compared() {
+        for (changes, reason) in [
+            (
+                json!({ "recorded": null }),
+                "version 3 was not applied by this app, so nothing was recorded to compare with; the next version \
+                 that it applies is",
+            ),
+            (
+                json!({ "recorded": { "format": 1 } }),
+                "version 3 was recorded by an earlier release of the installed functions, which describes a schema \
+                 differently; the next version that is applied can be compared again",
+            ),
+            (
+                json!({ "recorded": { "format": 3 } }),
+                "version 3 was recorded by a newer release of the installed functions, which describes a schema \
+                 differently; the next version that is applied can be compared again",
+            ),
+        ] {
+            let found = verification(&changes);
+            let Verification::CannotSay { reason: told, .. } = found else {
+                panic!("{found}")
+            };
+            assert_eq!(told, reason);
+        }
+    }
 }

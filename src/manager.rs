@@ -193,11 +193,11 @@ impl SchemaVersionManager {
         self.0.rpc.status().await
     }
 
-    /// Checks whether the schema was changed outside the migrations. One request.
+    /// Checks whether the schema was changed outside the migrations. One request, which changes
+    /// nothing.
     ///
-    /// Restoring a dump and updating to a minor release of PostgreSQL are no changes. After an
-    /// update to a major release, and for versions recorded by hand, the result is
-    /// [`Verification::CannotSay`].
+    /// A restored dump and a new release of PostgreSQL, minor or major, are no change: where a
+    /// definition is printed differently, PostgreSQL decides whether it means the same.
     ///
     /// # Errors
     /// Any [`Error`] of a request.

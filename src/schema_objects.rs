@@ -120,6 +120,14 @@ pub enum PartKind {
     Trigger,
     /// A policy of row level security.
     Policy,
+    /// A rewrite rule.
+    Rule,
+    /// An extended statistics object.
+    Statistics,
+    /// The membership in a publication.
+    Publication,
+    /// A comment on the object, or on the column of this name.
+    Comment,
     /// The privileges of one role.
     Grant,
     /// An option, such as `row level security`.
@@ -164,6 +172,10 @@ impl PartKind {
             Self::Index => "index",
             Self::Trigger => "trigger",
             Self::Policy => "policy",
+            Self::Rule => "rule",
+            Self::Statistics => "statistics",
+            Self::Publication => "publication",
+            Self::Comment => "comment",
             Self::Grant => "grant",
             Self::Option => "option",
             Self::Value => "value",
@@ -227,7 +239,7 @@ impl From<&str> for ObjectKind {
     }
 }
 
-/// Part, name, definition, id, flags: a row of `ctx0_schema_objects`. A recorded description has
+/// Part, name, definition, id, flags: a row of `schema_objects`. A recorded description has
 /// the first three only.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -239,13 +251,16 @@ pub(crate) struct PartRow(
     #[serde(default)] Option<String>,
 );
 
+/// Stand around the expressions in a definition, for `ctx0_verify_schema`.
+const MARKS: [char; 2] = ['\u{1}', '\u{2}'];
+
 impl From<PartRow> for Part {
     fn from(PartRow(part, name, definition, id, flags): PartRow) -> Self {
         let flags = flags.unwrap_or_default();
         Self {
             part,
             name,
-            definition: definition.unwrap_or_default(),
+            definition: definition.unwrap_or_default().replace(MARKS, ""),
             id,
             required: flags.contains('n'),
             filled: flags.contains('d'),

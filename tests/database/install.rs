@@ -163,7 +163,10 @@ async fn uninstalling_takes_the_functions_and_keeps_the_record() {
 async fn a_fresh_installation_describes_as_empty() {
     let project = Project::installed().await;
     let described = "select ctx0_private.describe_schema()::text";
-    assert_eq!(project.value(described).await, "{}");
+    assert_eq!(
+        project.value(described).await,
+        r#"{"format": 2, "objects": {}}"#
+    );
 }
 
 /// Stands in for a release that describes the schema in other words: it keeps its own description

@@ -97,8 +97,8 @@ async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() 
          +column text text\n\
          \u{20}constraint ctx0_test_notes_pkey PRIMARY KEY (id)\n\
          +constraint ctx0_test_short CHECK ((length(text) < 10))\n\
-         \u{20}grant anon delete, insert, references, select, trigger, truncate, update\n\
-         \u{20}grant authenticated delete, insert, references, select, trigger, truncate, update\n"
+         \u{20}grant anon all\n\
+         \u{20}grant authenticated all\n"
     );
     assert_eq!(seen.locks.len(), 1);
     assert_eq!(

@@ -1,0 +1,53 @@
+//! A dump that was restored.
+
+use std::process::{Command, Stdio};
+
+use ctx0_schema::Verification;
+use ctx0_stack::Stack;
+
+use super::{set_up, verify};
+use crate::support::Project;
+
+#[tokio::test]
+async fn a_dump_that_was_restored_is_no_change() {
+    let original = Project::on(Stack::postgres().await.unwrap()).await;
+    original.install().await;
+    set_up(&original).await;
+    let restored = Project::on(Stack::postgres().await.unwrap()).await;
+    // Whatever these give away when a table is restored would be a change indeed.
+    for objects in ["tables", "sequences", "functions"] {
+        restored
+            .sql(&format!(
+                "alter default privileges in schema public revoke all on {objects} from anon, authenticated, service_role"
+            ))
+            .await;
+    }
+    let dump = Command::new("pg_dump")
+        .arg("--no-owner")
+        .arg(original.stack.database_url().unwrap())
+        .output()
+        .expect("pg_dump runs");
+    assert!(dump.status.success(), "{dump:?}");
+    let mut restore = Command::new("psql")
+        .args(["--quiet", "--no-psqlrc"])
+        .arg(restored.stack.database_url().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("psql runs");
+    std::io::Write::write_all(&mut restore.stdin.take().unwrap(), &dump.stdout).unwrap();
+    assert!(restore.wait().unwrap().success());
+    restored.stack.reload_schema().await.unwrap();
+    assert_eq!(restored.ledger().await, [1]);
+
+    let found = verify(&restored).await;
+    assert!(matches!(found, Verification::Unchanged { .. }), "{found}");
+    restored
+        .sql("alter table ctx0_a alter column number set default 2")
+        .await;
+    assert!(matches!(
+        verify(&restored).await,
+        Verification::Drifted { .. }
+    ));
+}
