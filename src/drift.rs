@@ -28,11 +28,13 @@ use crate::{
 #[non_exhaustive]
 pub enum Verification {
     /// Nothing was changed.
+    #[non_exhaustive]
     Unchanged {
         /// The version of the database.
         current_version: Version,
     },
     /// Something was changed.
+    #[non_exhaustive]
     Drifted {
         /// The version of the database.
         current_version: Version,
@@ -40,6 +42,7 @@ pub enum Verification {
         differences: Vec<ObjectChange>,
     },
     /// The schema cannot be compared.
+    #[non_exhaustive]
     CannotSay {
         /// The version of the database.
         current_version: Version,

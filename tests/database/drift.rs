@@ -48,7 +48,7 @@ async fn a_schema_that_nobody_touched_is_unchanged() {
     manager.rollback_to(version(1)).await.unwrap();
     let back = manager.verify().await.unwrap();
     assert!(
-        matches!(back, Verification::Unchanged { current_version } if current_version.get() == 1),
+        matches!(back, Verification::Unchanged { current_version, .. } if current_version.get() == 1),
         "{back}"
     );
 }
