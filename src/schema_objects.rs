@@ -300,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_part_that_the_installed_functions_report_has_a_variant() {
+        let sql = crate::install::install_sql();
+        let (_, sql) = sql
+            .split_once("function ctx0_private.schema_objects(")
+            .unwrap();
+        let (sql, _) = sql.split_once("\n$$;").unwrap();
+        let kinds = sql.split("array['").skip(1);
+        let kinds = kinds.filter_map(|rest| rest.split_once('\''));
+        let kinds: Vec<_> = kinds.filter(|(_, next)| next.starts_with(',')).collect();
+        assert!(kinds.len() > 15, "{}", kinds.len());
+        for (kind, _) in kinds {
+            let read: PartKind = from_value(json!(kind)).unwrap();
+            assert!(!matches!(read, PartKind::Other(_)), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_part_is_read_with_and_without_what_a_recorded_description_leaves_out() {
         let whole: Part =
             from_value(json!(["column", "a", "integer not null", "1", "nd"])).unwrap();
