@@ -522,3 +522,6 @@ pub enum ConflictReason {
     /// No down migration is stored for the version.
     NotReversible,
 }
+
+#[cfg(test)]
+mod tests;

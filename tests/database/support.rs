@@ -1,8 +1,14 @@
 //! A project for one test: a database with Supabase's roles, and the manager on it.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
-use ctx0_schema::{Config, ConfigBuilder, Migrations, SchemaVersionManager, Version, install_sql};
+use ctx0_schema::{
+    Config, ConfigBuilder, Migrations, Preview, SchemaVersionManager, Version, Warning,
+    WarningKind, install_sql,
+};
 use ctx0_stack::{Kind, Rows, Stack};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -165,6 +171,19 @@ impl Drop for Project {
     }
 }
 
+/// What a preview warns of on a machine of any speed.
+pub(crate) fn warnings(preview: &Preview) -> Vec<&Warning> {
+    let warnings = preview.warnings();
+    warnings
+        .filter(|warning| warning.kind != WarningKind::Slow)
+        .collect()
+}
+
+/// Says, past the test harness, that a test did not run, and what it needs.
+pub(crate) fn skip(test: &str, needs: &str) {
+    writeln!(io::stderr(), "skipped: {test} needs {needs}").expect("standard error");
+}
+
 pub(crate) fn version(number: u32) -> Version {
     Version::new(number).expect("a version")
 }
@@ -195,12 +214,15 @@ with catalogs as (
   select c.oid::regclass as name
     from pg_class c
    where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'r'
+     -- At Supabase the superuser's own are closed to everyone else.
+     and has_table_privilege(c.oid, 'select')
      and c.relname not in ('pg_statistic', 'pg_class', 'pg_largeobject', 'pg_authid', 'pg_subscription', 'pg_user_mapping')
 ), tables as (
   select c.oid::regclass as name
     from pg_class c
    where c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
      and c.relnamespace::regnamespace::text !~ '^pg_' and c.relkind in ('r', 'm')
+     and has_schema_privilege(c.relnamespace, 'usage') and has_table_privilege(c.oid, 'select')
 ), queries (name, query) as (
   select name, format('select md5(string_agg(concat(t.xmin, t::text), '';'' order by t.ctid)) as x from %s t', name)
     from catalogs

@@ -1,0 +1,359 @@
+//! The text of every error, as a person reads it: in `tests/snapshots`.
+//!
+//! `INSTA_UPDATE=always cargo test --all-features --lib error` writes the snapshots again, and the
+//! diff shows what changed.
+
+use std::{error::Error as StdError, fmt::Write, io, iter::successors, path::PathBuf};
+
+use super::*;
+use crate::{config::KeyError, manifest::ManifestErrorKind, manifest::Migrations};
+
+/// Examples of each variant, with its name. A new variant compiles when it has one.
+macro_rules! examples {
+    ($kind:ident { $($variant:ident: [$($example:expr),+ $(,)?],)+ }) => {{
+        fn variant(error: &$kind) -> &'static str {
+            match error {
+                $($kind::$variant { .. } => stringify!($variant),)+
+            }
+        }
+        let examples = vec![$($((stringify!($variant), $example),)+)+];
+        for (name, example) in &examples {
+            assert_eq!(variant(example), *name);
+        }
+        examples
+    }};
+}
+
+#[test]
+fn of_an_operation() {
+    let reason = || "JWT expired".to_owned();
+    let excerpt = || "<html>Bad Gateway</html>".to_owned();
+    let retryable = MigrationError {
+        sqlstate: "40P01".to_owned(),
+        message: "deadlock detected.".to_owned(),
+        retryable: true,
+        ..failed_migration()
+    };
+    let examples = examples!(Error {
+        Config: [ConfigError::UserAgent.into()],
+        Manifest: [Migrations::embedded(&[]).unwrap_err().into()],
+        Ledger: [
+            LedgerError::DatabaseAhead {
+                current: version(5),
+                latest: version(2)
+            }
+            .into(),
+            LedgerError::Gap {
+                current: version(4),
+                missing: vec![version(1)]
+            }
+            .into(),
+            LedgerError::Differs {
+                version: version(1),
+                applied: reason(),
+                expected: reason()
+            }
+            .into(),
+        ],
+        UnknownVersion: [Error::UnknownVersion {
+            version: version(9),
+            latest: version(2)
+        }],
+        NotNext: [Error::NotNext {
+            version: version(3),
+            current: version(1),
+            next: version(2)
+        }],
+        NotBelow: [Error::NotBelow {
+            version: version(7),
+            current: version(5)
+        }],
+        NotReversible: [Error::NotReversible {
+            version: version(2)
+        }],
+        PreviewOutdated: [Error::PreviewOutdated],
+        BackupRequired: [Error::BackupRequired {
+            version: version(2)
+        }],
+        ChangeRunning: [Error::ChangeRunning],
+        RpcNotInstalled: [Error::RpcNotInstalled {
+            function: "ctx0_apply_migration"
+        }],
+        RpcOutdated: [Error::RpcOutdated {
+            installed: 1,
+            needed: 2
+        }],
+        KeyRejected: [Error::KeyRejected { reason: reason() }],
+        PermissionDenied: [Error::PermissionDenied {
+            reason: "permission denied for table ctx0_schema_versions".to_owned(),
+        }],
+        SchemaNotExposed: [Error::SchemaNotExposed {
+            reason: "Invalid schema: public".to_owned()
+        }],
+        DatabaseUnavailable: [Error::DatabaseUnavailable {
+            reason: "Could not query the database for the schema cache. Retrying.".to_owned(),
+        }],
+        PoolExhausted: [Error::PoolExhausted],
+        ProjectPaused: [Error::ProjectPaused],
+        RateLimited: [Error::RateLimited],
+        Gateway: [Error::Gateway {
+            status: 502,
+            excerpt: excerpt()
+        }],
+        RequestTooLarge: [Error::RequestTooLarge],
+        Redirected: [Error::Redirected {
+            location: "https://example.org/rest/v1/".to_owned()
+        }],
+        NotSupabase: [Error::NotSupabase {
+            status: 200,
+            excerpt: excerpt()
+        }],
+        PostgrestTooOld: [Error::PostgrestTooOld {
+            version: "11.2.2".to_owned()
+        }],
+        Unreachable: [Error::Unreachable { source: cause() }],
+        Tls: [Error::Tls { source: cause() }],
+        Timeout: [
+            Error::Timeout {
+                timeout: Duration::from_secs(35)
+            },
+            Error::Timeout {
+                timeout: Duration::from_millis(1_500)
+            },
+        ],
+        ConnectionLost: [Error::ConnectionLost { source: cause() }],
+        Cancelled: [Error::Cancelled {
+            reason: "canceling statement due to statement timeout".to_owned(),
+        }],
+        UnexpectedResponse: [
+            Error::UnexpectedResponse {
+                status: 400,
+                code: Some("22P02".to_owned()),
+                message: "invalid input syntax".to_owned(),
+            },
+            Error::UnexpectedResponse {
+                status: 200,
+                code: None,
+                message: "the status is missing".to_owned(),
+            },
+        ],
+        MigrationFailed: [
+            Box::new(failed_migration()).into(),
+            Box::new(retryable).into(),
+        ],
+        Conflict: [
+            conflict(ConflictReason::Damaged),
+            conflict(ConflictReason::AttemptReused),
+            conflict(ConflictReason::DifferentMigration),
+            conflict(ConflictReason::UnexpectedVersion),
+            conflict(ConflictReason::Gap),
+            conflict(ConflictReason::NotReversible),
+        ],
+        StillRunning: [Error::StillRunning {
+            version: version(2),
+            waited: Duration::from_millis(1_200_900),
+        }],
+        OutcomeUnknown: [Error::OutcomeUnknown {
+            version: version(2),
+            source: Box::new(Error::PoolExhausted),
+        }],
+    });
+    let mut text = String::new();
+    for (name, error) in &examples {
+        let passes = if error.is_retryable() {
+            ", retryable"
+        } else {
+            ""
+        };
+        writeln!(text, "{name} ({}{passes})", error.code()).unwrap();
+        add(&mut text, error);
+    }
+    assert_text("error", &text);
+}
+
+#[test]
+fn of_a_ledger() {
+    let examples = examples!(LedgerError {
+        DatabaseAhead: [LedgerError::DatabaseAhead {
+            current: version(5),
+            latest: version(2)
+        }],
+        Gap: [LedgerError::Gap {
+            current: version(4),
+            missing: vec![version(1), version(3)]
+        }],
+        Differs: [LedgerError::Differs {
+            version: version(1),
+            applied: "001_a".to_owned(),
+            expected: "001_a (checksum 061e995aebcb…)".to_owned(),
+        }],
+    });
+    assert_texts("ledger_error", examples);
+}
+
+#[test]
+fn of_a_configuration() {
+    let path = || PathBuf::from("ca.pem");
+    let examples = examples!(ConfigError {
+        Unset: [ConfigError::Unset {
+            name: "SUPABASE_URL"
+        }],
+        Url: [ConfigError::Url {
+            reason: "the URL is empty".to_owned()
+        }],
+        PlainHttp: [ConfigError::PlainHttp {
+            host: "10.0.0.7".to_owned()
+        }],
+        Key: [KeyError::Empty.into()],
+        CaFile: [ConfigError::CaFile {
+            path: path(),
+            source: io::Error::other("the cause")
+        }],
+        CaFileEmpty: [ConfigError::CaFileEmpty { path: path() }],
+        UserAgent: [ConfigError::UserAgent],
+        Client: [ConfigError::Client { source: cause() }],
+    });
+    assert_texts("config_error", examples);
+}
+
+#[test]
+fn of_a_key() {
+    let examples = examples!(KeyError {
+        Empty: [KeyError::Empty],
+        LineBreak: [KeyError::LineBreak],
+        Character: [KeyError::Character],
+        NotAKey: [KeyError::NotAKey],
+        AccessToken: [KeyError::AccessToken],
+        OtherRole: [KeyError::OtherRole {
+            role: "anon".to_owned()
+        }],
+        Expired: [
+            KeyError::Expired { days: 0 },
+            KeyError::Expired { days: 1 },
+            KeyError::Expired { days: 40 },
+        ],
+    });
+    assert_texts("key_error", examples);
+}
+
+#[test]
+fn of_a_list_of_migrations() {
+    let name = || "001_a".to_owned();
+    let checksum = |text: &str| text.repeat(64).parse().unwrap();
+    let examples = examples!(ManifestErrorKind {
+        NoManifest: [ManifestErrorKind::NoManifest],
+        Json: [ManifestErrorKind::Json {
+            line: 3,
+            column: 7,
+            reason: "missing field `name`".to_owned()
+        }],
+        CurrentVersion: [ManifestErrorKind::CurrentVersion {
+            stated: 3,
+            highest: 2
+        }],
+        NotAVersion: [ManifestErrorKind::NotAVersion],
+        Duplicate: [ManifestErrorKind::Duplicate],
+        Unordered: [ManifestErrorKind::Unordered { before: 2 }],
+        Missing: [ManifestErrorKind::Missing { missing: 2 }],
+        NameIsNotFile: [ManifestErrorKind::NameIsNotFile { name: name() }],
+        NameHasOtherNumber: [ManifestErrorKind::NameHasOtherNumber { name: name() }],
+        NoFile: [ManifestErrorKind::NoFile],
+        Unreadable: [ManifestErrorKind::Unreadable {
+            source: io::Error::other("the cause")
+        }],
+        NotAFile: [ManifestErrorKind::NotAFile],
+        OutsideFolder: [ManifestErrorKind::OutsideFolder],
+        NotTheFile: [ManifestErrorKind::NotTheFile {
+            real: PathBuf::from("other.sql")
+        }],
+        Empty: [ManifestErrorKind::Empty],
+        NotUtf8: [ManifestErrorKind::NotUtf8 { line: 4 }],
+        TooLarge: [ManifestErrorKind::TooLarge],
+        Checksum: [ManifestErrorKind::Checksum {
+            stated: checksum("a"),
+            actual: checksum("b")
+        }],
+        Unterminated: [ManifestErrorKind::Unterminated {
+            line: 2,
+            what: "string"
+        }],
+        ZeroByte: [ManifestErrorKind::ZeroByte { line: 2 }],
+        ByteOrderMark: [ManifestErrorKind::ByteOrderMark { line: 2 }],
+        NotTransactional: [ManifestErrorKind::NotTransactional {
+            line: 2,
+            what: "vacuum".to_owned()
+        }],
+        SelectInto: [ManifestErrorKind::SelectInto { line: 2 }],
+        OldStrings: [ManifestErrorKind::OldStrings { line: 2 }],
+    });
+    assert_texts("manifest_error", examples);
+}
+
+fn assert_texts<E: StdError + 'static>(snapshot: &str, examples: Vec<(&str, E)>) {
+    let mut text = String::new();
+    for (name, error) in &examples {
+        writeln!(text, "{name}").unwrap();
+        add(&mut text, error);
+    }
+    assert_text(snapshot, &text);
+}
+
+/// Adds what a person reads, which keeps the rules of all error texts.
+fn add(text: &mut String, error: &(dyn StdError + 'static)) {
+    let said = error.to_string();
+    assert!(
+        !said.starts_with(char::is_uppercase),
+        "begins in lower case: {said}"
+    );
+    assert!(
+        !said.ends_with(['.', '!', '\n', ' ']),
+        "has no full stop: {said}"
+    );
+    writeln!(text, "  {said}").unwrap();
+    for cause in successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        assert!(!said.contains(&cause), "repeats its cause: {said}");
+        writeln!(text, "  because: {cause}").unwrap();
+    }
+}
+
+fn assert_text(snapshot: &str, text: &str) {
+    insta::with_settings!({
+        snapshot_path => "../../tests/snapshots",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, { insta::assert_snapshot!(snapshot, text) });
+}
+
+fn failed_migration() -> MigrationError {
+    MigrationError {
+        action: Action::Apply,
+        version: version(1),
+        file: Some("001_a.sql".to_owned()),
+        statement: Some(2),
+        line: Some(3),
+        sqlstate: "42P01".to_owned(),
+        message: "relation \"nope\" does not exist".to_owned(),
+        detail: None,
+        hint: None,
+        context: None,
+        retryable: false,
+        holders: Vec::new(),
+    }
+}
+
+fn conflict(reason: ConflictReason) -> Error {
+    Error::Conflict {
+        version: version(2),
+        reason,
+        message: "the database has version 2, the caller expected 1".to_owned(),
+    }
+}
+
+fn version(number: u32) -> Version {
+    Version::new(number).unwrap()
+}
+
+fn cause() -> Box<dyn StdError + Send + Sync> {
+    "the cause".into()
+}
