@@ -82,6 +82,9 @@ pub enum Error {
         /// The version.
         version: Version,
     },
+    /// The name of who made the backup is blank. Nothing was done.
+    #[error("the name of who made the backup is blank: pass a name to backup_made_by()")]
+    BlankBackupName,
     /// A preview was asked for while the schema is being changed.
     #[error("the schema is being changed at this moment: look again when that has ended")]
     ChangeRunning,
@@ -300,6 +303,7 @@ impl Error {
             Self::NotReversible { .. } => "notReversible",
             Self::PreviewOutdated => "previewOutdated",
             Self::BackupRequired { .. } => "backupRequired",
+            Self::BlankBackupName => "blankBackupName",
             Self::ChangeRunning => "changeRunning",
             Self::RpcNotInstalled { .. } => "rpcNotInstalled",
             Self::RpcOutdated { .. } => "rpcOutdated",
@@ -366,6 +370,7 @@ impl Error {
             | Self::NotReversible { .. }
             | Self::PreviewOutdated
             | Self::BackupRequired { .. }
+            | Self::BlankBackupName
             | Self::RpcNotInstalled { .. }
             | Self::RpcOutdated { .. }
             | Self::KeyRejected { .. }

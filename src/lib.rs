@@ -99,7 +99,7 @@ pub use install::{RPC_VERSION, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
-pub use ipc::{Ipc, IpcEvents, MAX_MESSAGE_BYTES};
+pub use ipc::{Ipc, IpcEvents, MAX_BATCH_REQUESTS, MAX_MESSAGE_BYTES};
 pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
 pub use manager::{PreviewRequest, Run, SchemaVersionManager};
 pub use manifest::{
@@ -111,7 +111,8 @@ pub use preview::{
     TableLock, Warning, WarningKind,
 };
 pub use report::{
-    DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, UpdateCheck, WaitReason,
+    DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, SetupNeeded, UpdateCheck,
+    WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{CheckResult, Listener, Scheduler, SchedulerBuilder, SchemaState};

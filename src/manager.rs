@@ -16,7 +16,7 @@ use crate::{
     ledger::{AppliedVersion, Pages},
     manifest::{Migration, Migrations, Version},
     plan::plan,
-    report::{DatabaseStatus, SchemaVersion, UpdateCheck},
+    report::{DatabaseStatus, SchemaVersion, SetupNeeded, UpdateCheck},
     rpc::{Rpc, VerifySchema},
 };
 
@@ -107,6 +107,7 @@ impl SchemaVersionManager {
                 .filter_map(Migration::backup)
                 .max()
                 .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
+            setup: None,
             problem: plan.problem,
         })
     }
@@ -191,6 +192,17 @@ impl SchemaVersionManager {
     /// functions; any other [`Error`] if the database could not be asked.
     pub async fn status(&self) -> Result<DatabaseStatus, Error> {
         self.0.rpc.status().await
+    }
+
+    /// Whether the setup script has to run before anything can be applied. One request.
+    ///
+    /// # Errors
+    /// [`Error`], when the database could not be asked.
+    pub async fn setup_needed(&self) -> Result<Option<SetupNeeded>, Error> {
+        match self.status().await {
+            Ok(_) => Ok(None),
+            Err(error) => SetupNeeded::of(&error).map(Some).ok_or(error),
+        }
     }
 
     /// Checks whether the schema was changed outside the migrations. One request, which changes

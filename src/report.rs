@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     backup::BackupAdvice,
     error::Error,
+    install::install_sql,
     ledger::{Action, AppliedVersion, Attempt, LedgerError},
     manifest::{Migration, Version},
 };
@@ -36,8 +37,8 @@ impl From<&Migration> for SchemaVersion {
 
 /// The answer to "is there a newer schema?".
 ///
-/// Serialises to the four keys of the specification. Two more are there only where they say
-/// something: `backup`, and `problem` where the ledger does not fit this build; then nothing
+/// Serialises to the four keys of the specification. Three more are there only where they say
+/// something: `backup`, `setup`, and `problem` where the ledger does not fit this build; then nothing
 /// is pending, and it is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +56,10 @@ pub struct UpdateCheck {
     /// Where a pending version asks for a backup first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupAdvice>,
+    /// Why the setup script has to run before anything can be applied. Only the
+    /// [`Scheduler`](crate::Scheduler) looks for that, with one more request when something is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup: Option<SetupNeeded>,
     /// Why nothing may be applied, where that is so.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -69,6 +74,38 @@ impl UpdateCheck {
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         !self.has_updates && self.problem.is_none()
+    }
+}
+
+/// The installed functions are missing, outdated or not executable: running the setup script in
+/// the SQL editor is the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SetupNeeded {
+    /// The name of the error: `rpcNotInstalled`, `rpcOutdated` or `permissionDenied`.
+    pub code: &'static str,
+    /// The text of the error.
+    pub message: String,
+    /// The setup script.
+    pub install_sql: &'static str,
+}
+
+impl SetupNeeded {
+    /// Of an error with this remedy.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        let is_remedy = matches!(
+            error,
+            Error::RpcNotInstalled { .. }
+                | Error::RpcOutdated { .. }
+                | Error::PermissionDenied { .. }
+        );
+        is_remedy.then(|| Self {
+            code: error.code(),
+            message: error.to_string(),
+            install_sql: install_sql(),
+        })
     }
 }
 

@@ -75,6 +75,7 @@ fn of_an_operation() {
         BackupRequired: [Error::BackupRequired {
             version: version(2)
         }],
+        BlankBackupName: [Error::BlankBackupName],
         ChangeRunning: [Error::ChangeRunning],
         RpcNotInstalled: [Error::RpcNotInstalled {
             function: "ctx0_apply_migration"

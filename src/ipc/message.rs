@@ -1,18 +1,17 @@
-//! The events, parameters and errors, as they stand in a message.
+//! Events, parameters and errors as they appear in messages.
 
 use std::{borrow::Borrow, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::Change;
+use super::{MAX_MESSAGE_BYTES, run::Change};
 use crate::{
     error::Error,
-    install::install_sql,
     ledger::LedgerError,
     manifest::Version,
     preview::PreviewToken,
-    report::{ProblemMessage, Progress, RunError, UpdateCheck},
+    report::{ProblemMessage, Progress, RunError, SetupNeeded, UpdateCheck},
     scheduler::SchemaState,
 };
 
@@ -22,7 +21,7 @@ pub(super) const APPLIED: &str = "schema:applied";
 pub(super) const ROLLED_BACK: &str = "schema:rolledBack";
 pub(super) const ERROR: &str = "schema:error";
 
-/// What windows are told.
+/// What all windows hear.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     UpdateAvailable(Arc<UpdateCheck>),
@@ -78,7 +77,7 @@ pub(super) struct RolledBack {
     pub(super) current_version: Version,
 }
 
-/// Of a method that takes none.
+/// The parameters of a method that takes none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
@@ -88,10 +87,10 @@ pub(super) struct NoParams {}
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Consent {
-    /// That of the preview that the user agreed to.
+    /// The token of the preview that the user agreed to.
     pub(super) token: Option<PreviewToken>,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<String>,
+    pub(super) backup_by: Option<BackupBy>,
 }
 
 /// The parameters of `schema:preview`.
@@ -99,8 +98,11 @@ pub(super) struct Consent {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PreviewParams {
-    /// Of taking back to this version, and not of applying what is pending.
+    /// Previews a rollback to this version instead of applying what is pending.
     pub(super) rollback_to: Option<Version>,
+    /// Runs it again instead of returning a result that another window got.
+    #[serde(default)]
+    pub(super) again: bool,
 }
 
 /// The parameters of `schema:rollback`.
@@ -108,21 +110,46 @@ pub(super) struct PreviewParams {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RollbackParams {
-    /// The version that the database is to have.
+    /// The version to roll back to.
     pub(super) version: Version,
-    /// That of the preview that the user agreed to.
-    pub(super) token: Option<PreviewToken>,
+    /// The token of the preview that the user agreed to.
+    pub(super) token: PreviewToken,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<String>,
+    pub(super) backup_by: Option<BackupBy>,
 }
 
-/// Reads named parameters; none at all are the same as an empty list of them.
+/// The name of who says that there is a backup. Not blank.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(try_from = "String")]
+pub(super) struct BackupBy(
+    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"\S")))] String,
+);
+
+impl TryFrom<String> for BackupBy {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if name.trim().is_empty() {
+            return Err("backupBy is blank");
+        }
+        Ok(Self(name))
+    }
+}
+
+impl From<BackupBy> for String {
+    fn from(BackupBy(name): BackupBy) -> Self {
+        name
+    }
+}
+
+/// Reads named parameters. Missing parameters count as an empty list.
 pub(super) fn parameters<T: DeserializeOwned>(params: Value) -> Result<T, Refusal> {
     let params = match params {
         Value::Null => json!({}),
         Value::Array(list) if list.is_empty() => json!({}),
         Value::Object(fields) => Value::Object(fields),
-        _ => return Err(Refusal::invalid_params("they must be named")),
+        _ => return Err(Refusal::invalid_params("parameters must be named")),
     };
     serde_json::from_value(params).map_err(|error| Refusal::invalid_params(&error.to_string()))
 }
@@ -145,13 +172,13 @@ pub(super) struct ErrorEvent {
     code: &'static str,
     message: String,
     retryable: bool,
-    /// The text for the SQL editor, where pasting it is the remedy.
+    /// The setup script, if running it in the SQL editor is the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     install_sql: Option<&'static str>,
-    /// After a failed run: what it had applied before.
+    /// After a failed run: the versions that it applied before, which stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     applied: Option<Vec<Version>>,
-    /// After a failed rollback: what it had taken back before.
+    /// After a failed rollback: the versions that it rolled back before.
     #[serde(skip_serializing_if = "Option::is_none")]
     rolled_back: Option<Vec<Version>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,15 +190,12 @@ impl ErrorEvent {
         if let Error::Ledger(problem) = error {
             return Self::of_problem(problem);
         }
-        let install = matches!(
-            error,
-            Error::RpcNotInstalled { .. } | Error::RpcOutdated { .. }
-        );
+        let setup = SetupNeeded::of(error);
         Self {
             code: error.code(),
             message: error.to_string(),
             retryable: error.is_retryable(),
-            install_sql: install.then(install_sql),
+            install_sql: setup.map(|setup| setup.install_sql),
             applied: None,
             rolled_back: None,
             problem: None,
@@ -224,6 +248,14 @@ impl Refusal {
         Self::standard(-32700, "Parse error")
     }
 
+    pub(super) fn too_large() -> Self {
+        let why = format!(
+            "the message is larger than {} KiB",
+            MAX_MESSAGE_BYTES / 1024
+        );
+        Self::invalid_request(&why)
+    }
+
     pub(super) fn invalid_request(why: &str) -> Self {
         Self::standard(-32600, &format!("Invalid Request: {why}"))
     }
@@ -240,7 +272,7 @@ impl Refusal {
         Self::standard(-32603, "Internal error")
     }
 
-    /// One of ours, in the range that the standard leaves to servers.
+    /// An error of this crate, in the range that the standard leaves to servers.
     pub(super) fn of(error: &Error) -> Self {
         let data = ErrorEvent::of(error);
         Self {
@@ -250,7 +282,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn answer(self, id: Value) -> Value {
+    pub(super) fn response(self, id: Value) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});
         if let Some(data) = self.data {
             error["data"] = json!(data);

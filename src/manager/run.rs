@@ -91,6 +91,7 @@ impl Run {
     /// States that there is a backup, and who said so. The name is recorded with each version.
     ///
     /// A run with a version that requires a backup fails without this.
+    /// A blank name is refused ([`Error::BlankBackupName`]).
     pub fn backup_made_by(mut self, name: impl Into<String>) -> Self {
         self.backup_by = Some(name.into());
         self
@@ -118,6 +119,13 @@ impl Run {
     }
 
     async fn run_into(&mut self, done: &mut Vec<Version>) -> Result<Version, Error> {
+        if self
+            .backup_by
+            .as_ref()
+            .is_some_and(|name| name.trim().is_empty())
+        {
+            return Err(Error::BlankBackupName);
+        }
         let (current, steps) = self.goal.steps(&self.manager).await?;
         if let Some(agreed) = &self.agreed
             && *agreed != PreviewToken::of(current, &steps)

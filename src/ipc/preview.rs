@@ -1,0 +1,221 @@
+//! The one preview that all windows share.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use super::{
+    Ipc,
+    message::{PreviewParams, Refusal},
+};
+use crate::{error::Error, manifest::Version, report::SchemaVersion, scheduler::SchemaState};
+
+/// How long a result is given to other windows. After that, the data may be different.
+const KEPT: Duration = Duration::from_secs(10 * 60);
+
+type End = watch::Receiver<Option<Result<Value, Refusal>>>;
+
+/// The latest preview.
+#[derive(Default)]
+pub(super) struct Previews(Mutex<Option<Shared>>);
+
+struct Shared {
+    subject: Subject,
+    started: Instant,
+    end: End,
+    /// Held by every request that waits for the end.
+    interest: Weak<Interest>,
+    canceller: Canceller,
+}
+
+/// What a preview is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Subject {
+    rollback_to: Option<Version>,
+    /// The database's version and what is pending, by the latest check.
+    found: Option<(Version, Vec<SchemaVersion>)>,
+}
+
+/// Cancels a preview that is running when nobody waits for it any more.
+struct Interest {
+    canceller: Canceller,
+    end: End,
+}
+
+#[derive(Clone, Default)]
+struct Canceller(Arc<Notify>);
+
+impl Canceller {
+    async fn cancel(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let canceller = self.canceller.clone();
+        if self.end.borrow().is_none()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move { canceller.cancel().await });
+        }
+    }
+}
+
+enum Joined {
+    /// Running, or ended a short while ago.
+    Shared(End, Option<Arc<Interest>>),
+    /// Another one runs that nobody needs any more.
+    Obsolete,
+}
+
+impl Previews {
+    fn lock(&self) -> MutexGuard<'_, Option<Shared>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn is_running(&self) -> bool {
+        // The sender is gone without a result after a panic.
+        self.end.borrow().is_none() && self.end.has_changed().is_ok()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.started.elapsed() < KEPT && matches!(&*self.end.borrow(), Some(Ok(_)))
+    }
+}
+
+impl Ipc {
+    /// Waits for the running preview of the same, takes the result of the last one, or starts one.
+    pub(super) async fn preview(&self, params: &PreviewParams) -> Result<Value, Refusal> {
+        loop {
+            if self.0.runs.are_running() {
+                return Err(Refusal::of(&Error::ChangeRunning));
+            }
+            let (mut end, interest) = match self.join_or_start(params)? {
+                Joined::Shared(end, interest) => (end, interest),
+                Joined::Obsolete => {
+                    self.cancel_preview().await;
+                    continue;
+                }
+            };
+            let result = end.wait_for(Option::is_some).await;
+            drop(interest);
+            let result = result.map_err(|_| Refusal::internal_error())?;
+            return result
+                .clone()
+                .unwrap_or_else(|| Err(Refusal::internal_error()));
+        }
+    }
+
+    fn join_or_start(&self, params: &PreviewParams) -> Result<Joined, Refusal> {
+        let subject = self.subject(params);
+        let mut latest = self.0.previews.lock();
+        if let Some(shared) = &*latest {
+            if shared.is_running() {
+                // With nobody waiting for it, it is being cancelled.
+                let interest = shared.interest.upgrade();
+                return match interest {
+                    Some(interest) if shared.subject == subject => {
+                        Ok(Joined::Shared(shared.end.clone(), Some(interest)))
+                    }
+                    Some(_) if shared.subject.found == subject.found => {
+                        Err(Refusal::of(&Error::ChangeRunning))
+                    }
+                    Some(_) | None => Ok(Joined::Obsolete),
+                };
+            }
+            if shared.subject == subject && shared.is_fresh() && !params.again {
+                return Ok(Joined::Shared(shared.end.clone(), None));
+            }
+        }
+        let (sender, end) = watch::channel(None);
+        let canceller = Canceller::default();
+        let interest = Arc::new(Interest {
+            canceller: canceller.clone(),
+            end: end.clone(),
+        });
+        *latest = Some(Shared {
+            subject: subject.clone(),
+            started: Instant::now(),
+            end: end.clone(),
+            interest: Arc::downgrade(&interest),
+            canceller: canceller.clone(),
+        });
+        tokio::spawn(self.clone().run_preview(subject, canceller, sender));
+        Ok(Joined::Shared(end, Some(interest)))
+    }
+
+    /// Ends the running preview in the database, for everyone. Returns whether there was one.
+    pub(super) async fn cancel_preview(&self) -> bool {
+        let running = {
+            let latest = self.0.previews.lock();
+            let running = latest.as_ref().filter(|shared| shared.is_running());
+            running.map(|shared| (shared.canceller.clone(), shared.end.clone()))
+        };
+        let Some((canceller, mut end)) = running else {
+            return false;
+        };
+        canceller.cancel().await;
+        // Once this returns, nothing of it runs any more.
+        let _ = end.wait_for(Option::is_some).await;
+        true
+    }
+
+    /// Cancels the running preview and forgets the last result.
+    pub(super) async fn drop_previews(&self) {
+        self.cancel_preview().await;
+        *self.0.previews.lock() = None;
+    }
+
+    async fn run_preview(
+        self,
+        subject: Subject,
+        canceller: Canceller,
+        end: watch::Sender<Option<Result<Value, Refusal>>>,
+    ) {
+        let manager = &self.0.manager;
+        let previewing = async {
+            match subject.rollback_to {
+                None => manager.preview().await,
+                Some(version) => manager.preview_rollback(version).await,
+            }
+        };
+        let result = tokio::select! {
+            result = previewing => result,
+            () = canceller.0.notified() => Err(Error::ChangeRunning),
+        };
+        let known = subject.found.as_ref().map(|(version, _)| *version);
+        let outdated = matches!(&result, Ok(preview) if Some(preview.current_version) != known);
+        end.send_replace(Some(match result {
+            Ok(preview) => Ok(json!(preview)),
+            Err(error) => Err(Refusal::of(&error)),
+        }));
+        if outdated {
+            // Someone else changed the schema since the last check.
+            let _ = self.0.scheduler.check_now().await;
+        }
+    }
+
+    fn subject(&self, params: &PreviewParams) -> Subject {
+        let found = match self.0.scheduler.state() {
+            SchemaState::Checked(check) => {
+                Some((check.current_version, check.pending_migrations.clone()))
+            }
+            SchemaState::Unknown | SchemaState::Failed(_) => None,
+        };
+        Subject {
+            rollback_to: params.rollback_to,
+            found,
+        }
+    }
+}
