@@ -1,4 +1,4 @@
-//! A daemon with its window: looks for a newer schema, says so in a banner, and applies it
+//! A daemon with its window: checks for updates, shows them in a banner, and applies them
 //! when the user agrees.
 //!
 //! ```text
@@ -7,12 +7,12 @@
 //! cargo run --example desktop -- --migrations DIR   # other migrations than this crate's
 //! ```
 //!
-//! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set it works on that project. With
-//! neither it starts a real PostgreSQL of its own, at version 1, which is gone when it ends.
+//! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set, it works on that project. With
+//! neither, it starts a temporary PostgreSQL at version 1, which is gone when the daemon ends.
 //!
-//! The address holds a key that is another one at each start, because whoever can use the
-//! window can change the database. An app that starts its daemon again can pass the key
-//! itself in `CTX0_DESKTOP_TOKEN`, so that open windows find back.
+//! The address contains a token that changes on every start, because whoever can use the
+//! window can change the database. An app that restarts its daemon can pass the token in
+//! `CTX0_DESKTOP_TOKEN`, so that open windows reconnect.
 
 mod server;
 
@@ -29,7 +29,7 @@ use self::server::{Server, Token};
 const USAGE: &str =
     "usage: desktop [--port N] [--interval SECONDS] [--migrations FOLDER] [--until-stdin-closes]";
 
-/// Where the key of the address is taken from, if it is not made here.
+/// The token of the address, if it is not made here.
 const ENV_TOKEN: &str = "CTX0_DESKTOP_TOKEN";
 
 #[tokio::main]
@@ -57,11 +57,11 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(folder) => Migrations::from_dir(folder)?,
         None => Migrations::bundled()?,
     };
-    // Where it is embedded, the database lives as long as this binding.
+    // An embedded database lives as long as this binding.
     let (config, stack) = project().await?;
     let manager = SchemaVersionManager::new(&config, migrations)?;
     if stack.is_some() {
-        // A new database has everything to come; this one is to be a version behind.
+        // One version behind, so that there is an update to see.
         let first = manager.change_log()[0].version;
         manager.apply_migration(first).await?;
     }
@@ -80,7 +80,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     println!("ctx0 is at {}", server.address());
 
     tokio::select! {
-        ended = server.run(ipc) => ended?,
+        () = server.run(ipc) => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         ended = end_of_input(), if options.until_stdin_closes => ended?,
     }
@@ -91,7 +91,7 @@ async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
     if env::var_os(ENV_URL).is_some() || env::var_os(ENV_KEY).is_some() {
         return Ok((Config::from_env()?, None));
     }
-    eprintln!("{ENV_URL} is not set: starting a PostgreSQL of its own …");
+    eprintln!("{ENV_URL} is not set: starting a temporary PostgreSQL …");
     let stack = Stack::embedded().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;

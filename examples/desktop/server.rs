@@ -1,31 +1,53 @@
 //! The page and the socket, for the windows of this daemon and nobody else.
 //!
-//! Any page that a browser on this computer shows, and any program of another user, can reach
-//! a port on loopback. So everything lies below a key that only the windows know; a name that
-//! was made to point here (DNS rebinding) is refused by `Host`, another page by `Origin`.
+//! Every page in a browser on this computer, and every program of another user, can reach a
+//! port on loopback. So everything is below a token that only the windows know. `Host` stops
+//! DNS rebinding, `Origin` stops other pages.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{
         Path, Request, State,
-        ws::{Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
     },
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use ctx0_schema::{Ipc, MAX_MESSAGE_BYTES};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use subtle::ConstantTimeEq;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
-/// How many requests of one window are answered at once.
-const REQUESTS: usize = 16;
+/// How long a connection may take to send the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The page, as name, type and text.
+/// How long a window may take to read a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many requests of one window run at the same time.
+const RUNNING: usize = 16;
+
+/// How many requests of one window may be unanswered. One that sends more is disconnected.
+const UNANSWERED: usize = 256;
+
+/// What is read of a message. Larger ones than `MAX_MESSAGE_BYTES` are refused by name; larger
+/// ones than this end the connection as well.
+const MAX_READ_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+
+/// The page: name, type and text.
 const FILES: &[(&str, &str, &str)] = &[
     ("", "text/html", include_str!("web/index.html")),
     ("icon.svg", "image/svg+xml", include_str!("web/icon.svg")),
@@ -41,13 +63,28 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("web/schema-client.js"),
     ),
     (
+        "banner-model.js",
+        "text/javascript",
+        include_str!("web/banner-model.js"),
+    ),
+    (
+        "banner-view.js",
+        "text/javascript",
+        include_str!("web/banner-view.js"),
+    ),
+    (
+        "banner-style.js",
+        "text/javascript",
+        include_str!("web/banner-style.js"),
+    ),
+    (
         "schema-update-banner.js",
         "text/javascript",
         include_str!("web/schema-update-banner.js"),
     ),
 ];
 
-/// The key to the windows. 122 random bits, unless it was passed.
+/// Lets a window in. 122 random bits, unless it was passed.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 
@@ -56,19 +93,19 @@ impl Token {
         Self(Uuid::new_v4().simple().to_string())
     }
 
-    /// Takes one of at least 32 letters and digits, which need no quoting in an address.
+    /// Takes at least 32 letters and digits, which need no escaping in an address.
     pub(crate) fn parse(text: String) -> Option<Self> {
         let valid = text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         valid.then_some(Self(text))
     }
 
-    /// Compares without telling by its time how much of it was right.
+    /// Compares in constant time.
     fn is(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 }
 
-/// A daemon's place on loopback.
+/// The server on loopback.
 pub(crate) struct Server {
     listener: TcpListener,
     gate: Gate,
@@ -84,16 +121,22 @@ impl Server {
         })
     }
 
-    /// What is opened in a browser.
+    /// The address to open in a browser.
     pub(crate) fn address(&self) -> String {
         let Gate { host, token } = &self.gate;
         format!("http://{host}/{}/", token.0)
     }
 
     /// Serves until it is dropped.
-    pub(crate) async fn run(self, ipc: Ipc) -> std::io::Result<()> {
+    pub(crate) async fn run(self, ipc: Ipc) {
         let router = Router::new()
             .route("/{token}/", get(|| async { file("") }))
+            .route(
+                "/{token}",
+                get(|Path(token): Path<String>| async move {
+                    Redirect::permanent(&format!("/{token}/"))
+                }),
+            )
             .route("/{token}/ipc", get(connect))
             .route(
                 "/{token}/{file}",
@@ -101,7 +144,29 @@ impl Server {
             )
             .with_state(ipc)
             .layer(middleware::from_fn_with_state(Arc::new(self.gate), guard));
-        axum::serve(self.listener, router).await
+        let service = TowerToHyperService::new(router);
+        // Dropped with this future, and all connections with it.
+        let mut connections = JoinSet::new();
+        loop {
+            let connected = tokio::select! {
+                connected = self.listener.accept() => connected,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Ok((stream, _)) = connected else {
+                // Out of file descriptors, say: others have to be closed first.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service.clone())
+                .with_upgrades();
+            connections.spawn(async move {
+                // A broken connection concerns nobody else.
+                let _ = connection.await;
+            });
+        }
     }
 }
 
@@ -117,8 +182,8 @@ impl Gate {
         let host = headers
             .get(header::HOST)
             .is_some_and(|host| host.as_bytes() == self.host.as_bytes());
-        // A browser names the origin of everything but plain navigation. What is no browser
-        // names none, and has the key from whoever started it.
+        // A browser sends the origin with everything but plain navigation. An app that is no
+        // browser sends none, and got the token from whoever started the daemon.
         let own = format!("http://{}", self.host);
         let origin = headers
             .get_all(header::ORIGIN)
@@ -127,7 +192,7 @@ impl Gate {
         host && origin && self.token.is(token)
     }
 
-    /// Nothing but the files above, no other page around it, and no trace of the address.
+    /// Allows the files above and nothing else, no page around this one, and no trace of the address.
     fn close_behind(&self, headers: &mut HeaderMap) {
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws://{}; \
@@ -152,7 +217,7 @@ async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     } else {
         (
             StatusCode::FORBIDDEN,
-            "This is not the address that the daemon printed.\n",
+            "Wrong or outdated address. Use the one the daemon printed.\n",
         )
             .into_response()
     };
@@ -173,37 +238,64 @@ fn file(name: &str) -> Response {
 
 async fn connect(State(ipc): State<Ipc>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
-        .max_frame_size(MAX_MESSAGE_BYTES)
-        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_READ_BYTES)
+        .max_message_size(MAX_READ_BYTES)
         .on_upgrade(|socket| serve(socket, ipc))
 }
 
-/// Serves one window: its requests, each in its own time, and all events.
+/// Serves one window: all events, and its requests, which may overtake each other.
+///
+/// Always reads on, so that a close or a ping is heard however many requests are waiting.
 async fn serve(mut window: WebSocket, ipc: Ipc) {
     let mut events = ipc.events();
-    let mut answers = JoinSet::new();
+    let running = Arc::new(Semaphore::new(RUNNING));
+    // Dropped with the window: its requests end, and a preview that nobody else waits for.
+    let mut responses = JoinSet::new();
     loop {
         let text = tokio::select! {
-            // What happened in a run is told before its answer.
+            // What happens in a run is told before its response.
             biased;
             Some(event) = events.next() => event,
-            Some(answer) = answers.join_next() => match answer {
-                Ok(Some(answer)) => answer,
-                // A notification, which wants no answer.
+            Some(response) = responses.join_next() => match response {
+                Ok(Some(response)) => response,
+                // A notification has no response.
                 Ok(None) | Err(_) => continue,
             },
-            message = window.recv(), if answers.len() < REQUESTS => match message {
+            message = window.recv() => match message {
+                Some(Ok(Message::Text(_))) if responses.len() >= UNANSWERED => {
+                    return end(window, close_code::POLICY, "too many requests").await;
+                }
                 Some(Ok(Message::Text(text))) => {
-                    let ipc = ipc.clone();
-                    answers.spawn(async move { ipc.handle(&text).await });
+                    let (ipc, running) = (ipc.clone(), Arc::clone(&running));
+                    responses.spawn(async move {
+                        let _permit = running.acquire_owned().await.ok()?;
+                        ipc.handle(&text).await
+                    });
                     continue;
                 }
                 Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_))) | None => return,
+                Some(Err(_)) => {
+                    // Most likely a message over the limit, of which the rest is not read.
+                    let refusal = ipc.handle(&" ".repeat(MAX_MESSAGE_BYTES + 1)).await;
+                    let _ = window.send(Message::text(refusal.unwrap_or_default())).await;
+                    return end(window, close_code::SIZE, "message too large").await;
+                }
             },
         };
-        if window.send(Message::text(text)).await.is_err() {
+        if !matches!(
+            timeout(SEND_TIMEOUT, window.send(Message::text(text))).await,
+            Ok(Ok(()))
+        ) {
             return;
         }
     }
+}
+
+async fn end(mut window: WebSocket, code: u16, reason: &'static str) {
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    let _ = timeout(SEND_TIMEOUT, window.send(Message::Close(Some(frame)))).await;
 }

@@ -7,6 +7,12 @@ use crate::{
     daemon::{Daemon, Start},
 };
 
+/// Installed by `tests/run`.
+const AXE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/npm/node_modules/axe-core/axe.min.js"
+);
+
 /// `window.schema` with `tell`, which speaks for the daemon.
 const PLAYED: &str = "
   const listeners = {};
@@ -14,7 +20,7 @@ const PLAYED: &str = "
   const never = () => new Promise(() => {});
   window.schema = {
     checkUpdates: never, applyUpdates: never, changeLog: never, status: never,
-    preview: () => window.seen ? Promise.resolve(window.seen) : never(), rollback: never, verify: never,
+    preview: () => window.seen ? Promise.resolve(window.seen) : never(), cancelPreview: () => Promise.resolve(true), rollback: never, verify: never,
     on(event, listener) { (listeners[event] ??= new Set()).add(listener); return () => listeners[event].delete(listener); },
   };";
 
@@ -87,6 +93,72 @@ async fn a_window_of_320_pixels_shows_all_of_it_without_scrolling_sideways() {
 }
 
 #[tokio::test]
+async fn at_400_percent_every_button_can_be_reached() {
+    let stage = Stage::set().await;
+    // A window of 1280 × 1024 pixels.
+    stage.window.size(320, 256).await;
+    let hidden = "
+        return parts('button').filter((part) => {
+          part.scrollIntoView({ block: 'center', behavior: 'instant' });
+          const { left, top, width, height } = part.getBoundingClientRect();
+          const hit = banner.shadowRoot.elementFromPoint(left + width / 2, top + height / 2);
+          return hit !== part || left < 0 || left + width > innerWidth;
+        }).map((part) => part.textContent);";
+    for scene in scenes() {
+        stage.play(&scene).await;
+        assert_eq!(
+            stage.window.js(hidden, &[]).await,
+            json!([]),
+            "{}",
+            scene.name
+        );
+        stage
+            .window
+            .picture(&format!("zoomed-{}", scene.name))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_in_any_state() {
+    let axe = std::fs::read_to_string(AXE)
+        .unwrap_or_else(|error| panic!("{AXE}: {error}: run tests/run, which installs axe-core"));
+    let stage = Stage::set().await;
+    stage.window.js_alone(&axe, &[]).await;
+    let found = "
+        return axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+          violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.flat()).join(' ')}`));";
+    for theme in ["dark", "light"] {
+        stage.window.media(&[("prefers-color-scheme", theme)]).await;
+        for scene in scenes() {
+            stage.play(&scene).await;
+            let found = stage.window.js(found, &[]).await;
+            assert_eq!(found, json!([]), "{theme} {}", scene.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_text_names_a_function_or_a_command() {
+    let stage = Stage::set().await;
+    for scene in scenes() {
+        stage.play(&scene).await;
+        // What is copied into the SQL editor is SQL.
+        let said = stage
+            .window
+            .js(
+                "parts('details').forEach((part) => (part.open = false)); return text();",
+                &[],
+            )
+            .await;
+        let said = said.as_str().expect("a text");
+        for never in ["()", "cargo ", "_sql", "taken back", "way back"] {
+            assert!(!said.contains(never), "{}: {said}", scene.name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_way_out_stays_in_its_corner_in_every_state() {
     let stage = Stage::set().await;
     let corner = "
@@ -113,11 +185,8 @@ async fn who_asks_again_sees_that_it_is_being_checked_and_cannot_ask_twice() {
         .await;
     stage.window.click("Check Again").await;
     stage.window.click("Checking…").await;
-    let state = "return [asked, parts('section')[0].ariaBusy, button('Checking…').ariaDisabled];";
-    assert_eq!(
-        stage.window.js(state, &[]).await,
-        json!([1, "true", "true"])
-    );
+    let state = "return [asked, button('Checking…').ariaDisabled];";
+    assert_eq!(stage.window.js(state, &[]).await, json!([1, "true"]));
     // The daemon's word ends the wait.
     stage.tell("schema:updateAvailable", &check(1)).await;
     assert_eq!(
@@ -133,15 +202,16 @@ async fn many_versions_and_long_descriptions_scroll_within_the_banner() {
     let long = "Whatever it takes to say it. ".repeat(200);
     check["pendingMigrations"][0]["description"] = json!(format!("{long}{}", "x".repeat(5_000)));
     stage.tell("schema:updateAvailable", &check).await;
+    stage.tell("schema:applyProgress", &started(2, 300)).await;
     stage.window.click("View Changes").await;
-    let sizes = "const list = parts('ul')[0]; return [list.children.length, list.tabIndex, list.clientHeight < innerHeight / 2, list.scrollWidth <= list.clientWidth];";
+    let sizes = "const list = parts('.body')[0]; return [parts('li').length, list.tabIndex, list.clientHeight < innerHeight / 2, list.scrollWidth <= list.clientWidth];";
     assert_eq!(
         stage.window.js(sizes, &[]).await,
         json!([300, 0, true, true])
     );
     stage
         .window
-        .until("button('Apply Update').getBoundingClientRect().bottom < innerHeight")
+        .until("button('Applying…').getBoundingClientRect().bottom < innerHeight")
         .await;
     stage.window.picture("many").await;
 
@@ -149,14 +219,14 @@ async fn many_versions_and_long_descriptions_scroll_within_the_banner() {
     stage
         .window
         .js(
-            "const list = parts('ul')[0]; list.focus(); list.scrollTop = 4_000;",
+            "const list = parts('.body')[0]; list.focus(); list.scrollTop = 4_000;",
             &[],
         )
         .await;
     let kept = "
-        const list = parts('ul')[0];
+        const list = parts('.body')[0];
         const { top } = list.getBoundingClientRect();
-        const first = [...list.children].find((item) => item.getBoundingClientRect().bottom > top);
+        const first = parts('li').find((item) => item.getBoundingClientRect().bottom > top);
         return [first.textContent, Math.round(first.getBoundingClientRect().top - top), banner.shadowRoot.activeElement.tagName];";
     let before = stage.window.js(kept, &[]).await;
     for version in 1..=3 {
@@ -170,7 +240,7 @@ async fn many_versions_and_long_descriptions_scroll_within_the_banner() {
             .await;
     }
     assert_eq!(stage.window.js(kept, &[]).await, before);
-    assert_eq!(before[2], json!("UL"));
+    assert_eq!(before[2], json!("DIV"));
 }
 
 #[tokio::test]
@@ -187,8 +257,8 @@ async fn a_screen_reader_is_told_what_happens_and_what_buttons_do() {
             "button Dismiss",
         ]
     );
-    stage.window.click("View Changes").await;
     stage.tell("schema:applyProgress", &started(2, 2)).await;
+    stage.window.click("View Changes").await;
     assert_eq!(
         stage.spoken().await,
         [
@@ -196,7 +266,7 @@ async fn a_screen_reader_is_told_what_happens_and_what_buttons_do() {
             "status Applying v2 (1 of 2)…",
             "progressbar Progress",
             "list Changes",
-            "listitem v2: |Adds what version 2 has|applying…",
+            "listitem v2: |Adds what version 2 has|in progress…",
             "listitem v3: |Adds what version 3 has",
             "button Hide Changes expanded",
             "button Applying… disabled",
@@ -225,6 +295,8 @@ async fn nothing_moves_for_those_who_asked_for_that() {
     let moving = "return banner.shadowRoot.getAnimations().length;";
     stage.tell("schema:applyProgress", &started(2, 2)).await;
     assert_eq!(stage.window.js(moving, &[]).await, json!(1));
+    stage.tell("schema:applyProgress", &started(2, 1)).await;
+    assert_eq!(stage.window.js(moving, &[]).await, json!(2));
     stage
         .window
         .media(&[("prefers-reduced-motion", "reduce")])
@@ -249,6 +321,69 @@ async fn good_news_stays_a_moment_and_goes() {
     let stays = stage.window.js(stays, &[]).await;
     assert_eq!(stays[0], json!("● ctx0 schema updated to v2 ×"));
     assert!(stays[1].as_f64() >= Some(5_900.0), "{stays}");
+}
+
+#[tokio::test]
+async fn good_news_waits_for_a_window_that_is_hidden() {
+    let stage = Stage::set().await;
+    let hide = "
+        Object.defineProperty(document, 'hidden', { configurable: true, get: () => HIDDEN });
+        document.dispatchEvent(new Event('visibilitychange'));";
+    stage.window.js(&hide.replace("HIDDEN", "true"), &[]).await;
+    stage
+        .tell(
+            "schema:applied",
+            &json!({"applied": [2], "currentVersion": 2}),
+        )
+        .await;
+    stage.window.until_state("applied").await;
+    assert_eq!(stage.window.js("return held.length;", &[]).await, json!(0));
+    stage.window.js(&hide.replace("HIDDEN", "false"), &[]).await;
+    assert_eq!(stage.window.js("return held.length;", &[]).await, json!(1));
+    stage.window.good_news_goes().await;
+}
+
+#[tokio::test]
+async fn a_test_is_announced_when_it_begins_and_when_it_ends() {
+    let stage = Stage::set().await;
+    stage.tell("schema:updateAvailable", &check(3)).await;
+    stage
+        .window
+        .js("banner.schema.preview = () => new Promise((resolve) => (window.finish = resolve)); banner.schema.cancelPreview = () => Promise.resolve();", &[])
+        .await;
+    stage.window.click("View Changes").await;
+    stage.window.click("Test on My Data").await;
+    let spoken = stage.spoken().await.join("\n");
+    assert!(
+        spoken.contains("status Testing on your database"),
+        "{spoken}"
+    );
+    // Seconds are shown, and not spoken one by one.
+    assert!(
+        !spoken.lines().any(|line| line.ends_with(" 0 s")),
+        "{spoken}"
+    );
+    // What had the focus is gone; the focus has moved on, and can be seen.
+    let focus = "const part = banner.shadowRoot.activeElement; return [part.textContent, getComputedStyle(part).outlineStyle];";
+    assert_eq!(
+        stage.window.js(focus, &[]).await,
+        json!(["Apply Update", "solid"])
+    );
+    stage.window.js("finish(arguments[0]);", &[seen()]).await;
+    stage.window.until("button('Test Again')").await;
+    let spoken = stage.spoken().await.join("\n");
+    assert!(
+        spoken.contains("status This update will fail at v4"),
+        "{spoken}"
+    );
+    // And says why the button does nothing.
+    let why = "const main = parts('.primary')[0]; return [main.ariaDisabled, banner.shadowRoot.getElementById(main.getAttribute('aria-describedby')).textContent];";
+    assert_eq!(
+        stage.window.js(why, &[]).await,
+        json!(["true", "Tick “I have made a backup” first."])
+    );
+    let focus = stage.window.js(focus, &[]).await;
+    assert_eq!(focus[1], json!("solid"), "{focus}");
 }
 
 #[tokio::test]
@@ -335,7 +470,8 @@ impl Stage {
             self.window.click("View Changes").await;
         }
         if scene.seen != Value::Null {
-            self.window.until("parts('.diff').length > 0").await;
+            self.window.click("Test on My Data").await;
+            self.window.until("button('Test Again')").await;
         }
     }
 
@@ -542,22 +678,14 @@ fn scenes() -> Vec<Scene> {
                 ),
             ],
         ),
-        scene("install", "install", missing("rpcNotInstalled")),
-        scene("old-functions", "install", missing("rpcOutdated")),
+        scene("setup", "setup", missing("rpcNotInstalled")),
+        scene("setup-again", "setup", missing("rpcOutdated")),
         scene(
             "rollback-failed",
             "rollbackFailed",
             vec![(
                 "schema:error",
                 with(error("migrationFailed", broke), "rolledBack", json!([4])),
-            )],
-        ),
-        scene(
-            "outdated",
-            "outdated",
-            vec![(
-                "schema:error",
-                of_a_run(error("previewOutdated", "look again")),
             )],
         ),
         scene(
@@ -598,7 +726,8 @@ fn scenes() -> Vec<Scene> {
 fn seen() -> Value {
     let version = |version: u32, more: Value| {
         let mut seen = json!({
-            "version": version, "warnings": [], "changes": [], "rows": [], "failure": null,
+            "version": version, "warnings": [], "changes": [], "rows": [], "unseen": [], "failure": null,
+            "state": {"kind": "tested"},
         });
         seen.as_object_mut()
             .expect("an object")
@@ -618,7 +747,7 @@ fn seen() -> Value {
                 "changes": [{"diff": diff}],
             })),
             version(3, json!({})),
-            version(4, json!({"failure": {"message": "relation \"ctx0_missing\" does not exist"}})),
+            version(4, json!({"state": {"kind": "failed"}, "failure": {"message": "relation \"ctx0_missing\" does not exist"}})),
         ],
         "backup": {
             "level": "required",

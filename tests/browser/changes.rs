@@ -1,11 +1,11 @@
-//! What an update would change, the backup before it, and what is taken back or has drifted.
+//! What an update would change, the consent to it, rollbacks and drift.
 
 use serde_json::json;
 
 use crate::{
-    chromium::Browser,
-    daemon::Start,
-    project::{Folder, Project},
+    chromium::{Browser, Window},
+    daemon::{Start, TOKEN},
+    project::{Folder, Gate, Project},
 };
 
 const NOTES: &str = "create table public.ctx0_notes (id int primary key, label text);
@@ -14,8 +14,84 @@ const NOTES: &str = "create table public.ctx0_notes (id int primary key, label t
 
 const WITHOUT_LABEL: &str = "alter table public.ctx0_notes drop column label;";
 
+/// Collects the methods that the page asks for in `sent`.
+const COUNT_REQUESTS: &str = "
+  window.sent = [];
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (text) {
+    sent.push(JSON.parse(text).method);
+    return send.call(this, text);
+  };";
+
+/// How long a test may take, as the page says it.
+async fn seconds(window: &Window) -> String {
+    let seconds = "return import(new URL('banner-view.js', location)).then(({ PREVIEW_SECONDS }) => String(PREVIEW_SECONDS));";
+    let seconds = window.js(seconds, &[]).await;
+    seconds.as_str().expect("a text").to_owned()
+}
+
 #[tokio::test]
-async fn view_changes_shows_the_diff_and_what_it_means_and_consent_is_to_that() {
+async fn view_changes_sends_nothing_and_only_a_click_tests() {
+    let project = Project::installed().await;
+    let folder = Folder::of(&[("Notes", NOTES), ("Notes without labels", WITHOUT_LABEL)]);
+    let daemon = Start::on(&project)
+        .migrations(&folder)
+        .token(TOKEN)
+        .start()
+        .await;
+    let browser = Browser::start().await;
+    let window = browser.window().await;
+    window.before_each_page(COUNT_REQUESTS).await;
+    window.go(&daemon.address).await;
+    window.until_state("available").await;
+    window.js("sent.length = 0;", &[]).await;
+    window.click("View Changes").await;
+    // Every version at once, and what a test does before it is pressed.
+    assert_eq!(
+        window.text().await,
+        "● ctx0 schema update available (v0 → v2) v1: Notes v2: Notes without labels \
+         Testing runs this update on your database and undoes it. Meanwhile, ctx0 may have to wait for up to \
+         {N} seconds. Hide Changes Test on My Data Apply Update ×"
+            .replace("{N}", &seconds(&window).await)
+    );
+    window.click("Hide Changes").await;
+    window.click("View Changes").await;
+    window.command("check").await;
+    window
+        .until("log().match(/is available/g).length > 1")
+        .await;
+    assert_eq!(
+        window.js("return sent;", &[]).await,
+        json!(["schema:checkUpdates"])
+    );
+
+    window.click("Test on My Data").await;
+    window.until("button('Test Again')").await;
+    let counts = "return sent.filter((method) => method === 'schema:preview').length;";
+    assert_eq!(window.js(counts, &[]).await, json!(1));
+    // The same pending set keeps what is known of it.
+    window.command("check").await;
+    window
+        .until("log().match(/is available/g).length > 3")
+        .await;
+    window.until("button('Test Again')").await;
+    // A dismissal does not.
+    window.click("Dismiss").await;
+    window.command("check").await;
+    window.until_state("available").await;
+    assert_eq!(
+        window.buttons().await,
+        json!(["View Changes", "Apply Update", "Dismiss"])
+    );
+    window.click("View Changes").await;
+    window.until("button('Test on My Data')").await;
+    assert_eq!(window.js(counts, &[]).await, json!(1));
+    assert_eq!(project.versions().await, [""; 0]);
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn what_is_lost_is_said_above_the_buttons_and_consent_is_to_what_was_seen() {
     let project = Project::installed().await;
     let two = Folder::of(&[("Notes", NOTES), ("Notes without labels", WITHOUT_LABEL)]);
     let folder = Folder::of(&[
@@ -28,40 +104,183 @@ async fn view_changes_shows_the_diff_and_what_it_means_and_consent_is_to_that() 
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("View Changes").await;
-    window.until("parts('.diff').length > 0").await;
-    let shown = "return [parts('.warning').map((part) => part.textContent), parts('.removed').map((part) => part.textContent)];";
+    window.click("Test on My Data").await;
+    window.until("button('Test Again')").await;
+    let summary = "return parts('.summary')[0].textContent;";
+    let said = window.js(summary, &[]).await;
+    assert!(said.as_str().expect("a text").contains("label"), "{said}");
+    // Definitions are for those who open them.
+    let removed = "return parts('.removed').map((part) => part.textContent);";
+    assert_eq!(window.js(removed, &[]).await, json!([]));
+    window.js("parts('.raw')[0].open = true;", &[]).await;
     assert_eq!(
-        window.js(shown, &[]).await,
-        json!([
-            ["drops column label of ctx0_notes: its data is lost"],
-            ["-column label text\n"]
-        ])
+        window.js(removed, &[]).await,
+        json!(["-column label text\n"])
     );
-    // Nothing asked for a backup; what was seen does.
+    window.picture("diff").await;
+    // Hidden changes leave the line in view.
+    window.click("Hide Changes").await;
+    assert_eq!(window.js(summary, &[]).await, said);
+    // The manifest asks for no backup; what was seen does.
     assert!(
         window
             .text()
             .await
-            .contains("A backup is recommended first.")
+            .contains("Back up your database first (recommended)")
     );
-    assert!(window.text().await.contains("pg_dump"));
-    window.picture("diff").await;
+    window.js("parts('input')[0].click();", &[]).await;
 
     // Meanwhile another daemon has applied one of them.
     project.apply_all(&two).await;
     window.click("Apply Update").await;
     window.until_state("outdated").await;
     window.picture("outdated").await;
-    window.click("Check Again").await;
+    window.click("Review Again").await;
     window.until_state("available").await;
     assert_eq!(project.versions().await, ["1", "2"]);
+    // The tick was for the other update.
+    assert_eq!(
+        window
+            .js(
+                "return [parts('input').length, parts('.summary')[0]?.textContent ?? ''];",
+                &[]
+            )
+            .await,
+        json!([0, ""])
+    );
+    window.click("View Changes").await;
+    window.click("Test on My Data").await;
     window
-        .until("text().includes('ctx0_notes: 1 row inserted')")
+        .until(
+            "text().includes('ctx0_notes: 1 row added') && text().includes('Nothing is deleted.')",
+        )
         .await;
     window.click("Apply Update").await;
     window.until_state("applied").await;
     assert_eq!(project.versions().await, ["1", "2", "3"]);
     window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn applying_during_a_test_asks_first() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    window.click("Test on My Data").await;
+    window
+        .until("text().includes('Testing on your database')")
+        .await;
+    window
+        .until("parts('.clock')[0]?.textContent === '1 s'")
+        .await;
+    window.picture("testing").await;
+    window.click("Apply Update").await;
+    assert!(
+        window
+            .text()
+            .await
+            .contains("The test is still running. Apply the update without it?")
+    );
+    window.picture("asking").await;
+    assert_eq!(project.versions().await, [""; 0]);
+    window.click("Keep Testing").await;
+    window.click("Apply Update").await;
+    window.click("Apply Without Testing").await;
+    window.until_state("applying").await;
+    Gate::open(&project).await;
+    window.until_state("applied").await;
+    assert_eq!(project.versions().await, ["1"]);
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_failure_that_the_test_saw_is_said_first_and_applying_is_no_longer_the_default() {
+    let project = Project::installed().await;
+    let folder = Folder::of(&[
+        ("Notes", NOTES),
+        ("Notes without labels", WITHOUT_LABEL),
+        (
+            "Divides",
+            "select 1 / (select count(*) from public.ctx0_schema_versions where version > 9);",
+        ),
+    ]);
+    project.apply_first(&folder).await;
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    let is_default = "return button('Apply Update').classList.contains('default');";
+    assert_eq!(window.js(is_default, &[]).await, json!(true));
+    window.click("Test on My Data").await;
+    window.until("button('Test Again')").await;
+    let said = window
+        .js("return parts('.summary')[0].textContent;", &[])
+        .await;
+    let said = said.as_str().expect("a text");
+    assert!(
+        said.starts_with(
+            "This update will fail at v3 (division by zero). v2 would still be applied."
+        ),
+        "{said}"
+    );
+    assert!(said.contains("label"), "warnings are shown as well: {said}");
+    assert_eq!(window.js(is_default, &[]).await, json!(false));
+    window.picture("would-fail").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_test_that_failed_can_be_tried_again() {
+    let project = Project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    project.stack.stop_rest().await.expect("it stops");
+    window.click("Test on My Data").await;
+    window
+        .until(
+            "text().includes('Couldn’t test') || text().includes('Couldn\\'t test the changes:')",
+        )
+        .await;
+    window.picture("not-tested").await;
+    project.stack.start_rest().await.expect("it starts");
+    window.until("button('Try Again')").await;
+    window.click("Try Again").await;
+    window.until("text().includes('Nothing is deleted.')").await;
+}
+
+#[tokio::test]
+async fn windows_share_one_test_and_a_run_ends_it() {
+    let project = Project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let (left, right) = (
+        browser.open(&daemon.address).await,
+        browser.open(&daemon.address).await,
+    );
+    for window in [&left, &right] {
+        window.click("View Changes").await;
+        window.click("Test on My Data").await;
+        window
+            .until("text().includes('Testing on your database')")
+            .await;
+    }
+    Gate::open(&project).await;
+    for window in [&left, &right] {
+        window.until("button('Test Again')").await;
+    }
+    right.click("Apply Update").await;
+    for window in [&left, &right] {
+        window.until_state("applied").await;
+        window.assert_clean_console().await;
+    }
 }
 
 #[tokio::test]
@@ -72,7 +291,12 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.until_state("available").await;
-    assert!(window.text().await.contains("A backup is required first."));
+    assert!(
+        window
+            .text()
+            .await
+            .contains("Back up your database before applying")
+    );
     window.picture("backup").await;
     let state = "return [button('Apply Update').ariaDisabled, banner.shadowRoot.activeElement?.type ?? ''];";
     assert_eq!(window.js(state, &[]).await, json!(["true", ""]));
@@ -94,18 +318,37 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
 }
 
 #[tokio::test]
-async fn what_was_taken_back_is_told_and_then_offered_again() {
+async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
     let project = Project::up_to_date().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
-    window.command("preview 0").await;
-    window
-        .until("log().includes('drops table ctx0_entries')")
-        .await;
+    window.command("rollback 0").await;
+    window.until_state("rollback").await;
+    let text = window.text().await;
+    assert!(
+        text.contains("Roll back the ctx0 schema to v0?") && text.contains("undoes it"),
+        "{text}"
+    );
+    assert_eq!(
+        window.buttons().await,
+        json!(["Test on My Data", "Dismiss"])
+    );
+    window.picture("rollback").await;
+    window.click("Test on My Data").await;
+    window.until("button('Roll Back')").await;
+    window.picture("rollback-tested").await;
+    window.click("View Changes").await;
+    assert!(window.text().await.contains("ctx0_entries"));
+    window.click("Dismiss").await;
+    window.until_state("").await;
+    assert_eq!(project.versions().await, ["1", "2"]);
+
     window.command("rollback 1").await;
+    window.click("Test on My Data").await;
+    window.click("Roll Back").await;
     window.until_state("rolledBack").await;
-    assert_eq!(window.text().await, "● ctx0 schema taken back to v1 ×");
+    assert_eq!(window.text().await, "● ctx0 schema rolled back to v1 ×");
     window.picture("rolled-back").await;
     assert_eq!(project.versions().await, ["1"]);
     window.good_news_ends().await;
@@ -115,11 +358,52 @@ async fn what_was_taken_back_is_told_and_then_offered_again() {
     assert_eq!(project.versions().await, ["1", "2"]);
 
     window.command("rollback 7").await;
-    window.until_state("rollbackFailed").await;
-    assert!(window.text().await.contains("cannot be rolled back"));
+    window.click("Test on My Data").await;
+    window
+        .until("text().includes('Couldn\\'t test the rollback:')")
+        .await;
+    assert_eq!(window.buttons().await, json!(["Dismiss"]));
     window.click("Dismiss").await;
     window.until_state("").await;
     window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
+    let project = Project::up_to_date().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let (asks, other) = (
+        browser.open(&daemon.address).await,
+        browser.open(&daemon.address).await,
+    );
+    for window in [&asks, &other] {
+        window.until_state("").await;
+        window
+            .until("document.querySelector('#connection').textContent === 'connected'")
+            .await;
+    }
+    asks.command("rollback 7").await;
+    asks.click("Test on My Data").await;
+    asks.until("text().includes('Couldn\\'t test the rollback:')")
+        .await;
+    let refused = "return banner.schema.rollback({ version: 0, token: '0'.repeat(64) }).catch((error) => error.code);";
+    assert_eq!(asks.js(refused, &[]).await, json!("previewOutdated"));
+    let blank =
+        "return banner.schema.applyUpdates({ backupBy: ' ' }).catch((error) => error.message);";
+    let blank = asks.js(blank, &[]).await;
+    assert!(
+        blank
+            .as_str()
+            .expect("a text")
+            .contains("backupBy is blank"),
+        "{blank}"
+    );
+    // The other one has heard of the check after that, and of nothing else.
+    let check = "return banner.schema.checkUpdates().then(() => true);";
+    assert_eq!(other.js(check, &[]).await, json!(true));
+    assert_eq!(other.text().await, "");
+    assert_eq!(project.versions().await, ["1", "2"]);
 }
 
 #[tokio::test]
@@ -134,9 +418,10 @@ async fn a_schema_that_somebody_else_changed_is_told_with_the_difference() {
         window
             .text()
             .await
-            .contains("Not as this app left it: ctx0_entries.")
+            .contains("Someone changed the ctx0 tables outside this app Changed: ctx0_entries.")
     );
     window.click("View Changes").await;
+    window.js("parts('.raw')[0].open = true;", &[]).await;
     let removed = "return parts('.removed').map((part) => part.textContent);";
     assert_eq!(
         window.js(removed, &[]).await,

@@ -32,16 +32,17 @@ async fn a_failure_in_the_middle_says_what_was_applied_and_retry_goes_on_from_th
         "ctx0 schema update failed",
         "003_step.sql, statement 2, line 2",
         "relation \"public.ctx0_missing\" does not exist (SQLSTATE 42P01)",
-        "Applied before, and kept: v1, v2.",
-        "v3: Needs a table failed",
+        "v1 and v2 were applied and stay in place.",
     ] {
         assert!(text.contains(said), "{said} is not in {text}");
     }
     assert_eq!(
         window.buttons().await,
-        json!(["Hide Changes", "Retry", "Dismiss"])
+        json!(["View Changes", "Try Again", "Dismiss"])
     );
     window.picture("failed").await;
+    window.click("View Changes").await;
+    assert!(window.text().await.contains("v3: Needs a table failed"));
     assert_eq!(project.ledger().await, [1, 2]);
 
     // The check that follows a run does not wipe the reason away.
@@ -53,7 +54,7 @@ async fn a_failure_in_the_middle_says_what_was_applied_and_retry_goes_on_from_th
     project
         .sql("create table public.ctx0_missing (n int)")
         .await;
-    window.click("Retry").await;
+    window.click("Try Again").await;
     window.until_state("applied").await;
     assert_eq!(window.text().await, "● ctx0 schema updated to v4 ×");
     assert_eq!(project.ledger().await, [1, 2, 3, 4]);
@@ -70,21 +71,19 @@ async fn missing_functions_are_explained_with_the_text_to_paste() {
     let granted =
         json!({"origin": origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
     window.devtools("Browser.grantPermissions", granted).await;
-    window.until_state("available").await;
-    assert!(window.text().await.contains("(v0 → v2)"));
-    window.click("Apply Update").await;
-    window.until_state("install").await;
+    // Found before an update is offered.
+    window.until_state("setup").await;
     assert!(
         window
             .text()
             .await
-            .contains("paste all of it into the SQL editor of your Supabase dashboard")
+            .contains("run all of it in the SQL editor of your Supabase dashboard")
     );
     assert_eq!(
         window.buttons().await,
-        json!(["Copy Text", "Retry", "Dismiss"])
+        json!(["Copy Script", "Continue", "Dismiss"])
     );
-    window.click("Copy Text").await;
+    window.click("Copy Script").await;
     window.until("text().includes('Copied.')").await;
     window.picture("install").await;
     let copied = window
@@ -93,7 +92,10 @@ async fn missing_functions_are_explained_with_the_text_to_paste() {
     assert_eq!(copied, json!(install_sql()));
 
     project.install().await;
-    window.click("Retry").await;
+    window.click("Continue").await;
+    window.until_state("available").await;
+    assert!(window.text().await.contains("(v0 → v2)"));
+    window.click("Apply Update").await;
     window.until_state("applied").await;
     assert_eq!(project.ledger().await, [1, 2]);
     window.assert_clean_console().await;
@@ -105,16 +107,16 @@ async fn text_that_cannot_be_copied_is_selected_instead() {
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
-    window.click("Apply Update").await;
+    window.until_state("setup").await;
     window
         .js(
             "navigator.clipboard.writeText = () => Promise.reject(new Error('no'));",
             &[],
         )
         .await;
-    window.click("Copy Text").await;
+    window.click("Copy Script").await;
     window
-        .until("text().includes('The text is selected')")
+        .until("text().includes('The script is selected')")
         .await;
     let selected = window
         .js("return getSelection().toString().length;", &[])

@@ -24,11 +24,11 @@ async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_i
     window.picture_for_readme("banner").await;
 
     window.click("View Changes").await;
-    window.until("text().includes('would change.')").await;
     assert_eq!(
         window.text().await,
         "● ctx0 schema update available (v1 → v2) v2: Added schema version tracking table \
-         No definition and no row would change. Hide Changes Apply Update ×"
+         Testing runs this update on your database and undoes it. Meanwhile, ctx0 may have to wait for up to \
+         25 seconds. Hide Changes Test on My Data Apply Update ×"
     );
     window.picture("changes").await;
     window.click("Hide Changes").await;
@@ -134,10 +134,10 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
         .until("text().includes('Applying v2 (2 of 3)')")
         .await;
     window
-        .until("/v1: Initial ctx0 schema applied in \\d+ ms v2: Full-text search over entries applying… v3: Tags for sessions Hide/.test(text())")
+        .until("/v1: Initial ctx0 schema applied in \\d+ ms v2: Full-text search over entries in progress… v3: Tags for sessions Hide/.test(text())")
         .await;
-    let busy = "const bar = parts('progress')[0]; return [parts('section')[0].ariaBusy, bar.value, bar.max];";
-    assert_eq!(window.js(busy, &[]).await, json!(["true", 1, 3]));
+    let busy = "const bar = parts('progress')[0]; return [parts('section')[0].ariaBusy ?? '', parts('ul')[0].ariaBusy, bar.value, bar.max];";
+    assert_eq!(window.js(busy, &[]).await, json!(["", "true", 1, 3]));
     window.picture("applying").await;
     window.picture_for_readme("progress").await;
 
@@ -241,11 +241,13 @@ async fn the_keyboard_is_enough_and_the_focus_is_kept() {
         json!("true")
     );
     window.press(tab).await;
+    assert_eq!(window.js(focus, &[]).await, json!("Test on My Data"));
+    window.press(tab).await;
     assert_eq!(window.js(focus, &[]).await, json!("Apply Update"));
     window.press(enter).await;
     window.until_state("failed").await;
     // The same button, so that whoever waits on it can go on from it.
-    assert_eq!(window.js(focus, &[]).await, json!("Retry"));
+    assert_eq!(window.js(focus, &[]).await, json!("Try Again"));
     project.sql("create table public.ctx0_missing ()").await;
     window.press(enter).await;
     window.until_state("applied").await;

@@ -24,7 +24,7 @@ async fn a_database_that_is_away_is_said_to_be_and_found_again() {
         window
             .text()
             .await
-            .starts_with("● The ctx0 database is not available")
+            .starts_with("● Can't reach the ctx0 database")
     );
     assert_eq!(window.buttons().await, json!(["Check Again", "Dismiss"]));
     window.picture("unavailable").await;
@@ -67,7 +67,7 @@ async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
     daemon.kill().await;
     let _daemon = start(&"f".repeat(32)).await;
     window
-        .until("log().includes('Open the address that it printed.')")
+        .until("log().includes('Open the address it printed.')")
         .await;
     window.until_state("").await;
 }

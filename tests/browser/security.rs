@@ -126,36 +126,75 @@ async fn files_are_below_the_key_as_well_and_tell_the_browser_to_be_strict() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
+async fn a_message_over_the_limit_is_refused_by_name_and_far_over_it_ends_the_connection() {
     let daemon = Start::nowhere().token(TOKEN).start().await;
-    let (status, mut socket) = handshake(
-        &daemon,
-        &format!("/{TOKEN}/ipc"),
-        &format!("Host: {}\r\n", daemon.host()),
-    )
-    .await;
-    assert_eq!(status, 101);
-    // A text of 16 MiB, announced with a mask of zeros. The daemon goes before it has it all.
-    let mut frame = vec![0x81, 0xff];
+    let mut window = connect(&daemon).await;
+    window.send(TEXT, &" ".repeat(100_000)).await;
+    assert!(window.receive_text("-32600").await.contains("64 KiB"));
+    window.send(TEXT, CHANGE_LOG).await;
+    window.receive_text("001_ctx0_schema").await;
+    // A text of 16 MiB, of which only the beginning is sent.
+    let mut frame = vec![0x80 | TEXT, 0xff];
     frame.extend((16_u64 << 20).to_be_bytes());
     frame.extend([0; 4]);
-    socket
-        .write_all(&frame)
-        .await
-        .expect("the beginning is read");
-    let mut rest = Vec::new();
-    let ended = socket.read_to_end(&mut rest).await;
+    window.0.write_all(&frame).await.expect("it is sent");
+    window.receive_text("-32600").await;
+    let (opcode, reason) = window.receive().await;
+    assert_eq!(opcode, CLOSE);
+    assert_eq!(reason[..2], 1009_u16.to_be_bytes());
+    // Others are still served.
+    connect(&daemon).await;
+}
+
+#[tokio::test]
+async fn however_many_requests_wait_a_ping_is_answered_and_a_flood_is_ended() {
+    // Its answers take half a minute.
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    let mut window = connect(&daemon).await;
+    for id in 0..200 {
+        let request = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"schema:status"}}"#);
+        window.send(TEXT, &request).await;
+    }
+    window.send(PING, "still there?").await;
+    assert_eq!(window.receive().await, (PONG, b"still there?".to_vec()));
+    for id in 200..300 {
+        let request = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"schema:status"}}"#);
+        window.send(TEXT, &request).await;
+    }
+    let (opcode, reason) = window.receive().await;
+    assert_eq!(opcode, CLOSE);
+    assert_eq!(reason[..2], 1008_u16.to_be_bytes());
+}
+
+#[tokio::test]
+async fn a_connection_that_never_finishes_its_headers_is_closed() {
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    for sent in ["", "GET / HTTP/1.1\r\nHost: "] {
+        let mut socket = TcpStream::connect(daemon.host())
+            .await
+            .expect("a connection");
+        socket.write_all(sent.as_bytes()).await.expect("it is sent");
+        let mut rest = String::new();
+        socket.read_to_string(&mut rest).await.expect("an end");
+        assert!(
+            rest.is_empty() || rest.starts_with("HTTP/1.1 408"),
+            "{rest}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_address_without_its_last_slash_leads_to_the_page() {
+    let daemon = Start::nowhere().token(TOKEN).start().await;
+    let host = format!("Host: {}\r\n", daemon.host());
+    let answer = get(&daemon, &format!("/{TOKEN}"), &host).await;
+    assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
     assert!(
-        ended.is_ok()
-            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+        answer.contains(&format!("location: /{TOKEN}/\r\n")),
+        "{answer}"
     );
-    let (status, _) = handshake(
-        &daemon,
-        &format!("/{TOKEN}/ipc"),
-        &format!("Host: {}\r\n", daemon.host()),
-    )
-    .await;
-    assert_eq!(status, 101, "others are still served");
+    let answer = get(&daemon, &format!("/{}", "f".repeat(32)), &host).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
 
 #[tokio::test]
@@ -232,6 +271,67 @@ async fn the_page_can_neither_run_what_is_not_its_own_nor_reach_elsewhere() {
     window
         .until("['connect-src', 'form-action', 'frame-src', 'img-src', 'require-trusted-types-for', 'style-src-elem'].every((name) => forbidden.has(name))")
         .await;
+}
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+const CHANGE_LOG: &str = r#"{"jsonrpc":"2.0","id":1,"method":"schema:changeLog"}"#;
+
+/// A WebSocket, frame by frame.
+struct Socket(TcpStream);
+
+async fn connect(daemon: &Daemon) -> Socket {
+    let host = format!("Host: {}\r\n", daemon.host());
+    let (status, socket) = handshake(daemon, &format!("/{TOKEN}/ipc"), &host).await;
+    assert_eq!(status, 101);
+    Socket(socket)
+}
+
+impl Socket {
+    /// Sends a frame with a mask of zeros.
+    async fn send(&mut self, opcode: u8, text: &str) {
+        let mut frame = vec![0x80 | opcode];
+        match text.len() {
+            length @ 0..126 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0xff);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).await.expect("it is sent");
+    }
+
+    /// The next frame that is no event.
+    async fn receive(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let opcode = self.0.read_u8().await.expect("a frame") & 0x0f;
+            let length = match self.0.read_u8().await.expect("a length") {
+                126 => usize::from(self.0.read_u16().await.expect("a length")),
+                127 => self.0.read_u64().await.expect("a length") as usize,
+                length => usize::from(length),
+            };
+            let mut payload = vec![0; length];
+            self.0.read_exact(&mut payload).await.expect("a payload");
+            if opcode != TEXT || !String::from_utf8_lossy(&payload).contains(r#""method":"#) {
+                return (opcode, payload);
+            }
+        }
+    }
+
+    async fn receive_text(&mut self, containing: &str) -> String {
+        let (opcode, payload) = self.receive().await;
+        let text = String::from_utf8(payload).expect("a text");
+        assert!(
+            opcode == TEXT && text.contains(containing),
+            "{opcode} {text}"
+        );
+        text
+    }
 }
 
 /// An opening of a WebSocket as a browser writes it: the status of the answer, and the rest.

@@ -15,6 +15,7 @@ contextBridge.exposeInMainWorld("schema", {
   changeLog: ask("changeLog"),
   status: ask("status"),
   preview: ask("preview"),
+  cancelPreview: ask("cancelPreview"),
   rollback: ask("rollback"),
   verify: ask("verify"),
   on(event, listener) {

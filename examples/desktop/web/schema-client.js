@@ -1,10 +1,10 @@
-// The daemon as an object. Needs nothing of a browser but the connection that it is given, so
+// The daemon as an object. It needs nothing from a browser but the connection it is given, so
 // the same file serves a page and Electron's main process.
 
-/** What the daemon can be asked for. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "rollback", "verify"];
+/** The methods of the daemon. */
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify"];
 
-/** What the daemon tells, and `connection`, which the client adds. */
+/** The events of the daemon, and `connection`, which the client adds. */
 export const EVENTS = [
   "connection",
   "schema:updateAvailable",
@@ -15,9 +15,9 @@ export const EVENTS = [
 ];
 
 /**
- * What a request can be refused with. `code` is the daemon's name of the error, such as
- * `unreachable`, or `disconnected` where the answer was lost with the connection. `installSql`
- * is there where pasting it into the SQL editor is the remedy.
+ * Why a request failed. `code` is the daemon's name of the error, such as `unreachable`, or
+ * `disconnected` if the response was lost with the connection. `installSql` is the setup script,
+ * if running it in the SQL editor is the remedy.
  */
 export class SchemaError extends Error {
   constructor(message, data) {
@@ -28,8 +28,8 @@ export class SchemaError extends Error {
 }
 
 /**
- * Asks the daemon over JSON-RPC 2.0, hears its events, and connects again for as long as it
- * is not closed.
+ * Sends requests to the daemon over JSON-RPC 2.0, receives its events, and reconnects until it
+ * is closed.
  *
  * `connect` opens a connection: a `WebSocket`, or anything with its `send`, `close` and
  * `addEventListener` for `open`, `message` and `close`.
@@ -51,14 +51,14 @@ export class SchemaClient {
     this.#start();
   }
 
-  /** Looks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, problem?}`. */
+  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, problem?}`. */
   checkUpdates() {
     return this.#ask("schema:checkUpdates");
   }
 
   /**
-   * Applies what is pending, or joins the run that is under way: `{success, applied, error?}`.
-   * With the `token` of a preview it does what that showed, or nothing; `backupBy` says who
+   * Applies what is pending, or joins the same run under way: `{success, applied, error?}`.
+   * With the `token` of a preview it applies what that showed, or nothing. `backupBy` says who
    * made a backup.
    */
   applyUpdates({ token, backupBy } = {}) {
@@ -70,29 +70,37 @@ export class SchemaClient {
     return this.#ask("schema:changeLog");
   }
 
-  /** What applying, or taking back to a version, would do: run on the database, and taken back. */
-  preview({ rollbackTo } = {}) {
-    return this.#ask("schema:preview", { rollbackTo });
+  /**
+   * Runs the update, or the rollback to a version, on the database and undoes it, to see what it
+   * does. Gets a result that another window already has, unless `again` is set.
+   */
+  preview({ rollbackTo, again } = {}) {
+    return this.#ask("schema:preview", { rollbackTo, again });
   }
 
-  /** Takes the database back to a version: `{success, rolledBack?, error?}`. */
+  /** Ends the running preview in the database, for all windows. Returns whether there was one. */
+  cancelPreview() {
+    return this.#ask("schema:cancelPreview");
+  }
+
+  /** Rolls back to a version, as its preview showed: `{success, rolledBack?, error?}`. */
   rollback({ version, token, backupBy }) {
     return this.#ask("schema:rollback", { version, token, backupBy });
   }
 
-  /** Whether the schema is as the last change left it: `{state, differences?, reason?}`. */
+  /** Whether the schema was changed outside the migrations: `{state, differences?, reason?}`. */
   verify() {
     return this.#ask("schema:verify");
   }
 
-  /** How the database stands. */
+  /** The state of the database. */
   status() {
     return this.#ask("schema:status");
   }
 
   /**
-   * Listens to one of `EVENTS`, first to what holds already. `connection` is `connecting`,
-   * `open` or `lost`. Returns what ends it.
+   * Listens to one of `EVENTS`; the current state comes first. `connection` is `connecting`,
+   * `open` or `lost`. Returns a function that ends it.
    */
   on(event, listener) {
     const listeners = this.#listeners.get(event);
@@ -111,7 +119,7 @@ export class SchemaClient {
     return this.#present.get(event);
   }
 
-  /** Disconnects for good. Requests that wait for an answer are refused. */
+  /** Disconnects for good. Waiting requests fail. */
   close() {
     this.#closed = true;
     clearTimeout(this.#retry);
@@ -134,7 +142,7 @@ export class SchemaClient {
   }
 
   #lost() {
-    // What the daemon said last may no longer hold, and it says what does when it is back.
+    // This may be out of date. The daemon sends the current state on the next connection.
     this.#present.clear();
     if (this.#open) this.#refuseAll();
     this.#open = false;
@@ -207,7 +215,7 @@ function call(listener, params) {
 }
 
 function disconnected() {
-  return new SchemaError("the connection to the ctx0 daemon was lost before it answered", {
+  return new SchemaError("the connection to ctx0 was lost before it answered", {
     code: "disconnected",
     retryable: true,
   });

@@ -1,39 +1,31 @@
 // <schema-update-banner>: tells that a newer ctx0 schema exists, and applies it when the user
-// agrees. Give its property `schema` a SchemaClient, or the `window.schema` of the Electron
-// preload. It goes by the daemon's events; an answer to its own request only says that there
-// is nothing more to wait for. Whatever comes from outside is shown as text, never as HTML.
+// agrees. Set its property `schema` to a SchemaClient, or to the `window.schema` of the Electron
+// preload. `banner-model.js` decides, `banner-view.js` words it; this file draws it and talks to
+// the daemon. Text from outside is shown as text, never as HTML.
 
-/** How long good news stays, in milliseconds. */
+import { START, update } from "./banner-model.js";
+import { BACKUP_MADE, view } from "./banner-view.js";
+import { style } from "./banner-style.js";
+
+/** How long good news stays on the screen, in milliseconds. */
 const GOOD_NEWS = 6_000;
 
 /** How long a lost connection may take to come back before the user hears of it. */
 const GRACE = 1_000;
 
-/** Where it is kept of which version the user was notified. */
+/** Remembers which version the user was notified of. */
 const NOTIFIED = "ctx0-schema-notified";
-
-const NOTHING = { state: "" };
 
 export class SchemaUpdateBanner extends HTMLElement {
   #schema;
   #unsubscribe = [];
   #parts;
-  /** What is to be said: `state` is one of `DESCRIPTIONS`, the rest is what that needs. */
-  #view = NOTHING;
-  #dismissed = false;
-  #expanded = false;
-  /** What an apply would bring, as the daemon told last. */
-  #pending = [];
-  /** What was seen of applying `pending`: `{pending, result}`, `{pending, error}`, or neither yet. */
-  #preview;
-  /** What the list of changes was made of. */
-  #listed;
-  /** Whether the schema was compared since the daemon is there. */
-  #verified = false;
-  /** What is said once good news goes. */
-  #next;
+  #model = START;
+  /** What the list on the page was made of. */
+  #listed = "";
+  #ticking;
   #grace;
-  #goes;
+  #leaves;
   #cameFrom;
 
   constructor() {
@@ -41,20 +33,26 @@ export class SchemaUpdateBanner extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [style()];
     this.#parts = build(root);
-    const { toggle, primary, copy, dismiss, made } = this.#parts;
-    toggle.addEventListener("click", () => this.#toggle());
-    primary.addEventListener("click", () => this.#act());
+    const { toggle, test, cancel, copy, untested, keep, primary, dismiss, made } = this.#parts;
+    const on = (button, type) => button.addEventListener("click", () => this.#send({ type, now: Date.now() }));
+    on(toggle, "toggle");
+    on(test, "test");
+    on(cancel, "cancelTest");
+    on(untested, "actUntested");
+    on(keep, "keepTesting");
+    on(primary, "act");
+    on(dismiss, "dismiss");
     copy.addEventListener("click", () => this.#copy());
-    dismiss.addEventListener("click", () => this.dismiss());
-    made.addEventListener("change", () => this.#render());
+    made.addEventListener("change", () => this.#send({ type: "backedUp", checked: made.checked }));
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.dismiss();
     });
-    // Reached from outside only: moves within a shadow tree stay in it.
+    // Only from outside: moves within a shadow tree stay in it.
     this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget));
+    document.addEventListener("visibilitychange", () => this.#leaveWhenSeen());
   }
 
-  /** What carries the methods and events of the daemon. */
+  /** Carries the methods and events of the daemon. */
   get schema() {
     return this.#schema;
   }
@@ -73,461 +71,212 @@ export class SchemaUpdateBanner extends HTMLElement {
     this.#ignore();
   }
 
-  /** Hides it until the next check, or until something else is to be said. */
+  /** Hides it until the next check, or until there is news. */
   dismiss() {
-    this.#dismissed = true;
-    this.#render();
+    this.#send({ type: "dismiss" });
+  }
+
+  /** Asks whether to roll back to a version: nothing runs before the user agrees. */
+  offerRollback(version) {
+    this.#send({ type: "offerRollback", version });
+    this.#parts.primary.focus();
   }
 
   #listen() {
     if (!this.#schema) return;
-    const on = (event, listener) => this.#unsubscribe.push(this.#schema.on(event, listener));
-    on("connection", (state) => this.#connection(state));
-    on("schema:updateAvailable", (check) => this.#updateAvailable(check));
-    on("schema:applyProgress", (progress) => this.#progress(progress));
-    on("schema:applied", (report) => this.#applied(report));
-    on("schema:rolledBack", (report) => this.#rolledBack(report));
-    on("schema:error", (error) => this.#failed(error));
+    const on = (event, message) => this.#unsubscribe.push(this.#schema.on(event, (params) => this.#send(message(params))));
+    on("connection", (state) => ({ type: "connection", state }));
+    on("schema:updateAvailable", (check) => ({ type: "updateAvailable", check }));
+    on("schema:applyProgress", (progress) => ({ type: "progress", progress, now: Date.now() }));
+    on("schema:applied", (report) => ({ type: "applied", ...report }));
+    on("schema:rolledBack", (report) => ({ type: "rolledBack", ...report }));
+    on("schema:error", (error) => ({ type: "failed", error }));
   }
 
   #ignore() {
     for (const off of this.#unsubscribe.splice(0)) off();
     clearTimeout(this.#grace);
-    this.#show(NOTHING);
+    this.#model = { ...START, ticket: this.#model.ticket + 1 };
+    this.#render();
   }
 
-  #connection(state) {
-    clearTimeout(this.#grace);
-    if (state === "lost") this.#verified = false;
-    if (state !== "lost" || this.#view.state === "reconnecting") return;
-    const show = () => this.#show({ state: "reconnecting" });
-    // The answer to a run will not come any more.
-    if (this.#view.state === "applying") show();
-    else this.#grace = setTimeout(show, GRACE);
+  #send(message) {
+    const before = this.#model;
+    const [model, ...effects] = update(before, message);
+    this.#model = model;
+    if (message.type === "connection") clearTimeout(this.#grace);
+    this.#render();
+    if (model.view !== before.view || model.dismissed !== before.dismissed) {
+      clearTimeout(this.#leaves);
+      this.#leaves = undefined;
+      this.#leaveWhenSeen();
+    }
+    for (const effect of effects) this.#do(effect);
   }
 
-  #updateAvailable(check, { asked = false } = {}) {
-    // The same list stays the same object: what was seen of it is still true.
-    if (!same(check.pendingMigrations, this.#pending)) this.#pending = check.pendingMigrations;
-    // A run tells by itself how it goes, and why it failed stays until the user has seen it.
-    const { state } = this.#view;
-    if (state === "applying" || (RUN_FAILED.includes(state) && !this.#dismissed && !asked)) return;
-    const view = { state: "available", check, backup: check.backup, pending: this.#pending };
-    if (state === "rolledBack" && !this.#dismissed) {
-      this.#next = view;
+  #do({ do: what, ticket, params, check }) {
+    const schema = this.#schema;
+    const answer = (request, type) =>
+      request.then(
+        (result) => ({ result }),
+        (error) => ({ error: { ...error, message: error.message } }),
+      ).then((end) => this.#send({ type, ticket, now: Date.now(), ...end }));
+    const effects = {
+      preview: () => answer(schema.preview(params), "previewed"),
+      cancelPreview: () => void schema.cancelPreview().catch(() => {}),
+      apply: () => answer(schema.applyUpdates(params), "ran"),
+      rollback: () => answer(schema.rollback(params), "ran"),
+      check: () => answer(schema.checkUpdates(), "checked"),
+      verify: () => answer(schema.verify(), "verified"),
+      notify: () => notify(check),
+      focusBackup: () => this.#parts.made.focus(),
+      waitForConnection: () => (this.#grace = setTimeout(() => this.#send({ type: "stillDisconnected" }), GRACE)),
+    };
+    effects[what]();
+  }
+
+  /** Good news leaves once it was on the screen for its time. */
+  #leaveWhenSeen() {
+    const isGood = !this.#model.dismissed && ["applied", "rolledBack", "current"].includes(this.#model.view.state);
+    if (!isGood || document.hidden) {
+      clearTimeout(this.#leaves);
+      this.#leaves = undefined;
       return;
     }
-    this.#show(view);
-    notify(check);
-  }
-
-  #progress(progress) {
-    const running = this.#view.state === "applying";
-    const view = running ? this.#view : this.#run();
-    const { event, action, version, position, total } = progress;
-    view.steps.set(version, progress);
-    if (event === "started") Object.assign(view, { action, version, position, total });
-    view.waiting = event === "waiting" ? progress : undefined;
-    this.#show(view, { quietly: running && this.#dismissed });
-  }
-
-  #applied({ applied, currentVersion }) {
-    this.#pending = [];
-    const { state } = this.#view;
-    if (applied.length > 0) this.#show({ state: "applied", currentVersion });
-    else if (UP_TO_DATE.includes(state) || (state === "rollbackFailed" && !this.#dismissed)) return;
-    else if (state && !this.#dismissed) this.#show({ state: "current", currentVersion });
-    else this.#show(NOTHING);
-    if (applied.length === 0) this.#verify();
-    else this.#verified = false;
-  }
-
-  #rolledBack({ rolledBack, currentVersion }) {
-    this.#next = undefined;
-    this.#verified = false;
-    if (rolledBack.length > 0) this.#show({ state: "rolledBack", currentVersion });
-    else if (this.#view.state === "applying") this.#show(NOTHING);
-  }
-
-  /** Looks once whether somebody has changed the schema past the migrations. */
-  async #verify() {
-    if (this.#verified) return;
-    this.#verified = true;
-    // Where it cannot be said there is nothing to say.
-    const found = await this.#schema.verify().catch(() => undefined);
-    const quiet = ["", ...UP_TO_DATE].includes(this.#view.state);
-    if (found?.state === "drifted" && quiet) this.#show({ state: "drifted", differences: found.differences });
-  }
-
-  #failed(error) {
-    const { state, pending, steps, backup } = this.#view;
-    if (error.code === "previewOutdated") {
-      this.#preview = undefined;
-      this.#show({ state: "outdated", error });
-    } else if (error.rolledBack) {
-      this.#show({ state: "rollbackFailed", error });
-    } else if (error.problem) {
-      const ahead = error.problem.kind === "databaseAhead";
-      this.#show({ state: ahead ? "ahead" : "problem", error });
-    } else if (error.applied) {
-      this.#show(error.installSql ? { state: "install", error } : { state: "failed", error, pending, steps, backup });
-    } else if (state !== "applying" && (!RUN_FAILED.includes(state) || this.#dismissed)) {
-      // The same again is no news: the daemon tries often while something is away.
-      const again = state === "unavailable" && this.#view.error.code === error.code;
-      this.#show({ state: "unavailable", error }, { quietly: again && this.#dismissed });
-    }
-  }
-
-  #act() {
-    if (this.#view.busy || this.#view.state === "applying") return;
-    if (this.#lacksBackup()) {
-      this.#parts.made.focus();
-      return;
-    }
-    if (RETRIED_BY_CHECK.includes(this.#view.state)) this.#check();
-    else this.#apply();
-  }
-
-  async #apply() {
-    const consent = this.#consent();
-    const view = this.#run();
-    this.#show(view);
-    try {
-      const result = await this.#schema.applyUpdates(consent);
-      if (this.#view !== view) return;
-      if (result.success) this.#applied({ applied: result.applied, currentVersion: result.applied.at(-1) });
-      else this.#failed({ message: result.error, applied: result.applied });
-    } catch (error) {
-      if (this.#view === view) this.#failed({ ...error, message: error.message, applied: [] });
-    }
-  }
-
-  async #check() {
-    const view = { ...this.#view, busy: true };
-    this.#show(view);
-    try {
-      const check = await this.#schema.checkUpdates();
-      if (this.#view !== view) return;
-      if (check.hasUpdates) this.#updateAvailable(check, { asked: true });
-      else if (!check.problem) this.#applied({ applied: [], currentVersion: check.currentVersion });
-    } catch (error) {
-      if (this.#view === view) this.#failed({ ...error, message: error.message });
-    }
-    if (this.#view === view) this.#show({ ...view, busy: false });
-  }
-
-  #run() {
-    return { state: "applying", pending: this.#pending, steps: new Map(), backup: this.#view.backup };
-  }
-
-  /** What the user has agreed to: what was shown, where that was looked at. */
-  #consent() {
-    const seen = this.#preview?.pending === this.#pending ? this.#preview.result : undefined;
-    return { token: seen?.token, backupBy: this.#parts.made.checked ? BACKUP_BY : undefined };
-  }
-
-  /** The advice of the manifest, or of what was seen where that is more. */
-  #advice() {
-    const { state, backup, pending } = this.#view;
-    if (!APPLICABLE.includes(state)) return undefined;
-    const seen = this.#preview?.pending === pending ? this.#preview.result?.backup : undefined;
-    return seen ?? backup;
-  }
-
-  #lacksBackup() {
-    return this.#advice()?.level === "required" && !this.#parts.made.checked;
-  }
-
-  /** What was seen of the changes that are shown, as long as one can agree to them. */
-  #seen() {
-    const { state, pending } = this.#view;
-    return state === "available" && this.#preview?.pending === pending ? this.#preview : undefined;
-  }
-
-  /** How the look at the changes goes. */
-  #looked() {
-    const seen = this.#seen();
-    if (!seen || seen.result) return "";
-    if (seen.error) return `What it would change could not be looked at: ${seen.error.message}`;
-    return "Looking at what it would change…";
-  }
-
-  /** Has the database show what would change, once for what is pending. */
-  async #look() {
-    const { pending } = this.#view;
-    if (this.#view.state !== "available" || this.#preview?.pending === pending) return;
-    const preview = { pending };
-    this.#preview = preview;
-    try {
-      preview.result = await this.#schema.preview();
-    } catch (error) {
-      preview.error = error;
-    }
-    if (this.#preview === preview) this.#render();
+    this.#leaves ??= setTimeout(() => this.#send({ type: "seen" }), GOOD_NEWS);
   }
 
   async #copy() {
-    const { sql, note } = this.#parts;
+    const { sql, script, note } = this.#parts;
     try {
       await navigator.clipboard.writeText(sql.textContent);
       note.textContent = "Copied.";
     } catch {
+      script.open = true;
       getSelection().selectAllChildren(sql);
-      note.textContent = "The text is selected: copy it with Ctrl+C or ⌘C.";
+      note.textContent = "The script is selected. Copy it with Ctrl+C or ⌘C.";
     }
-  }
-
-  #toggle() {
-    this.#expanded = !this.#expanded;
-    this.#render();
-  }
-
-  #show(view, { quietly = false } = {}) {
-    clearTimeout(this.#goes);
-    if (view.state !== this.#view.state) this.#parts.note.textContent = "";
-    this.#view = view;
-    if (!quietly) this.#dismissed = false;
-    this.#render();
-    if (GOOD.includes(view.state)) this.#goes = setTimeout(() => this.#goOn(), GOOD_NEWS);
-  }
-
-  #goOn() {
-    const next = this.#next ?? NOTHING;
-    this.#next = undefined;
-    this.#show(next);
   }
 
   #render() {
-    const { box, dot, title, alert, detail, bar, changes, look, backup, advice, how, sql, toggle, copy, primary } = this.#parts;
-    const view = this.#dismissed ? NOTHING : this.#view;
-    const says = DESCRIPTIONS[view.state](view);
-    const running = view.state === "applying";
-    const busy = running || view.busy === true;
-    const hasChanges = (view.pending ?? view.differences)?.length > 0;
+    const parts = this.#parts;
+    const shown = view(this.#model);
     const focused = this.shadowRoot.activeElement;
+    const wasShown = this.getAttribute("state") ?? "";
 
-    if (view.state) this.setAttribute("state", view.state);
+    if (shown.state) this.setAttribute("state", shown.state);
     else this.removeAttribute("state");
-    box.ariaLabel = view.state ? "ctx0 schema" : null;
-    box.ariaBusy = String(busy);
-    dot.hidden = !view.state;
-    write(title, says.title);
-    write(alert, says.alert);
-    write(detail, says.detail);
-    bar.hidden = !running;
-    progress(bar, view);
+    parts.box.ariaLabel = shown.state ? "ctx0 schema" : null;
+    parts.dot.hidden = !shown.state;
+    if (shown.state !== wasShown) write(parts.note, "");
+    write(parts.title, shown.title);
+    write(parts.alert, shown.alert);
+    write(parts.detail, shown.detail);
+    progress(parts.bar, shown.bar);
+    write(parts.explanation, shown.explanation);
+    write(parts.summary, shown.summary?.text);
+    parts.summary.dataset.tone = shown.summary?.tone ?? "";
+    this.#renderClock(shown);
 
-    toggle.hidden = !hasChanges;
-    toggle.textContent = this.#expanded ? "Hide Changes" : "View Changes";
-    toggle.ariaExpanded = String(this.#expanded);
-    changes.hidden = !hasChanges || !this.#expanded;
-    if (!changes.hidden) {
-      this.#look();
-      this.#list(view);
+    parts.changes.hidden = !shown.expanded;
+    if (shown.expanded) this.#renderList(shown.list);
+    parts.changes.ariaBusy = String(shown.state === "applying");
+    parts.toggle.ariaExpanded = String(Boolean(shown.expanded));
+    parts.script.hidden = !shown.script;
+    write(parts.sql, shown.script);
+    parts.body.hidden = !shown.expanded && !shown.script;
+
+    parts.backup.hidden = !shown.backup;
+    write(parts.advice, shown.backup?.text);
+    write(parts.how, shown.backup?.instructions);
+    parts.made.checked = Boolean(shown.backup?.checked);
+
+    for (const name of ["toggle", "test", "cancel", "copy", "untested", "keep", "primary"]) {
+      parts[name].hidden = !shown.buttons[name];
+      write(parts[name], shown.buttons[name]);
     }
-    write(look, changes.hidden ? "" : this.#looked());
-
-    const wanted = this.#dismissed ? undefined : this.#advice();
-    backup.hidden = !wanted;
-    write(advice, wanted && BACKUP[wanted.level]);
-    write(how, wanted?.instructions);
-
-    sql.hidden = copy.hidden = !view.error?.installSql;
-    write(sql, view.error?.installSql);
-    primary.hidden = !says.primary;
-    write(primary, says.primary);
-    // A disabled button would lose the focus.
-    primary.ariaDisabled = String(busy || (!this.#dismissed && this.#lacksBackup()));
-    for (const scroller of [alert, changes, how, sql]) {
-      scroller.tabIndex = scroller.scrollHeight > scroller.clientHeight ? 0 : -1;
+    // A button that is really disabled would lose the focus.
+    parts.primary.ariaDisabled = String(Boolean(shown.blocked));
+    write(parts.reason, shown.blocked === "busy" ? "" : shown.blocked);
+    parts.primary.classList.toggle("default", Boolean(shown.isDefault));
+    for (const scroller of [parts.alert, parts.body]) {
+      if (scroller.scrollHeight > scroller.clientHeight) scroller.tabIndex = 0;
+      else scroller.removeAttribute("tabindex");
     }
     if (focused?.checkVisibility() === false) this.#keepFocus();
   }
 
-  #list({ state, pending, steps, differences }) {
-    const preview = this.#seen()?.result;
-    const made = [pending ?? differences, preview];
-    if (this.#listed?.every((part, index) => part === made[index]) !== true) {
+  #renderClock({ clock, state }) {
+    const { clock: head, testClock } = this.#parts;
+    clearInterval(this.#ticking);
+    const tick = () => {
+      const seconds = clock === undefined ? "" : `${Math.max(0, Math.floor((Date.now() - clock) / 1000))} s`;
+      head.textContent = state === "applying" ? seconds : "";
+      testClock.textContent = state === "applying" ? "" : seconds;
+    };
+    tick();
+    if (clock !== undefined) this.#ticking = setInterval(tick, 1_000);
+  }
+
+  #renderList(list) {
+    const made = JSON.stringify(list.map(({ step, event, ...rest }) => rest));
+    if (made !== this.#listed) {
       this.#listed = made;
-      this.#parts.changes.replaceChildren(...(pending?.map((next) => change(next, preview)) ?? differences.map(difference)));
+      this.#parts.changes.replaceChildren(...list.map(listItem));
     }
     for (const [index, item] of [...this.#parts.changes.children].entries()) {
-      const step = pending && steps?.get(pending[index].version);
-      item.dataset.step = step?.event ?? "";
-      write(item.querySelector(".step"), STEPS[step?.event]?.(step, state));
+      item.dataset.step = list[index].event ?? "";
+      write(item.querySelector(".step"), list[index].step);
     }
   }
 
   /** What had the focus is gone: it goes to what is left, or back to where it came from. */
   #keepFocus() {
-    const { primary, dismiss } = this.#parts;
-    const next = [primary, dismiss].find((button) => button.checkVisibility());
-    (next ?? this.#cameFrom)?.focus();
+    const { cancel, keep, test, primary, dismiss } = this.#parts;
+    const next = [keep, cancel, primary, test, dismiss].find((button) => button.checkVisibility());
+    const target = next ?? this.#cameFrom;
+    if (!target) return;
+    target.focus();
+    // A browser hides the ring after a click; here the focus has moved by itself.
+    if (next) {
+      next.classList.add("moved");
+      next.addEventListener("blur", () => next.classList.remove("moved"), { once: true });
+    }
   }
 }
 
-/** What is said in each state, and on the main button. */
-const DESCRIPTIONS = {
-  "": () => ({}),
-  available: ({ check }) => ({
-    title: `ctx0 schema update available (v${check.currentVersion} → v${check.latestVersion})`,
-    primary: "Apply Update",
-  }),
-  applying: ({ action, version, position, total, waiting }) => ({
-    title: version
-      ? `${action === "rollback" ? "Taking back" : "Applying"} v${version} (${position} of ${total})…`
-      : "Applying ctx0 schema update…",
-    detail: waiting && `${WAITING[waiting.reason] ?? "Waiting"} (${Math.round(waiting.waitedMs / 1000)} s)`,
-    primary: "Applying…",
-  }),
-  applied: ({ currentVersion }) => ({ title: `ctx0 schema updated to v${currentVersion}` }),
-  rolledBack: ({ currentVersion }) => ({ title: `ctx0 schema taken back to v${currentVersion}` }),
-  rollbackFailed: ({ error }) => ({
-    title: "ctx0 schema could not be taken back",
-    alert: error.message,
-    detail: error.rolledBack.length > 0 && `Taken back before: ${error.rolledBack.map((v) => `v${v}`).join(", ")}.`,
-  }),
-  outdated: ({ busy }) => ({
-    title: "The update is not what you looked at any more",
-    detail: "Nothing was changed. Check again, and look at the changes once more.",
-    primary: busy ? "Checking…" : "Check Again",
-  }),
-  drifted: ({ differences }) => ({
-    title: "The ctx0 schema was changed by something else",
-    detail:
-      `Not as this app left it: ${differences.map(({ name }) => short(name)).join(", ")}. ` +
-      "If you did that yourself there is nothing to do; a later update may fail over it.",
-  }),
-  current: ({ currentVersion }) => ({
-    title: currentVersion ? `ctx0 schema is up to date (v${currentVersion})` : "ctx0 schema is up to date",
-  }),
-  failed: ({ error }) => ({
-    title: "ctx0 schema update failed",
-    alert: error.message,
-    detail: error.applied.length > 0 && `Applied before, and kept: ${error.applied.map((v) => `v${v}`).join(", ")}.`,
-    primary: "Retry",
-  }),
-  install: ({ error }) => ({
-    title: `One step first: ${error.code === "rpcOutdated" ? "update" : "install"} the ctx0 functions`,
-    detail:
-      "Copy this text, paste all of it into the SQL editor of your Supabase dashboard and run it there. " +
-      "Then choose Retry.",
-    primary: "Retry",
-  }),
-  unavailable: ({ error, busy }) => ({
-    title: error.retryable ? "The ctx0 database is not available" : "The ctx0 schema could not be checked",
-    detail: error.message,
-    primary: busy ? "Checking…" : "Check Again",
-  }),
-  ahead: ({ error }) => ({ title: "The ctx0 database is newer than this app", detail: error.message }),
-  problem: ({ error, busy }) => ({
-    title: "The ctx0 database does not match this app",
-    detail: error.message,
-    primary: busy ? "Checking…" : "Check Again",
-  }),
-  reconnecting: () => ({ title: "Connection to the ctx0 daemon lost, reconnecting…" }),
-};
-
-const GOOD = ["applied", "rolledBack", "current"];
-const UP_TO_DATE = ["applied", "current", "drifted"];
-const APPLICABLE = ["available", "failed"];
-const RUN_FAILED = ["failed", "install", "rollbackFailed", "outdated"];
-const RETRIED_BY_CHECK = ["unavailable", "problem", "outdated"];
-
-const BACKUP = {
-  recommended: "A backup is recommended first.",
-  required: "A backup is required first.",
-};
-
-/** Who is recorded as having said that there is a backup. */
-const BACKUP_BY = "the user, in the banner";
-
-/** What is said beside a version of a run. */
-const STEPS = {
-  started: (_, state) => state === "applying" && "applying…",
-  waiting: (_, state) => state === "applying" && "applying…",
-  applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
-  rolledBack: ({ executionMs }) => (executionMs === null ? "taken back" : `taken back in ${executionMs} ms`),
-  failed: () => "failed",
-};
-
-const WAITING = {
-  running: "Still running in the database",
-  noResponse: "No answer yet, asking again",
-  tableInUse: "A table is in use, trying again",
-};
-
-/** Tells it outside of a window that is not in front, once a version. */
+/** Notifies the user once a version, while the window is not in front. */
 function notify({ currentVersion, latestVersion }) {
   if (document.hasFocus() || globalThis.Notification?.permission !== "granted") return;
   if (localStorage.getItem(NOTIFIED) === String(latestVersion)) return;
   localStorage.setItem(NOTIFIED, String(latestVersion));
   const title = `ctx0 schema update available (v${currentVersion} → v${latestVersion})`;
-  // Several windows may be quick enough to notify: one tag is one notification.
+  // Several windows may notify at the same time: one tag is one notification.
   const notification = new Notification(title, { tag: `ctx0-schema-v${latestVersion}` });
   notification.addEventListener("click", () => window.focus());
 }
 
-function change({ version, migration_name, description }, preview) {
+function listItem({ label, text, notes, diffs }) {
   // A direction of writing that the text sets for itself ends with its element.
-  const what = element("span", {}, `v${version}: `, element("bdi", {}, description || migration_name));
-  return element("li", {}, what, element("span", { className: "step" }), ...(preview ? effects(preview, version) : []));
+  const what = element("span", {}, `${label}: `, element("bdi", {}, text));
+  const more = notes.map(({ tone, text }) => element("p", { className: `effect ${tone}` }, text));
+  const raw = diffs.length > 0 ? [element("details", { className: "raw" }, element("summary", {}, "Show definitions"), ...diffs.map(diff))] : [];
+  return element("li", {}, what, element("span", { className: "step" }), ...more, ...raw);
 }
 
-/** What a version would do. */
-function effects({ versions }, version) {
-  const seen = versions.find((seen) => seen.version === version);
-  const note = (text) => [element("p", { className: "effect" }, text)];
-  if (!seen) return note("Not looked at, because the one before it would fail.");
-  if (seen.failure) return [warning({ kind: "fails", message: `It would fail: ${seen.failure.message}` })];
-  const nothing = seen.changes.length + seen.rows.length + seen.warnings.length === 0;
-  return [
-    ...seen.warnings.map(warning),
-    ...seen.changes.map(({ diff }) => lines(diff)),
-    ...seen.rows.flatMap((rows) => note(rowChange(rows))),
-    ...(nothing ? note("No definition and no row would change.") : []),
-  ];
+function diff(text) {
+  const kind = (line) => {
+    if (line.startsWith("---") || line.startsWith("+++")) return "name";
+    return { "+": "added", "-": "removed", "@": "place" }[line[0]] ?? "";
+  };
+  const lines = text.trimEnd().split("\n");
+  return element("pre", { className: "diff" }, ...lines.map((line) => element("span", { className: kind(line) }, `${line}\n`)));
 }
 
-function rowChange({ relation, inserted, updated, deleted }) {
-  const kinds = [[inserted, "inserted"], [updated, "changed"], [deleted, "deleted"]].filter(([count]) => count > 0);
-  const words = kinds.map(([count, what]) => `${count.toLocaleString("en")} row${count === 1 ? "" : "s"} ${what}`);
-  return `${short(relation)}: ${words.join(", ")}`;
-}
-
-/** Without the schema that everything is in. */
-function short(name) {
-  return name.replace(/^public\./, "");
-}
-
-function difference({ name, diff }) {
-  return element("li", {}, element("bdi", {}, short(name)), element("span", { className: "step" }), lines(diff));
-}
-
-function warning({ kind, message }) {
-  const grave = ["dataLost", "opened", "fails"].includes(kind) ? "grave" : "";
-  return element("p", { className: `effect warning ${grave}` }, message);
-}
-
-/** A unified diff, each line by its sign. */
-function lines(diff) {
-  const kinds = { "+": "added", "-": "removed", "@": "place" };
-  const rows = diff.trimEnd().split("\n").map((line) => {
-    const name = /^(---|\+\+\+) /.test(line) ? "name" : kinds[line[0]];
-    return element("span", { className: name ?? "" }, `${line}\n`);
-  });
-  return element("pre", { className: "diff" }, ...rows);
-}
-
-function same(left, right) {
-  return JSON.stringify(left) === JSON.stringify(right);
-}
-
-function progress(bar, { position, total, version, steps }) {
-  if (!total) return bar.removeAttribute("value");
-  bar.max = total;
-  const done = ["applied", "rolledBack"].includes(steps.get(version).event);
-  bar.value = done ? position : position - 1;
+function progress(bar, share) {
+  bar.hidden = !share;
+  if (share?.max) Object.assign(bar, share);
+  else bar.removeAttribute("value");
 }
 
 /** Writes only what is new, because a screen reader speaks what is written. */
@@ -536,31 +285,47 @@ function write(part, text) {
 }
 
 function build(root) {
+  const button = (properties, ...children) => element("button", { type: "button", ...properties }, ...children);
   const parts = {
     dot: element("span", { className: "dot", ariaHidden: "true" }, "●"),
     title: element("p", { className: "title", role: "status" }),
+    clock: element("span", { className: "clock", ariaHidden: "true" }),
     alert: element("p", { className: "alert", role: "alert" }),
-    detail: element("p", { className: "detail" }),
+    detail: element("p", { className: "detail", role: "status" }),
     bar: element("progress", { ariaLabel: "Progress" }),
     changes: element("ul", { id: "changes", ariaLabel: "Changes" }),
-    look: element("p", { className: "look", role: "status" }),
+    sql: element("pre"),
+    explanation: element("p", { className: "explanation", id: "explanation" }),
     advice: element("p"),
     how: element("pre"),
     made: element("input", { type: "checkbox" }),
-    sql: element("pre"),
-    toggle: element("button", { type: "button" }),
-    copy: element("button", { type: "button" }, "Copy Text"),
+    summary: element("p", { className: "summary", role: "status" }),
+    testClock: element("span", { className: "clock", ariaHidden: "true" }),
+    reason: element("p", { className: "reason", id: "reason" }),
+    toggle: button(),
+    test: button(),
+    cancel: button(),
+    copy: button(),
+    untested: button(),
+    keep: button({ className: "default" }),
+    primary: button({ className: "primary" }),
     note: element("span", { className: "note", role: "status" }),
-    primary: element("button", { type: "button", className: "primary" }),
-    dismiss: element("button", { type: "button", className: "dismiss", ariaLabel: "Dismiss" }, "×"),
+    dismiss: button({ className: "dismiss", ariaLabel: "Dismiss" }, "×"),
   };
-  const { dot, title, alert, detail, bar, changes, look, advice, how, made, sql, toggle, copy, note, primary, dismiss } = parts;
+  const { dot, title, clock, alert, detail, bar, changes, sql, explanation, advice, how, made, summary, testClock, reason } = parts;
+  const { toggle, test, cancel, copy, untested, keep, primary, note, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
-  const actions = element("div", { className: "actions" }, toggle, copy, primary, note);
-  const head = element("div", { className: "head" }, dot, title);
-  const check = element("label", {}, made, "I have made a backup");
-  parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, how, check);
-  parts.box = element("section", {}, head, alert, detail, bar, changes, look, parts.backup, sql, actions, dismiss);
+  test.setAttribute("aria-describedby", explanation.id);
+  primary.setAttribute("aria-describedby", reason.id);
+  parts.script = element("details", {}, element("summary", {}, "Show script"), sql);
+  parts.body = element("div", { className: "body", role: "group", ariaLabel: "Details" }, changes, parts.script);
+  const head = element("div", { className: "head" }, dot, title, clock);
+  const check = element("label", {}, made, BACKUP_MADE);
+  const help = element("details", {}, element("summary", {}, "How to back up"), how);
+  parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, help, check);
+  const line = element("div", { className: "line" }, summary, testClock);
+  const actions = element("div", { className: "actions" }, toggle, test, cancel, copy, untested, keep, primary, note);
+  parts.box = element("section", {}, head, alert, detail, bar, parts.body, explanation, parts.backup, line, reason, actions, dismiss);
   root.append(parts.box);
   return parts;
 }
@@ -570,130 +335,5 @@ function element(name, properties, ...children) {
   made.append(...children);
   return made;
 }
-
-function style() {
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(CSS);
-  return sheet;
-}
-
-// A constructed sheet needs no exception in a Content-Security-Policy. The theme is the
-// system's; the attribute theme="dark" or theme="light" overrules it.
-const CSS = `
-:host {
-  color-scheme: light dark;
-  --surface: light-dark(#ffffff, #1b1d27);
-  --raised: light-dark(#f1f3f8, #262936);
-  --line: light-dark(#c3c9d8, #3a3f52);
-  --text: light-dark(#1c2030, #e6e8f0);
-  --muted: light-dark(#50576b, #a9afc3);
-  --accent: light-dark(#2b55c8, #8fb0ff);
-  --on-accent: light-dark(#ffffff, #10131c);
-  --tone: var(--accent);
-  display: block;
-  color: var(--text);
-  font: 14px/1.5 system-ui, sans-serif;
-}
-:host([theme="dark"]) { color-scheme: dark; }
-:host([theme="light"]) { color-scheme: light; }
-:host([state="applied"]), :host([state="current"]), :host([state="rolledBack"]) { --tone: light-dark(#17703a, #6fd694); }
-:host([state="failed"]), :host([state="rollbackFailed"]) { --tone: light-dark(#b3261e, #ff9a91); }
-:host([state="install"]), :host([state="unavailable"]), :host([state="ahead"]),
-:host([state="problem"]), :host([state="outdated"]), :host([state="drifted"]),
-:host([state="reconnecting"]) { --tone: light-dark(#875400, #f2be62); }
-
-[hidden] { display: none !important; }
-:host([state]) section {
-  display: grid;
-  grid-template-columns: 1fr auto;
-  gap: 8px 12px;
-  padding: 12px 14px;
-  background: var(--surface);
-  border: 1px solid var(--line);
-  border-inline-start: 4px solid var(--tone);
-  border-radius: 8px;
-}
-section > * { grid-column: 1 / -1; min-width: 0; }
-p, ul, pre { margin: 0; overflow-wrap: anywhere; }
-.head { display: flex; grid-area: 1 / 1; gap: 8px; }
-.dot { color: var(--tone); }
-.title { font-weight: 600; text-wrap: balance; }
-.alert, .detail { white-space: pre-line; }
-p:empty:not([role="status"]), .step:empty { display: none; }
-.alert::first-letter, .detail::first-letter { text-transform: uppercase; }
-.alert { color: var(--tone); }
-.detail { color: var(--muted); }
-.alert, ul, pre {
-  max-height: clamp(4rem, 30vh, 24rem);
-  overflow-y: auto;
-  scrollbar-width: thin;
-  scrollbar-color: var(--muted) transparent;
-}
-progress { width: 100%; height: 4px; background: var(--line); border: 0; border-radius: 2px; appearance: none; }
-progress::-webkit-progress-bar { background: none; }
-progress::-webkit-progress-value { background: var(--accent); border-radius: 2px; }
-progress::-moz-progress-bar { background: var(--accent); border-radius: 2px; }
-progress:indeterminate::-moz-progress-bar { background: none; }
-
-ul {
-  padding: 0;
-  padding-inline-start: 12px;
-  list-style: none;
-  border-inline-start: 2px solid var(--line);
-}
-li { display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: space-between; padding: 2px 4px 2px 0; }
-li > :first-child { min-width: 0; }
-.step { color: var(--muted); font-variant-numeric: tabular-nums; }
-li[data-step="applied"] .step { color: light-dark(#17703a, #6fd694); }
-li[data-step="failed"] .step { color: light-dark(#b3261e, #ff9a91); }
-
-.look, .effect { color: var(--muted); }
-.look:empty { display: none; }
-.effect { flex-basis: 100%; }
-.effect.warning { color: light-dark(#875400, #f2be62); }
-.effect.grave { color: light-dark(#b3261e, #ff9a91); }
-.effect.warning::before { content: "! "; font-weight: 700; }
-.diff { flex-basis: 100%; box-sizing: border-box; max-height: none; margin: 4px 0; }
-.diff .added { color: light-dark(#17703a, #6fd694); }
-.diff .removed { color: light-dark(#b3261e, #ff9a91); }
-.diff .place { color: var(--muted); }
-.diff .name { font-weight: 600; }
-.backup { display: grid; gap: 4px; padding-inline-start: 12px; border-inline-start: 2px solid var(--tone); }
-.backup p { font-weight: 600; }
-.backup label { display: flex; gap: 8px; align-items: center; min-height: 32px; cursor: pointer; }
-.backup input { inline-size: 16px; block-size: 16px; margin: 0; accent-color: var(--accent); }
-
-pre {
-  padding: 8px 12px;
-  font: 12px/1.5 ui-monospace, monospace;
-  white-space: pre-wrap;
-  background: var(--raised);
-  border-radius: 6px;
-}
-
-.actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-block-start: 2px; }
-.actions:not(:has(button:not([hidden]))), :host(:not([state])) button { display: none; }
-.note { color: var(--muted); }
-button {
-  min-height: 32px;
-  padding: 4px 12px;
-  color: var(--text);
-  font: inherit;
-  background: var(--raised);
-  border: 1px solid var(--line);
-  border-radius: 6px;
-  cursor: pointer;
-}
-button:not([aria-disabled="true"]):hover { border-color: var(--muted); }
-.primary { color: var(--on-accent); background: var(--accent); border-color: var(--accent); }
-/* In the corner in every state, and the last in the order of reading. */
-.dismiss { grid-area: 1 / 2; align-self: start; min-width: 32px; margin: -6px -8px -6px 0; padding: 4px; background: none; border-color: transparent; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-[aria-disabled="true"] { color: var(--muted); background: var(--raised); border-color: var(--line); cursor: not-allowed; }
-[aria-busy="true"] [aria-disabled="true"] { cursor: progress; }
-:host([state="applying"]) .dot { animation: pulse 1.2s ease-in-out infinite alternate; }
-@keyframes pulse { to { opacity: 0.25; } }
-@media (prefers-reduced-motion: reduce) { .dot { animation: none !important; } }
-`;
 
 customElements.define("schema-update-banner", SchemaUpdateBanner);

@@ -1,6 +1,7 @@
 // The window: a small terminal that hosts the banner.
 
 import { SchemaClient } from "./schema-client.js";
+import { PREVIEW_SECONDS, versions, words } from "./banner-view.js";
 import "./schema-update-banner.js";
 
 const COMMANDS = {
@@ -8,31 +9,32 @@ const COMMANDS = {
   check: async () => checked(await schema.checkUpdates()),
   status: async () => stands(await schema.status()),
   changes: async () => (await schema.changeLog()).map(({ version, description }) => `v${version}  ${description}`).join("\n"),
-  preview: async (version) => seen(await schema.preview({ rollbackTo: version })),
-  // How it ends is told by the events.
-  rollback: async (version) => void (await schema.rollback({ version })),
+  preview: (version) => preview(version),
+  // The banner asks, and the events tell how it ends.
+  rollback: (version) => (Number.isInteger(version) && version >= 0 ? void banner.offerRollback(version) : "Name the version to roll back to, for example: rollback 1"),
   verify: async () => verified(await schema.verify()),
 };
 
-const HELP = `check       look for a newer schema now
-status      how the database stands
-changes     what each version does
-preview     what an update would change; preview 1: what taking back to v1 would
-rollback 1  take the database back to v1
-verify      whether somebody else has changed the schema`;
+const HELP = `check       check for updates now
+status      show what is applied, and when
+changes     list what each version does
+preview     test the update on your database; preview 1: a rollback to v1
+rollback 1  roll back to v1; asks first
+verify      check for changes made outside this app`;
 
-const CONNECTIONS = { connecting: "connecting…", open: "connected", lost: "the daemon is away" };
+const CONNECTIONS = { connecting: "connecting…", open: "connected", lost: "disconnected" };
 
+const banner = document.querySelector("schema-update-banner");
 const schema = window.schema ?? connect();
 const log = document.querySelector("#log");
 const command = document.querySelector("#command");
 
-document.querySelector("schema-update-banner").schema = schema;
+banner.schema = schema;
 schema.on("connection", (state) => (document.querySelector("#connection").textContent = CONNECTIONS[state]));
 schema.on("schema:updateAvailable", (check) => print(checked(check)));
-schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`applied ${applied.map((v) => `v${v}`).join(", ")}`));
-schema.on("schema:rolledBack", ({ rolledBack }) => print(`took back ${rolledBack.map((v) => `v${v}`).join(", ")}`));
-schema.on("schema:error", ({ message }) => print(message));
+schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`Applied ${versions(applied)}.`));
+schema.on("schema:rolledBack", ({ rolledBack }) => print(`Rolled back ${versions(rolledBack)}.`));
+schema.on("schema:error", (error) => print(words(error)));
 
 document.querySelector("#prompt").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -41,20 +43,20 @@ document.querySelector("#prompt").addEventListener("submit", async (event) => {
   if (!typed) return;
   print(`› ${typed}`, "typed");
   const [name, version] = typed.split(/\s+/);
-  const run = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : () => `no such command: ${name}; try help`;
+  const run = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : () => `Unknown command: ${name}. Type help for a list.`;
   try {
     print(await run(version && Number(version)));
   } catch (error) {
-    print(error.message);
+    print(words(error));
   }
 });
 
-// The last line stays in sight when the banner above takes or leaves room.
+// Keeps the last line in view when the banner above changes its height.
 new ResizeObserver(() => (log.scrollTop = log.scrollHeight)).observe(log);
 offerNotifications(document.querySelector("#notifications"));
-print("ctx0 is ready. Type help for what it can do.");
+print("ctx0 is ready. Type help for a list of commands.");
 
-/** The daemon is where this page came from; its address holds the key to it. */
+/** The daemon serves this page; the address contains its token. */
 function connect() {
   const address = new URL("ipc", location);
   address.protocol = "ws:";
@@ -63,10 +65,10 @@ function connect() {
     if (state !== "lost") return;
     const answer = await fetch(location.pathname).catch(() => undefined);
     if (answer?.status !== 403) return;
-    // Another start of the daemon has another key.
+    // A daemon that was started again has a new token.
     client.close();
-    document.querySelector("schema-update-banner").schema = undefined;
-    print("The daemon was started again. Open the address that it printed.");
+    banner.schema = undefined;
+    print("The daemon was restarted. Open the address it printed.");
   });
   return client;
 }
@@ -80,27 +82,29 @@ function offerNotifications(button) {
 }
 
 function checked({ hasUpdates, currentVersion, latestVersion, problem }) {
-  if (hasUpdates) return `schema v${currentVersion}, v${latestVersion} is available`;
-  return problem?.message ?? `schema v${currentVersion}, up to date`;
+  if (hasUpdates) return `The schema is at v${currentVersion}; v${latestVersion} is available.`;
+  return problem ? words(problem) : `The schema is up to date (v${currentVersion}).`;
 }
 
 function stands({ current_version, server_version, ledger }) {
   const rows = ledger.map(({ version, applied_at, applied_by }) => `v${version}  ${applied_at}  ${applied_by}`);
-  return [`schema v${current_version}, PostgreSQL ${server_version}`, ...rows].join("\n");
+  return [`The schema is at v${current_version}, on PostgreSQL ${server_version}.`, ...rows].join("\n");
 }
 
-function seen({ currentVersion, targetVersion, versions }) {
-  const lines = versions.flatMap(({ version, warnings, changes, failure }) => [
-    `v${version}${failure ? ` would fail: ${failure.message}` : ""}`,
+async function preview(version) {
+  print(`Testing on your database. ctx0 may have to wait for up to ${PREVIEW_SECONDS} seconds…`);
+  const { currentVersion, targetVersion, versions: seen } = await schema.preview({ rollbackTo: version });
+  const lines = seen.flatMap(({ version, warnings, changes, failure }) => [
+    `v${version}${failure ? ` fails: ${failure.message}` : ""}`,
     ...warnings.map(({ message }) => `! ${message}`),
     ...changes.map(({ diff }) => diff.trimEnd()),
   ]);
-  return [`schema v${currentVersion} → v${targetVersion}, nothing was changed`, ...lines].join("\n");
+  return [`v${currentVersion} → v${targetVersion}: nothing was changed.`, ...lines].join("\n");
 }
 
 function verified({ state, currentVersion, differences, reason }) {
-  if (state === "unchanged") return `schema v${currentVersion}, as it was left`;
-  return reason ?? ["not as it was left:", ...differences.map(({ diff }) => diff.trimEnd())].join("\n");
+  if (state === "unchanged") return `No changes outside this app (v${currentVersion}).`;
+  return reason ?? ["Changed outside this app:", ...differences.map(({ diff }) => diff.trimEnd())].join("\n");
 }
 
 function print(text, className = "") {

@@ -1,0 +1,281 @@
+// What the banner knows, and how it changes. Pure: it reads no clock, touches no page and sends
+// nothing. `update` returns the next model and what to do: requests to the daemon, and timers.
+
+/** Who is recorded as having made a backup. */
+const BACKUP_BY = "the user, in the banner";
+
+const NOTHING = { state: "" };
+
+export const START = {
+  /** What is shown: `state` is one of those of `banner-view.js`, the rest is what it needs. */
+  view: NOTHING,
+  /** Shown once good news has been seen. */
+  next: undefined,
+  dismissed: false,
+  connection: "connecting",
+  /** The latest check that found updates. */
+  check: undefined,
+  /** Whether the schema was compared since the daemon is there. */
+  verified: false,
+  /** Of the update or rollback on offer. */
+  expanded: false,
+  preview: undefined,
+  backedUp: false,
+  asking: false,
+  /** Why the last request was refused. */
+  notice: "",
+  /** Changes with each reset, so that late responses are recognized. */
+  ticket: 0,
+};
+
+const UP_TO_DATE = ["applied", "current", "drifted"];
+/** What stays until the user has seen it. */
+const STAYS = ["failed", "rollbackFailed", "outdated"];
+/** Refusals that leave the offer as it is. */
+const REFUSALS = ["backupRequired", "blankBackupName", "changeRunning", "notBelow", "notReversible"];
+
+/** The next model, and the effects: `[model, ...effects]`. */
+export function update(model, message) {
+  const result = HANDLERS[message.type](model, message);
+  return Array.isArray(result) ? result : [result];
+}
+
+/** The update or rollback that a preview and the buttons are about. */
+export function offer({ view, check }) {
+  if (view.state === "rollback") return { rollbackTo: view.version };
+  if (["available", "failed"].includes(view.state) && check) return { pending: check.pendingMigrations };
+  return undefined;
+}
+
+/** The result of the preview, once there is one. */
+export function tested({ preview }) {
+  return preview?.state === "done" ? preview.result : undefined;
+}
+
+/** The backup that is advised: by the preview, or else by the manifest. */
+export function backupAdvice(model) {
+  if (model.dismissed || !offer(model)) return undefined;
+  const seen = tested(model);
+  if (seen) return seen.backup ?? undefined;
+  return model.view.state === "rollback" ? undefined : model.check.backup;
+}
+
+/** Whether a backup is required that the user has not confirmed. */
+export function lacksBackup(model) {
+  return backupAdvice(model)?.level === "required" && !model.backedUp;
+}
+
+const HANDLERS = {
+  // The daemon.
+
+  connection(model, { state }) {
+    if (state !== "lost") return { ...model, connection: state };
+    return [{ ...model, connection: state, verified: false, view: { ...model.view, stale: true } }, { do: "waitForConnection" }];
+  },
+
+  stillDisconnected(model) {
+    if (model.connection === "open" || model.view.state === "reconnecting") return model;
+    return show(reset(model), { state: "reconnecting" });
+  },
+
+  updateAvailable(model, { check, asked = false }) {
+    const isNew = !same(model.check, check);
+    const [known, ...effects] = isNew ? leave(model) : [model];
+    const next = { ...known, check };
+    const { state, stale } = model.view;
+    const view = { state: check.setup ? "setup" : "available", setup: check.setup };
+    const keeps = STAYS.includes(state) || (state === "rollback" && !isNew);
+    if ((state === "applying" && !stale) || (keeps && !model.dismissed && !asked)) return [next, ...effects];
+    if (state === "rolledBack" && !model.dismissed) return [{ ...next, next: view }, ...effects];
+    return [show(next, view, { keepNotice: state === "available" }), ...effects, { do: "notify", check }];
+  },
+
+  progress(model, { progress, now }) {
+    const isRunning = model.view.state === "applying";
+    const started = isRunning ? model : run(model, now);
+    const { version, event } = progress;
+    const steps = { ...started.view.steps, [version]: progress };
+    const view = { ...started.view, stale: false, steps, waiting: undefined };
+    if (event === "started") {
+      const { action, position, total } = progress;
+      Object.assign(view, { action, version, position, total, since: now });
+    }
+    if (event === "waiting") view.waiting = { ...progress, since: now - progress.waitedMs };
+    return isRunning ? { ...started, view } : show(started, view);
+  },
+
+  applied(model, { applied, currentVersion }) {
+    const { state } = model.view;
+    const next = { ...model, check: undefined };
+    const verify = { do: "verify" };
+    if (applied.length > 0) return show(reset({ ...next, verified: false }), { state: "applied", currentVersion });
+    if (UP_TO_DATE.includes(state) || (["rollback", "rollbackFailed"].includes(state) && !model.dismissed)) return verifyOnce(next, verify);
+    const [left, ...effects] = leave(next);
+    const view = state && !model.dismissed ? { state: "current", currentVersion } : NOTHING;
+    const [shown, ...more] = verifyOnce(show(left, view), verify);
+    return [shown, ...effects, ...more];
+  },
+
+  rolledBack(model, { rolledBack, currentVersion }) {
+    const next = reset({ ...model, next: undefined, verified: false });
+    if (rolledBack.length > 0) return show(next, { state: "rolledBack", currentVersion });
+    return model.view.state === "applying" ? show(next, NOTHING) : next;
+  },
+
+  failed(model, { error }) {
+    const { state, steps, pending } = model.view;
+    if (error.rolledBack) return show(reset(model), { state: "rollbackFailed", error });
+    if (error.problem) {
+      const [left, ...effects] = leave({ ...model, check: undefined });
+      return [show(left, { state: error.problem.kind === "databaseAhead" ? "ahead" : "problem", error }), ...effects];
+    }
+    if (error.applied) {
+      if (error.installSql) return show(reset(model), { state: "setup", setup: error });
+      return show(reset(model), { state: "failed", error, steps, pending });
+    }
+    if (state === "applying" || (STAYS.includes(state) && !model.dismissed)) return model;
+    // The same failure again is no news: the daemon tries often while something is away.
+    const isKnown = state === "unavailable" && model.view.error.code === error.code;
+    if (isKnown && model.dismissed) return { ...model, view: { state: "unavailable", error } };
+    const [left, ...effects] = leave(model);
+    return [show(left, { state: "unavailable", error }), ...effects];
+  },
+
+  // The responses.
+
+  previewed(model, { ticket, result, error }) {
+    if (ticket !== model.ticket || model.preview?.state !== "running") return model;
+    const versions = result?.versions.map((seen) => ({ state: { kind: seen.failure ? "failed" : "tested" }, unseen: [], ...seen }));
+    const preview = error ? { state: "error", error } : { state: "done", result: { ...result, versions } };
+    return { ...model, preview, asking: false, backedUp: false };
+  },
+
+  ran(model, { ticket, result, error }) {
+    if (ticket !== model.view.ticket) return model;
+    // The events tell how it ends, also after a lost connection.
+    if (error?.code === "disconnected") return model;
+    const isRollback = model.view.action === "rollback";
+    if (result?.success) {
+      if (isRollback) return model.view.state === "applying" ? show(model, NOTHING) : model;
+      const { applied } = result;
+      return HANDLERS.applied(model, { applied, currentVersion: applied.at(-1) });
+    }
+    if (result) return HANDLERS.failed(model, { error: { message: result.error, [isRollback ? "rolledBack" : "applied"]: result.rolledBack ?? result.applied } });
+    if (error.code === "previewOutdated") return show(model, { state: "outdated" });
+    if (!REFUSALS.includes(error.code)) {
+      return HANDLERS.failed(model, { error: { ...error, [isRollback ? "rolledBack" : "applied"]: [] } });
+    }
+    // Another run that began meanwhile tells how it goes.
+    if (error.code === "changeRunning" && Object.keys(model.view.steps).length > 0) return model;
+    const back = model.check && !isRollback ? { state: "available" } : NOTHING;
+    return [{ ...show(model, back), notice: error.code }, { do: "check", quiet: true }];
+  },
+
+  checked(model, { result, error }) {
+    if (model.view.busy !== true) return model;
+    const idle = { ...model, view: { ...model.view, busy: false } };
+    if (error) return HANDLERS.failed(idle, { error });
+    if (result.hasUpdates) return HANDLERS.updateAvailable(idle, { check: result, asked: true });
+    // A problem is an event of its own.
+    return result.problem ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
+  },
+
+  verified(model, { result }) {
+    const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
+    if (result?.state !== "drifted" || !isQuiet) return model;
+    return show(model, { state: "drifted", differences: result.differences });
+  },
+
+  // The user.
+
+  toggle: (model) => ({ ...model, expanded: !model.expanded }),
+
+  test(model, { now }) {
+    if (!offer(model) || model.preview?.state === "running") return model;
+    const again = model.preview !== undefined;
+    const next = reset(model);
+    const preview = { state: "running", since: now };
+    const params = { rollbackTo: offer(model).rollbackTo, again };
+    return [{ ...next, expanded: model.expanded, preview }, { do: "preview", ticket: next.ticket, params }];
+  },
+
+  cancelTest(model) {
+    if (model.preview?.state !== "running") return model;
+    return [{ ...model, asking: false, preview: { ...model.preview, isCancelled: true } }, { do: "cancelPreview" }];
+  },
+
+  backedUp: (model, { checked }) => ({ ...model, backedUp: checked }),
+
+  act(model, { now }) {
+    const { state, busy } = model.view;
+    if (busy || state === "applying") return model;
+    if (["unavailable", "problem", "outdated", "setup"].includes(state)) {
+      return [{ ...model, view: { ...model.view, busy: true } }, { do: "check" }];
+    }
+    if (state === "rollback" && !tested(model)) return HANDLERS.test(model, { now });
+    if (lacksBackup(model)) return [model, { do: "focusBackup" }];
+    if (model.preview?.state === "running") return { ...model, asking: true };
+    return start(model, now);
+  },
+
+  actUntested: (model, { now }) => (model.asking ? start(model, now) : model),
+
+  keepTesting: (model) => ({ ...model, asking: false }),
+
+  offerRollback(model, { version, from }) {
+    const [left, ...effects] = leave(model);
+    return [show(left, { state: "rollback", version, from }), ...effects];
+  },
+
+  dismiss(model) {
+    const [left, ...effects] = leave(model);
+    const view = model.view.state === "rollback" ? NOTHING : model.view;
+    return [{ ...left, view, dismissed: true }, ...effects];
+  },
+
+  /** Good news was on the screen for long enough. */
+  seen: (model) => show({ ...model, next: undefined }, model.next ?? NOTHING),
+};
+
+/** Shows something, also where the user had dismissed what was there. */
+function show(model, view, { keepNotice = false } = {}) {
+  return { ...model, view, dismissed: false, notice: keepNotice ? model.notice : "" };
+}
+
+/** Without everything that belongs to one offer. */
+function reset(model) {
+  return { ...model, expanded: false, preview: undefined, backedUp: false, asking: false, notice: "", ticket: model.ticket + 1 };
+}
+
+/** Resets, and ends a preview that nobody waits for now. */
+function leave(model) {
+  const isRunning = model.preview?.state === "running" && !model.preview.isCancelled;
+  return isRunning ? [reset(model), { do: "cancelPreview" }] : [reset(model)];
+}
+
+function run(model, now) {
+  const next = reset(model);
+  const pending = model.check?.pendingMigrations;
+  return { ...next, view: { state: "applying", ticket: next.ticket, since: now, pending, steps: {} } };
+}
+
+/** Starts what the user agreed to: what the preview showed, where there is one. */
+function start(model, now) {
+  const token = tested(model)?.token;
+  const backupBy = backupAdvice(model) && model.backedUp ? BACKUP_BY : undefined;
+  const { rollbackTo } = offer(model) ?? {};
+  const next = show(run(model, now), run(model, now).view);
+  if (rollbackTo === undefined) return [next, { do: "apply", ticket: next.ticket, params: { token, backupBy } }];
+  next.view.action = "rollback";
+  return [next, { do: "rollback", ticket: next.ticket, params: { version: rollbackTo, token, backupBy } }];
+}
+
+function verifyOnce(model, effect) {
+  return model.verified ? [model] : [{ ...model, verified: true }, effect];
+}
+
+/** Whether two checks offer the same update. */
+function same(left, right) {
+  const key = ({ currentVersion, pendingMigrations, setup } = {}) => JSON.stringify([currentVersion, pendingMigrations, setup?.code]);
+  return left !== undefined && key(left) === key(right);
+}

@@ -1,0 +1,324 @@
+// What the banner shows, and in which words. Pure: a model in, plain values out.
+
+import { backupAdvice, lacksBackup, offer, tested } from "./banner-model.js";
+
+/** How long a preview may take, in seconds: the default of the library. */
+export const PREVIEW_SECONDS = 25;
+
+/** What is shown for a model: texts, the list, and which buttons there are. */
+export function view(model) {
+  if (model.dismissed) return { state: "", buttons: {} };
+  const { view: shown } = model;
+  const says = STATES[shown.state](shown, model);
+  const current = offer(model);
+  const list = items(model);
+  const question = model.asking ? "The test is still running. Apply the update without it?" : "";
+  const isTesting = model.preview?.state === "running";
+  const backup = backup_(model);
+  const summary = question ? { text: question, tone: "warning" } : summarize(model);
+  return {
+    ...says,
+    state: shown.state,
+    alert: says.alert ?? NOTICES[model.notice],
+    list,
+    expanded: list.length > 0 && model.expanded,
+    explanation: current && !model.preview && (model.expanded || shown.state === "rollback") ? explain(current) : "",
+    clock: clock(model),
+    summary,
+    backup,
+    buttons: {
+      toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
+      test: testButton(model, current),
+      copy: says.script && "Copy Script",
+      untested: model.asking && "Apply Without Testing",
+      keep: model.asking && "Keep Testing",
+      primary: !model.asking && primary(model, says),
+    },
+    /** Why the main button does nothing now. */
+    blocked: blocked(model, backup),
+    /** Whether the main button is what most people should press. */
+    isDefault: !tested(model)?.versions.some(fails) && !isTesting,
+  };
+}
+
+/** The texts of each state. */
+const STATES = {
+  "": () => ({}),
+  available: (_, { check }) => ({
+    title: `ctx0 schema update available (v${check.currentVersion} → v${check.latestVersion})`,
+    primary: "Apply Update",
+  }),
+  rollback: ({ version }) => ({ title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),
+  applying: ({ action, version, position, total, waiting }) => ({
+    title: version
+      ? `${action === "rollback" ? "Rolling back" : "Applying"} v${version} (${position} of ${total})…`
+      : `${action === "rollback" ? "Rolling back the ctx0 schema" : "Applying ctx0 schema update"}…`,
+    detail: waiting && (WAITING[waiting.reason] ?? "Waiting…"),
+    primary: action === "rollback" ? "Rolling Back…" : "Applying…",
+    bar: bar(position, total),
+  }),
+  applied: ({ currentVersion }) => ({ title: `ctx0 schema updated to v${currentVersion}` }),
+  rolledBack: ({ currentVersion }) => ({ title: `ctx0 schema rolled back to v${currentVersion}` }),
+  rollbackFailed: ({ error }) => ({
+    title: "ctx0 schema rollback failed",
+    alert: words(error),
+    detail: error.rolledBack.length > 0 && `${versions(error.rolledBack)} ${were(error.rolledBack)} rolled back before that.`,
+  }),
+  outdated: ({ busy }) => ({
+    title: "This update has changed since you reviewed it",
+    detail: "Nothing was changed. Review what is new, then apply it.",
+    primary: busy ? "Checking…" : "Review Again",
+  }),
+  drifted: ({ differences }) => ({
+    title: "Someone changed the ctx0 tables outside this app",
+    detail: `Changed: ${differences.map(({ name }) => short(name)).join(", ")}. If that was you, no action is needed, but a later update may fail.`,
+  }),
+  current: ({ currentVersion }) => ({
+    title: currentVersion ? `ctx0 schema is up to date (v${currentVersion})` : "ctx0 schema is up to date",
+  }),
+  failed: ({ error }) => ({
+    title: "ctx0 schema update failed",
+    alert: words(error),
+    detail: error.applied.length > 0 && `${versions(error.applied)} ${were(error.applied)} applied and ${error.applied.length === 1 ? "stays" : "stay"} in place.`,
+    primary: "Try Again",
+  }),
+  setup: ({ setup, busy }) => ({
+    title: setup.code === "rpcNotInstalled" ? "One-time setup for ctx0" : "ctx0 needs its setup script again",
+    detail: "Copy the setup script, run all of it in the SQL editor of your Supabase dashboard, then click Continue. It changes none of your data.",
+    script: setup.installSql,
+    primary: busy ? "Checking…" : "Continue",
+  }),
+  unavailable: ({ error, busy }) => ({
+    title: error.retryable ? "Can't reach the ctx0 database" : "Can't check the ctx0 schema",
+    detail: words(error),
+    primary: busy ? "Checking…" : "Check Again",
+  }),
+  ahead: ({ error }) => ({ title: "The ctx0 database is newer than this app", detail: words(error) }),
+  problem: ({ error, busy }) => ({
+    title: "The ctx0 database doesn't match this app",
+    detail: words(error),
+    primary: busy ? "Checking…" : "Check Again",
+  }),
+  reconnecting: () => ({ title: "Disconnected from ctx0. Reconnecting…" }),
+};
+
+const WAITING = {
+  running: "Waiting for another task in the database",
+  noResponse: "Waiting for the server…",
+  tableInUse: "A table is in use. Trying again…",
+};
+
+const NOTICES = {
+  backupRequired: "Back up your database before applying.",
+  changeRunning: "An update is in progress. Try again when it finishes.",
+};
+
+/** Errors whose text in the library is for developers. */
+const PLAIN = {
+  previewOutdated: "This update has changed since you reviewed it. Review it again.",
+  backupRequired: "Back up your database first.",
+  changeRunning: "An update or a test is in progress. Try again when it finishes.",
+  rpcNotInstalled: "One-time setup needed: run the setup script in the SQL editor of your Supabase dashboard.",
+  rpcOutdated: "Run the setup script again in the SQL editor of your Supabase dashboard.",
+  permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and run the setup script again.",
+  tls: "No secure connection: the server's certificate isn't trusted or belongs to another host. Check the project URL and, for a private certificate authority, its CA file.",
+  disconnected: "The connection to ctx0 was lost before it answered.",
+};
+
+/** An error as a user reads it. */
+export function words({ code, message }) {
+  return PLAIN[code] ?? sentence(message);
+}
+
+/** The label of the main button. */
+function primary(model, { primary: label }) {
+  if (model.view.state !== "rollback") return label;
+  // Rolling back is never offered untested.
+  if (tested(model)) return label;
+  return model.preview?.state === "running" || isFinal(model.preview?.error) ? undefined : testLabel(model);
+}
+
+function testButton(model, current) {
+  if (!current || model.asking || model.view.state === "rollback" && !tested(model)) return undefined;
+  if (model.preview?.state === "running") return undefined;
+  return (model.expanded || model.preview) && testLabel(model);
+}
+
+function testLabel({ preview }) {
+  return { done: "Test Again", error: "Try Again" }[preview?.state] ?? "Test on My Data";
+}
+
+/** Whether trying again cannot help. */
+function isFinal(error) {
+  return ["notBelow", "notReversible"].includes(error?.code);
+}
+
+function blocked(model, backup) {
+  const { busy, state } = model.view;
+  if (state === "applying" || busy) return "busy";
+  return backup && lacksBackup(model) ? `Tick “${BACKUP_MADE}” first.` : "";
+}
+
+const explain = ({ rollbackTo }) =>
+  `Testing runs this ${rollbackTo === undefined ? "update" : "rollback"} on your database and undoes it. ` +
+  `Meanwhile, ctx0 may have to wait for up to ${PREVIEW_SECONDS} seconds.`;
+
+/** Since when the seconds are counted, where something is waited for. */
+function clock({ view: { state, since, waiting }, preview }) {
+  if (state === "applying") return waiting?.since ?? since;
+  return preview?.state === "running" ? preview.since : undefined;
+}
+
+/** With one version, or none known yet, nobody knows the share that is done. */
+function bar(position, total) {
+  return total > 1 ? { max: total, value: position - 1 } : {};
+}
+
+// The backup.
+
+export const BACKUP_MADE = "I have made a backup";
+
+const LEVELS = { recommended: "Back up your database first (recommended)", required: "Back up your database before applying" };
+
+function backup_(model) {
+  const advice = backupAdvice(model);
+  if (!advice || model.asking) return undefined;
+  const isRollback = model.view.state === "rollback";
+  const text = isRollback && advice.level === "required" ? "Back up your database before rolling back" : LEVELS[advice.level];
+  return { text, instructions: advice.instructions, checked: model.backedUp };
+}
+
+// The one line about data.
+
+/** What the update does to data, as far as it is known. */
+export function summarize(model) {
+  const { preview } = model;
+  if (!offer(model) || !preview) return undefined;
+  if (preview.state === "running") return { text: preview.isCancelled ? "Cancelling the test…" : `Testing on your database. ctx0 may have to wait for up to ${PREVIEW_SECONDS} seconds…`, tone: "muted" };
+  if (preview.state === "error") {
+    const what = model.view.state === "rollback" ? "the rollback" : "the changes";
+    return { text: `Couldn't test ${what}: ${decapitalize(words(preview.error))}`, tone: "warning" };
+  }
+  return summary(preview.result, model.view.state === "rollback");
+}
+
+function summary({ versions: seen }, isRollback) {
+  const warnings = seen.flatMap((version) => version.warnings);
+  const losses = warnings.filter(({ kind }) => kind === "dataLost");
+  const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset"].includes(kind));
+  const parts = [];
+  const failed = seen.findIndex(fails);
+  if (failed >= 0) parts.push(failure(seen, failed, isRollback));
+  const ended = seen.find(({ state }) => state.kind === "notFinished");
+  if (ended) parts.push(unfinished(ended.state, isRollback));
+  if (losses.length > 0) parts.push(sentence(losses[0].message) + more(losses.length - 1));
+  else if (others.length > 0) parts.push(sentence(others[0].message) + more(others.length - 1));
+  const isComplete = seen.every(isTested);
+  if (losses.length === 0 && isComplete) parts.push("Nothing is deleted.");
+  if (losses.length === 0 && !isComplete && failed < 0 && !ended) parts.push("Not all of it could be tested.");
+  const tone = failed >= 0 || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
+  return { text: parts.map(stopped).join(" "), tone };
+}
+
+function failure(seen, failed, isRollback) {
+  const { version, failure: why } = seen[failed];
+  const what = isRollback ? "Rolling back" : "This update";
+  const before = seen.slice(0, failed).map((version) => version.version);
+  const rest = before.length > 0 ? ` ${versions(before)} would still be ${isRollback ? "rolled back" : "applied"}.` : "";
+  return `${what} will fail at v${version} (${decapitalize(why.message)}).${rest}`;
+}
+
+function unfinished({ reason }, isRollback) {
+  const may = isRollback ? "It may still succeed." : "It may still succeed when applied.";
+  if (reason === "cancelled") return "Test cancelled.";
+  return `Too slow to test fully: more than ${PREVIEW_SECONDS} s. ${may}`;
+}
+
+const more = (count) => (count > 0 ? `, and ${count} more below` : "");
+
+const isTested = ({ state }) => state.kind === "tested";
+
+const fails = ({ state }) => state.kind === "failed";
+
+// The list.
+
+const STEPS = {
+  started: (_, state) => state === "applying" && "in progress…",
+  waiting: (_, state) => state === "applying" && "in progress…",
+  applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
+  rolledBack: ({ executionMs }) => (executionMs === null ? "rolled back" : `rolled back in ${executionMs} ms`),
+  failed: () => "failed",
+};
+
+function items(model) {
+  const { view: shown } = model;
+  if (shown.state === "drifted") {
+    return shown.differences.map(({ kind, name, diff }) => ({ label: kind, text: short(name), step: "", notes: [], diffs: [diff] }));
+  }
+  const seen = tested(model)?.versions ?? [];
+  if (shown.state === "rollback") {
+    return seen.map((version) => ({ ...item(version, version), step: "" }));
+  }
+  const pending = shown.pending ?? offer(model)?.pending ?? [];
+  return pending.map((next) => {
+    const step = shown.steps?.[next.version];
+    return {
+      ...item(next, seen.find(({ version }) => version === next.version)),
+      step: STEPS[step?.event]?.(step, shown.state) || "",
+      event: step?.event ?? "",
+    };
+  });
+}
+
+function item({ version, migration_name, description }, seen) {
+  return { label: `v${version}`, text: description || migration_name, notes: seen ? notes(seen) : [], diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
+}
+
+/** What a preview showed of a version, the important first. */
+function notes(seen) {
+  const said = seen.warnings.map(({ kind, message }) => ({ tone: ["dataLost", "opened", "notRestored"].includes(kind) ? "grave" : "warning", text: sentence(message) }));
+  const note = (text) => said.push({ tone: "", text });
+  if (fails(seen)) said.unshift({ tone: "grave", text: `Fails: ${seen.failure.message}` });
+  seen.unseen.forEach((what) => said.push({ tone: "warning", text: sentence(what) }));
+  seen.rows.forEach((rows) => note(rowChange(rows)));
+  const isEmpty = seen.changes.length + seen.rows.length + seen.warnings.length + seen.unseen.length === 0;
+  if (isTested(seen) && isEmpty) note("No changes to tables or data.");
+  const untested = UNTESTED[seen.state.kind]?.(seen.state);
+  if (untested) note(untested);
+  return said;
+}
+
+const UNTESTED = {
+  notFinished: ({ reason }) => (reason === "cancelled" ? "Not tested to its end: the test was cancelled." : "Not tested to its end: too slow."),
+  after: ({ version }) => `Can only be tested once v${version} is applied.`,
+  notTested: () => "Not tested.",
+};
+
+function rowChange({ relation, inserted, updated, deleted }) {
+  const kinds = [[inserted, "added"], [updated, "changed"], [deleted, "deleted"]].filter(([count]) => count > 0);
+  const counts = kinds.map(([count, what]) => `${count.toLocaleString("en")} row${count === 1 ? "" : "s"} ${what}`);
+  return `${short(relation)}: ${counts.join(", ")}`;
+}
+
+// Words.
+
+/** Without the schema that everything is in. */
+export const short = (name) => name.replace(/^public\./, "");
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+const stopped = (text) => (/[.?…!]$/.test(text) ? text : `${text}.`);
+
+/** For the middle of a sentence; a name in capitals stays. */
+const decapitalize = (text) => (/^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text);
+
+/** `v2`, `v2 and v3`, `v2–v4`, `v2, v3 and v5`. */
+export function versions(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const isRow = sorted.length > 2 && sorted.at(-1) - sorted[0] === sorted.length - 1;
+  if (isRow) return `v${sorted[0]}–v${sorted.at(-1)}`;
+  const names = sorted.map((version) => `v${version}`);
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+const were = (numbers) => (numbers.length === 1 ? "was" : "were");
