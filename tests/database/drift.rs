@@ -1,6 +1,7 @@
 //! Whether the schema was changed outside the migrations.
 
 mod changes;
+mod generated;
 mod restore;
 mod settings;
 
@@ -11,11 +12,16 @@ use crate::support::{Project, migrations, version};
 /// A bit of everything that is described.
 const SCHEMA: &str = include_str!("drift/schema.sql");
 
+/// Has this schema applied and described.
+async fn record(project: &Project, schema: &str) {
+    let manager = project.manager(migrations(&[("001_all", schema)]));
+    manager.apply_all_pending().await.unwrap();
+}
+
 async fn set_up(project: &Project) {
     // Supabase has it from the start.
     project.sql("create publication supabase_realtime").await;
-    let manager = project.manager(migrations(&[("001_all", SCHEMA)]));
-    manager.apply_all_pending().await.unwrap();
+    record(project, SCHEMA).await;
 }
 
 async fn verify(project: &Project) -> Verification {

@@ -64,6 +64,35 @@ async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
 }
 
 #[tokio::test]
+async fn a_preview_shows_rules_publications_and_the_replica_identity() {
+    let project = Project::installed().await;
+    project.sql("create publication supabase_realtime").await;
+    let first = "create table public.ctx0_test_notes (id int primary key);
+                 alter table public.ctx0_test_notes replica identity full;
+                 alter publication supabase_realtime add table public.ctx0_test_notes;";
+    let second =
+        "create rule ctx0_test_keep as on delete to public.ctx0_test_notes do instead nothing;
+                  alter publication supabase_realtime drop table public.ctx0_test_notes;
+                  alter table public.ctx0_test_notes replica identity default;";
+    let both = migrations(&[("001_a", first), ("002_b", second)]);
+    let preview = project.manager(both).preview().await.unwrap();
+    let [change] = &preview.versions[1].changes[..] else {
+        panic!("{preview}")
+    };
+    for line in [
+        "-option replica identity full",
+        "-publication supabase_realtime table",
+        "+rule ctx0_test_keep on delete DO INSTEAD NOTHING",
+    ] {
+        assert!(
+            change.diff.lines().any(|shown| shown == line),
+            "{line}\n{}",
+            change.diff
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() {
     let project = Project::installed().await;
     let first = "create table public.ctx0_test_notes (id int primary key, note text, spare text);

@@ -525,7 +525,7 @@ const NOT_CHANGED: &[&str] = &[
 ];
 
 /// The objects that are reported after a change, which is rolled back.
-async fn reported(project: &Project, change: &str, as_superuser: bool) -> String {
+pub(super) async fn reported(project: &Project, change: &str, as_superuser: bool) -> String {
     let sql = format!(
         "begin; set local search_path = public; {change};
          select 'reported', (select string_agg(o ->> 'name', ', ') from jsonb_array_elements(v -> 'objects') o),
