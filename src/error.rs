@@ -88,6 +88,9 @@ pub enum Error {
     /// A preview was asked for while the schema is being changed.
     #[error("the schema is being changed at this moment: look again when that has ended")]
     ChangeRunning,
+    /// The scheduler has stopped, because its runtime was shut down.
+    #[error("the scheduler has stopped because its runtime was shut down: start a new one")]
+    SchedulerStopped,
 
     /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
     #[error(
@@ -305,6 +308,7 @@ impl Error {
             Self::BackupRequired { .. } => "backupRequired",
             Self::BlankBackupName => "blankBackupName",
             Self::ChangeRunning => "changeRunning",
+            Self::SchedulerStopped => "schedulerStopped",
             Self::RpcNotInstalled { .. } => "rpcNotInstalled",
             Self::RpcOutdated { .. } => "rpcOutdated",
             Self::KeyRejected { .. } => "keyRejected",
@@ -369,6 +373,7 @@ impl Error {
             | Self::NotBelow { .. }
             | Self::NotReversible { .. }
             | Self::PreviewOutdated
+            | Self::SchedulerStopped
             | Self::BackupRequired { .. }
             | Self::BlankBackupName
             | Self::RpcNotInstalled { .. }

@@ -115,7 +115,7 @@ pub use report::{
     WaitReason,
 };
 #[cfg(feature = "scheduler")]
-pub use scheduler::{CheckResult, Listener, Scheduler, SchedulerBuilder, SchemaState};
+pub use scheduler::{Listener, Scheduler, SchedulerBuilder, SchemaState};
 pub use schema_objects::{Definition, ObjectChange, ObjectKind, Part, PartKind};
 
 /// Compiles the code in the README.

@@ -2,6 +2,10 @@
 //!
 //! The scheduler only reads. It never applies anything.
 
+#[cfg(test)]
+mod tests;
+mod timetable;
+
 use std::{
     ops::RangeInclusive,
     sync::Arc,
@@ -14,6 +18,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use self::timetable::Timetable;
 use crate::{error::Error, manager::SchemaVersionManager, report::UpdateCheck};
 
 /// The time between two checks, from the specification.
@@ -22,9 +27,6 @@ const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 /// The shortest and longest interval that can be configured.
 const INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 60 * 60);
-
-/// The wait after the first failed check; doubles with each failure in a row.
-const FIRST_RETRY: Duration = Duration::from_secs(60);
 
 /// How often the wall clock is read. On most systems timers stop while the computer sleeps,
 /// so a six-hour timer would fire six hours after waking. The wall clock keeps going.
@@ -43,7 +45,7 @@ pub enum SchemaState {
 }
 
 /// The result of a check, shared by everyone who asked for it.
-pub type CheckResult = Result<Arc<UpdateCheck>, Arc<Error>>;
+type CheckResult = Result<Arc<UpdateCheck>, Arc<Error>>;
 
 /// Checks in the background until it is dropped or stopped.
 ///
@@ -79,19 +81,13 @@ impl Scheduler {
     /// Checks now and returns the result. Joins a check that is already running.
     ///
     /// # Errors
-    /// As [`SchemaVersionManager::check_for_updates`].
-    ///
-    /// # Panics
-    /// When the scheduler's runtime has been shut down.
-    pub async fn check_now(&self) -> CheckResult {
+    /// As [`SchemaVersionManager::check_for_updates`], and [`Error::SchedulerStopped`] if the runtime
+    /// on which the scheduler was started has been shut down.
+    pub async fn check_now(&self) -> Result<Arc<UpdateCheck>, Arc<Error>> {
         let (sender, receiver) = oneshot::channel();
-        // The task runs until `self` is gone, so it is there to answer.
-        self.requests
-            .send(sender)
-            .expect("the scheduler runs on a runtime that was not shut down");
-        receiver
-            .await
-            .expect("the scheduler runs on a runtime that was not shut down")
+        let stopped = || Arc::new(Error::SchedulerStopped);
+        self.requests.send(sender).map_err(|_| stopped())?;
+        receiver.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Listens for states: the current one first, then every later one.
@@ -260,48 +256,3 @@ async fn check(manager: &SchemaVersionManager) -> Result<UpdateCheck, Error> {
     }
     Ok(check)
 }
-
-/// Decides when the next check is due. Pure except for the jitter.
-#[derive(Clone, Debug)]
-struct Timetable {
-    interval: Duration,
-    /// Whether the last wait was the randomized one.
-    spread: bool,
-    failures: u32,
-}
-
-impl Timetable {
-    fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            spread: false,
-            failures: 0,
-        }
-    }
-
-    /// How long to wait after a check; never longer than the interval.
-    ///
-    /// Daemons that a release starts in the same minute would otherwise check in the same
-    /// minute every six hours. So the first wait after a start or a failure is a random part
-    /// of the interval, which spreads them evenly; later waits are the whole interval, which
-    /// keeps them spread.
-    fn wait_after(&mut self, succeeded: bool) -> Duration {
-        if !succeeded {
-            let wait = FIRST_RETRY
-                .saturating_mul(2_u32.saturating_pow(self.failures))
-                .min(self.interval);
-            self.failures = self.failures.saturating_add(1);
-            self.spread = false;
-            return wait.mul_f64(0.5 + fastrand::f64() / 2.0);
-        }
-        self.failures = 0;
-        if std::mem::replace(&mut self.spread, true) {
-            self.interval
-        } else {
-            self.interval.mul_f64(0.05 + 0.95 * fastrand::f64())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

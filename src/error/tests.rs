@@ -77,6 +77,7 @@ fn of_an_operation() {
         }],
         BlankBackupName: [Error::BlankBackupName],
         ChangeRunning: [Error::ChangeRunning],
+        SchedulerStopped: [Error::SchedulerStopped],
         RpcNotInstalled: [Error::RpcNotInstalled {
             function: "ctx0_apply_migration"
         }],
