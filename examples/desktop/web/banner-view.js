@@ -205,7 +205,7 @@ export function summarize(model) {
 function summary({ versions: seen }, isRollback) {
   const warnings = seen.flatMap((version) => version.warnings);
   const losses = warnings.filter(({ kind }) => kind === "dataLost");
-  const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset"].includes(kind));
+  const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset", "dropped"].includes(kind));
   const parts = [];
   const failed = seen.findIndex(fails);
   if (failed >= 0) parts.push(failure(seen, failed, isRollback));
@@ -214,7 +214,7 @@ function summary({ versions: seen }, isRollback) {
   if (losses.length > 0) parts.push(sentence(losses[0].message) + more(losses.length - 1));
   else if (others.length > 0) parts.push(sentence(others[0].message) + more(others.length - 1));
   const isComplete = seen.every(isTested);
-  if (losses.length === 0 && isComplete) parts.push("Nothing is deleted.");
+  if (losses.length === 0 && isComplete) parts.push(warnings.some(({ kind }) => kind === "dropped") ? "No data is deleted." : "Nothing is deleted.");
   if (losses.length === 0 && !isComplete && failed < 0 && !ended) parts.push("Not all of it could be tested.");
   const tone = failed >= 0 || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
   return { text: parts.map(stopped).join(" "), tone };
