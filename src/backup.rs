@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::manifest::Backup;
+use crate::{config::is_loopback, manifest::Backup};
 
 /// That a backup should be made first, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,9 @@ impl BackupAdvice {
 /// What to do for a backup of the project behind this URL.
 ///
 /// Sources: Supabase's pages "Database Backups" (which plans have any) and "Connect to your
-/// database"; the service `db` is that of the compose file for self-hosting.
+/// database" (the direct host has IPv6 only, unless the project pays for IPv4); the compose file
+/// for self-hosting (the service `db` publishes no port, and Supavisor listens on 5432); and the
+/// configuration of the local CLI (54321 and 54322).
 pub(crate) fn instructions(rest_url: &Url) -> String {
     let host = rest_url.host_str().unwrap_or_default();
     let hosted = host
@@ -36,21 +38,30 @@ pub(crate) fn instructions(rest_url: &Url) -> String {
         .filter(|project| !project.contains('.'));
     match hosted {
         Some(project) => format!(
-            "See that there is a backup from today at\n  \
+            "Check that there is a backup from today at\n  \
              https://supabase.com/dashboard/project/{project}/database/backups/scheduled\n\
-             The free plan has none; then run\n  \
-             pg_dump --format=custom --file=ctx0-backup.dump \
-             \"postgresql://postgres:[YOUR-PASSWORD]@db.{project}.supabase.co:5432/postgres\""
+             The free plan has none. Then choose Connect on top of the dashboard, copy the host of the session \
+             pooler, and run\n  \
+             {PG_DUMP} \"postgresql://postgres.{project}:[YOUR-PASSWORD]@[POOLER-HOST]:5432/postgres\"\n\
+             or, from a network with IPv6,\n  \
+             {PG_DUMP} \"postgresql://postgres:[YOUR-PASSWORD]@db.{project}.supabase.co:5432/postgres\""
         ),
+        None if is_loopback(rest_url) && rest_url.port() == Some(LOCAL_CLI) => {
+            format!("Run\n  {PG_DUMP} \"postgresql://postgres:postgres@{host}:54322/postgres\"")
+        }
         None => format!(
             "On {host}, in the folder of Supabase's docker-compose.yml, run\n  \
              docker compose exec -T db pg_dump --username=postgres --format=custom postgres > ctx0-backup.dump\n\
-             or from elsewhere, where the port is open,\n  \
-             pg_dump --format=custom --file=ctx0-backup.dump \
-             \"postgresql://postgres:[YOUR-PASSWORD]@{host}:5432/postgres\""
+             or from elsewhere, where the port of the pooler is open, with the values of your .env,\n  \
+             {PG_DUMP} \"postgresql://postgres.[POOLER_TENANT_ID]:[POSTGRES_PASSWORD]@{host}:5432/postgres\""
         ),
     }
 }
+
+/// The port of the gateway of the local Supabase CLI.
+const LOCAL_CLI: u16 = 54321;
+
+const PG_DUMP: &str = "pg_dump --format=custom --file=ctx0-backup.dump";
 
 #[cfg(test)]
 mod tests {
@@ -64,7 +75,18 @@ mod tests {
     fn a_hosted_project_is_shown_its_own_page_and_its_own_database() {
         let text = of("https://abcdefghijklmnopqrst.supabase.co/rest/v1");
         assert!(text.contains("/dashboard/project/abcdefghijklmnopqrst/database/backups"));
+        assert!(text.contains("//postgres.abcdefghijklmnopqrst:"));
         assert!(text.contains("@db.abcdefghijklmnopqrst.supabase.co:5432/"));
+    }
+
+    #[test]
+    fn the_local_cli_is_shown_its_own_port() {
+        let text = of("http://127.0.0.1:54321/rest/v1");
+        assert_eq!(
+            text,
+            "Run\n  pg_dump --format=custom --file=ctx0-backup.dump \
+             \"postgresql://postgres:postgres@127.0.0.1:54322/postgres\""
+        );
     }
 
     #[test]

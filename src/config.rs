@@ -12,6 +12,7 @@ use std::{
 use ::url::Url;
 
 pub use self::key::{KeyError, ServiceKey};
+pub(crate) use self::url::is_loopback;
 use self::url::rest_url;
 
 /// The environment variable that [`Config::from_env`] reads the project's URL from.
@@ -19,6 +20,17 @@ pub const ENV_URL: &str = "SUPABASE_URL";
 
 /// The environment variable that [`Config::from_env`] reads the service key from.
 pub const ENV_KEY: &str = "SUPABASE_SERVICE_ROLE_KEY";
+
+/// The environment variable that [`Config::from_env`] reads a host from to which plain http is
+/// allowed: see [`ConfigBuilder::allow_plain_http_to`].
+pub const ENV_PLAIN_HTTP: &str = "CTX0_ALLOW_PLAIN_HTTP_TO";
+
+/// The environment variable that [`Config::from_env`] reads the path of a PEM file from, with
+/// the certificate of a private authority: see [`ConfigBuilder::ca_file`].
+pub const ENV_CA_FILE: &str = "CTX0_CA_FILE";
+
+/// The longest name that is recorded as having applied a version, in bytes.
+const MAX_APPLIED_BY: usize = 200;
 
 /// The longest pause between two copies of a request, however often it was repeated.
 pub(crate) const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -58,18 +70,13 @@ impl Config {
         Self::builder(url, key).build()
     }
 
-    /// Reads [`ENV_URL`] and [`ENV_KEY`] from the environment.
+    /// Reads the environment: [`ENV_URL`] and [`ENV_KEY`], and where they are set
+    /// [`ENV_PLAIN_HTTP`] and [`ENV_CA_FILE`].
     ///
     /// # Errors
-    /// [`ConfigError::Unset`] where one of them is unset or empty, and as [`ConfigBuilder::build`].
+    /// As [`ConfigBuilder::from_env`] and [`ConfigBuilder::build`].
     pub fn from_env() -> Result<Self, ConfigError> {
-        let read = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value| !value.is_empty())
-                .ok_or(ConfigError::Unset { name })
-        };
-        Self::new(read(ENV_URL)?, read(ENV_KEY)?)
+        ConfigBuilder::from_env()?.build()
     }
 
     /// Starts a configuration from a project's URL and its service key.
@@ -117,8 +124,29 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
+    /// Starts a configuration from the environment, as [`Config::from_env`] does.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unset`] where [`ENV_URL`] or [`ENV_KEY`] is unset or empty, and
+    /// [`ConfigError::NotUtf8`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let read = |name| match std::env::var_os(name) {
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) => match value.into_string() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(ConfigError::NotUtf8 { name }),
+            },
+            None => Ok(None),
+        };
+        let needed = |name| read(name)?.ok_or(ConfigError::Unset { name });
+        let mut builder = Config::builder(needed(ENV_URL)?, needed(ENV_KEY)?);
+        builder.plain_http_host = read(ENV_PLAIN_HTTP)?;
+        builder.ca_file = read(ENV_CA_FILE)?.map(PathBuf::from);
+        Ok(builder)
+    }
+
     /// Allows `http://` to this one host, which is neither encrypted nor proved to be
-    /// the right one: whoever is on the way can read the key. Loopback needs no leave.
+    /// the right one: anyone on the way can read the key. Loopback is always allowed.
     pub fn allow_plain_http_to(mut self, host: impl Into<String>) -> Self {
         self.plain_http_host = Some(host.into());
         self
@@ -137,7 +165,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Who is recorded in the ledger as having applied a version. Default: `bot0-daemon`.
+    /// Who is recorded in the ledger as having applied a version: up to 200 bytes without control
+    /// characters. Default: `bot0-daemon`.
     pub fn applied_by(mut self, name: impl Into<String>) -> Self {
         self.applied_by = name.into();
         self
@@ -158,8 +187,7 @@ impl ConfigBuilder {
     }
 
     /// How long is waited before a request is repeated for the first time, from 1 ms to
-    /// 5 s. It doubles with every repetition, up to 5 s, and up to half of it is left out by
-    /// chance. Default: 200 ms.
+    /// 5 s. It doubles with every repetition, up to 5 s, with up to 50 % jitter. Default: 200 ms.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay.clamp(Duration::from_millis(1), LONGEST_RETRY_DELAY);
         self
@@ -190,6 +218,12 @@ impl ConfigBuilder {
         if !printable(&self.user_agent) {
             return Err(ConfigError::UserAgent);
         }
+        let recordable = !self.applied_by.trim().is_empty()
+            && self.applied_by.len() <= MAX_APPLIED_BY
+            && !self.applied_by.contains(char::is_control);
+        if !recordable {
+            return Err(ConfigError::AppliedBy);
+        }
         let ca_pem = self.ca_file.map(read_ca).transpose()?;
         Ok(Config {
             rest_url,
@@ -218,6 +252,20 @@ pub enum ConfigError {
         /// Its name.
         name: &'static str,
     },
+    /// An environment variable is not UTF-8.
+    #[error(
+        "the environment variable {name} is not UTF-8: set it again, from the Supabase dashboard or your .env"
+    )]
+    NotUtf8 {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A page of the dashboard, of one project.
+    #[error("this is a page of the Supabase dashboard: use the project's URL, {url}")]
+    Dashboard {
+        /// The URL of that project.
+        url: String,
+    },
     /// The URL cannot be one of a Supabase project.
     #[error("{reason}: use the project's URL, such as https://abcdefghijklmnopqrst.supabase.co")]
     Url {
@@ -226,8 +274,8 @@ pub enum ConfigError {
     },
     /// Plain http to a host that is neither loopback nor allowed by name.
     #[error(
-        "http://{host} would send the service key unencrypted: use https, or, in a network that you trust, \
-         allow this one host with allow_plain_http_to(\"{host}\")"
+        "http://{host} would send the service key unencrypted: use https, or, on a network that you trust, \
+                 set CTX0_ALLOW_PLAIN_HTTP_TO={host}"
     )]
     PlainHttp {
         /// The host.
@@ -252,9 +300,15 @@ pub enum ConfigError {
     },
     /// The user agent cannot be a header.
     #[error(
-        "the user agent cannot be sent as a header: use printable ASCII, and not an empty text"
+        "the User-Agent cannot be sent as a header: use one or more characters of printable ASCII"
     )]
     UserAgent,
+    /// Who applies cannot be recorded.
+    #[error(
+        "the name to record as having applied a version is empty, longer than {MAX_APPLIED_BY} bytes or contains \
+         control characters: use a short name, such as bot0-daemon"
+    )]
+    AppliedBy,
     /// The HTTP client could not be made.
     #[error(
         "the HTTP client could not be set up: check the CA file and the proxy variables of the environment"
@@ -291,6 +345,24 @@ fn read_ca(path: PathBuf) -> Result<Vec<u8>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_applies_can_be_recorded() {
+        let build = |name: &str| {
+            Config::builder("http://127.0.0.1", "sb_secret_test")
+                .applied_by(name)
+                .build()
+        };
+        for name in ["bot0-daemon", "Zoë's ctx0 1.4", &"a".repeat(200)] {
+            assert!(build(name).is_ok(), "{name}");
+        }
+        for name in ["", " ", "\0", "a\nb", "\u{7f}", "\u{85}", &"a".repeat(201)] {
+            assert!(
+                matches!(build(name), Err(ConfigError::AppliedBy)),
+                "{name:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_retry_delay_is_neither_a_storm_nor_a_standstill() {

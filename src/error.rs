@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// This build has no such version.
-    #[error("this build has no schema version {version}, its latest is {latest}: update the app")]
+    #[error("this app has no schema version {version}; its latest is {latest}: update the app")]
     UnknownVersion {
         /// The version asked for.
         version: Version,
@@ -49,9 +49,7 @@ pub enum Error {
     },
 
     /// A rollback goes to a version below the database's own. Nothing was done.
-    #[error(
-        "the database is at version {current}, so it cannot be rolled back to version {version}: apply updates instead"
-    )]
+    #[error("{}: nothing was rolled back{}", not_below(*version, *current), below(*current))]
     NotBelow {
         /// The version asked for.
         version: Version,
@@ -69,14 +67,14 @@ pub enum Error {
     },
     /// What would be done is not what was previewed. Nothing was done.
     #[error(
-        "what would be done now is not what the preview showed, so nothing was changed: look at a new preview, then \
-         agree to that"
+        "this update has changed since you reviewed it, so nothing was changed: review the new preview, then \
+                 confirm again"
     )]
     PreviewOutdated,
     /// A version wants a backup first. Nothing was done.
     #[error(
-        "version {version} requires a backup first, so nothing was changed: make one, then say so with \
-         backup_made_by()"
+        "version {version} needs a backup first, so nothing was changed: back up the database, then confirm \
+                 that you did"
     )]
     BackupRequired {
         /// The version.
@@ -86,7 +84,7 @@ pub enum Error {
     #[error("the name of who made the backup is blank: pass a name to backup_made_by()")]
     BlankBackupName,
     /// A preview was asked for while the schema is being changed.
-    #[error("the schema is being changed at this moment: look again when that has ended")]
+    #[error("an update is in progress: try again when it has finished")]
     ChangeRunning,
     /// The scheduler has stopped, because its runtime was shut down.
     #[error("the scheduler has stopped because its runtime was shut down: start a new one")]
@@ -94,9 +92,8 @@ pub enum Error {
 
     /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
     #[error(
-        "the function {function} is not installed in this database: paste the whole text of install_sql() \
-         (`cargo run --example install_sql` writes it to a file) into the SQL editor of the Supabase dashboard, \
-         run it, and try again"
+        "the function {function} is not installed: run the setup script in the SQL editor of the Supabase \
+                 dashboard, then try again"
     )]
     RpcNotInstalled {
         /// The function that was called.
@@ -104,19 +101,20 @@ pub enum Error {
     },
     /// The installed functions are older than this crate needs.
     #[error(
-        "the installed functions are of release {installed}, this build needs {needed}: paste the text of \
-         install_sql() into the SQL editor again, which may be done at any time"
+        "the installed functions are {}, but this app needs release {needed}: run the setup script again in the SQL \
+         editor of the Supabase dashboard, which does no harm, then try again",
+        installed.map_or("of an older release".to_owned(), |installed| format!("release {installed}"))
     )]
     RpcOutdated {
-        /// The release that is there.
-        installed: u32,
+        /// The release that is there, where it is known.
+        installed: Option<u32>,
         /// The release that is needed.
         needed: u32,
     },
     /// The server does not take the key.
     #[error(
-        "the server refused the service key ({reason}): copy the current one from the dashboard under Project \
-         Settings → API Keys, or from SERVICE_ROLE_KEY in the .env of a self-hosted installation"
+        "the server refused the service key ({reason}): {}",
+        key_advice(reason)
     )]
     KeyRejected {
         /// What the server said.
@@ -124,11 +122,53 @@ pub enum Error {
     },
     /// The key is valid, its role may not do this.
     #[error(
-        "the database refused the request ({reason}): use the service_role key, and run the text of install_sql() \
-         again, which restores the rights"
+        "the database refused the request ({reason}): use the service_role key or a secret key; if you \
+                 already do, run the setup script again, which restores the privileges"
     )]
     PermissionDenied {
         /// What the database said.
+        reason: String,
+    },
+    /// A clock is wrong: the server does not take a token yet that was issued a moment ago.
+    #[error(
+        "the clocks of the servers disagree ({reason}), so nothing was done: try again in a minute, and on a \
+         self-hosted installation synchronize the clocks of its machines"
+    )]
+    ClockSkew {
+        /// What the server said.
+        reason: String,
+    },
+    /// Something in front of Supabase did not let the request pass.
+    #[error(
+        "a firewall in front of Supabase blocked the request (status {status}, {excerpt}), so nothing was done: allow \
+         POST to /rest/v1/rpc/ctx0_* there, with SQL in the body"
+    )]
+    Blocked {
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of what it said.
+        excerpt: String,
+    },
+    /// The database takes no changes.
+    #[error(
+        "the database is in read-only mode ({reason}), so nothing was done: this is usually a full disk; free or add \
+         disk space in the dashboard under Database → Settings, or on the server of a self-hosted installation, then \
+         try again"
+    )]
+    ReadOnly {
+        /// What the database said.
+        reason: String,
+    },
+    /// Code in the database, such as a trigger, refused what the installed functions did. It was
+    /// undone.
+    #[error(
+        "code in the database refused the request ({reason}, SQLSTATE {sqlstate}), so nothing was changed: find what \
+         raises this error, such as a trigger on ctx0_schema_versions, and change or disable it"
+    )]
+    Raised {
+        /// The SQLSTATE.
+        sqlstate: String,
+        /// What it said.
         reason: String,
     },
     /// PostgREST does not serve the schema `public`.
@@ -142,24 +182,25 @@ pub enum Error {
     },
     /// PostgREST is there, its database is not, or not yet.
     #[error(
-        "the database does not answer ({reason}): try again in a minute, and check that it is running"
+        "the database is not available ({reason}): try again in a minute, and check that it is running"
     )]
     DatabaseUnavailable {
         /// What PostgREST said.
         reason: String,
     },
     /// All of PostgREST's connections are busy.
-    #[error("all connections to the database are busy: nothing was done, try again in a minute")]
+    #[error("all database connections are busy, so nothing was done: try again in a minute")]
     PoolExhausted,
     /// The hosted project is paused.
     #[error("the project is paused: resume it in the Supabase dashboard, then try again")]
     ProjectPaused,
     /// Too many requests.
-    #[error("the server asks for fewer requests: try again in a minute")]
+    #[error("too many requests: try again in a minute")]
     RateLimited,
     /// The gateway in front of PostgREST answered in its place.
     #[error(
-        "the gateway answered {status} ({excerpt}): try again in a minute, and check the services behind it"
+        "the gateway responded with status {status} ({excerpt}): try again in a minute, and if it stays, \
+                 check the services behind it"
     )]
     Gateway {
         /// The HTTP status.
@@ -169,12 +210,14 @@ pub enum Error {
     },
     /// A request is larger than the gateway allows.
     #[error(
-        "the gateway refuses a request of this size: raise its limit (client_max_body_size), or split the migration"
+        "the request is too large for the gateway: raise its limit (client_max_body_size), or split the \
+                 migration"
     )]
     RequestTooLarge,
     /// A redirect, which is not followed: the key would go to another address.
     #[error(
-        "the server redirects to {location}, which is not followed: use that address in the configuration"
+        "the server redirects to {location}, and redirects are not followed: use that address as the \
+                 project's URL"
     )]
     Redirected {
         /// Where to, without query.
@@ -182,7 +225,8 @@ pub enum Error {
     },
     /// Something else answers at this address.
     #[error(
-        "this does not look like Supabase (status {status}, {excerpt}): check the project's URL"
+        "what responds at this address is not a Supabase API (status {status}, {excerpt}): check the \
+                 project's URL, its port and path included"
     )]
     NotSupabase {
         /// The HTTP status.
@@ -200,17 +244,34 @@ pub enum Error {
         version: String,
     },
     /// No connection came about.
-    #[error(
-        "the server cannot be reached: check the URL, the network and that Supabase is running"
-    )]
+    #[error("{}", unreachable(proxy.as_deref()))]
     Unreachable {
+        /// The proxy through which it was tried, and the variable that names it.
+        proxy: Option<String>,
         /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server at the other end of `https://` does not speak TLS.
+    #[error(
+        "the server does not speak TLS at this port: use http:// in the project's URL if that is meant, or the port \
+         that serves https"
+    )]
+    NotTls {
+        /// What the TLS library said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server does not speak HTTP, as for example an SSH server.
+    #[error(
+        "the server does not speak HTTP at this port: check the host and port of the project's URL"
+    )]
+    NotHttp {
+        /// What the HTTP library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server could not prove who it is.
     #[error(
-        "no secure connection, because the server's certificate is not trusted or belongs to another host: check \
-         the URL, and name the file of a private certificate authority with ca_file()"
+        "no secure connection, because the server's certificate is not trusted or belongs to another host: \
+                 check the URL, and for a private certificate authority set CTX0_CA_FILE to its PEM file"
     )]
     Tls {
         /// What the TLS library said.
@@ -223,14 +284,17 @@ pub enum Error {
         timeout: Duration,
     },
     /// The connection broke before the answer was complete.
-    #[error("the connection broke: try again, and check the network")]
+    #[error(
+        "the connection broke before the response was complete: try again, and check the network"
+    )]
     ConnectionLost {
         /// What the HTTP library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database ended the request by itself.
     #[error(
-        "the database cancelled the request ({reason}): nothing was changed, try again when it is less busy"
+        "the database cancelled the request ({reason}), so nothing was changed: try again when it is less \
+                 busy"
     )]
     Cancelled {
         /// What it said.
@@ -238,8 +302,8 @@ pub enum Error {
     },
     /// An answer that PostgREST gives to none of these requests.
     #[error(
-        "the server gave an unexpected answer (status {status}{}): {message}; update the app, and report this text \
-         if it stays",
+        "unexpected response (status {status}{}): {message}; update the app, or report this text to its \
+                 developer",
         code.iter().map(|code| format!(", code {code}")).collect::<String>()
     )]
     UnexpectedResponse {
@@ -268,8 +332,8 @@ pub enum Error {
     },
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
-        "version {version} is not applied yet: a migration still runs after {} s and goes on in the database, check \
-         again later",
+        "version {version} is not applied yet: a migration is still running after {} s and continues in the \
+                 database; check again later",
         waited.as_secs()
     )]
     StillRunning {
@@ -280,8 +344,8 @@ pub enum Error {
     },
     /// The request was sent and its outcome could not be learned. A later call finds out.
     #[error(
-        "it is not known whether version {version} was applied, because the answer was lost: check for updates \
-         again, which tells"
+        "it is unknown whether version {version} was applied, because the response was lost: check for \
+                 updates again to find out"
     )]
     OutcomeUnknown {
         /// The version that was to be applied.
@@ -313,6 +377,10 @@ impl Error {
             Self::RpcOutdated { .. } => "rpcOutdated",
             Self::KeyRejected { .. } => "keyRejected",
             Self::PermissionDenied { .. } => "permissionDenied",
+            Self::ClockSkew { .. } => "clockSkew",
+            Self::Blocked { .. } => "blocked",
+            Self::ReadOnly { .. } => "readOnly",
+            Self::Raised { .. } => "raised",
             Self::SchemaNotExposed { .. } => "schemaNotExposed",
             Self::DatabaseUnavailable { .. } => "databaseUnavailable",
             Self::PoolExhausted => "poolExhausted",
@@ -324,6 +392,8 @@ impl Error {
             Self::NotSupabase { .. } => "notSupabase",
             Self::PostgrestTooOld { .. } => "postgrestTooOld",
             Self::Unreachable { .. } => "unreachable",
+            Self::NotTls { .. } => "notTls",
+            Self::NotHttp { .. } => "notHttp",
             Self::Tls { .. } => "tls",
             Self::Timeout { .. } => "timeout",
             Self::ConnectionLost { .. } => "connectionLost",
@@ -338,15 +408,16 @@ impl Error {
 
     /// Whether the same call may work a little later without anyone changing anything.
     ///
-    /// True for: no connection, no or a broken answer, a gateway's own answer, too many
-    /// requests, busy connections, a database that is away or that cancelled the request,
-    /// a migration that is still running or whose outcome is unknown, a preview while one is
-    /// running, and a migration that
-    /// failed for a lock timeout, a deadlock or a serialization failure. False for all else.
+    /// True for: no connection, no response or a broken one, a gateway's own response, too many
+    /// requests, busy connections, a database that is away or that cancelled the request, clocks
+    /// that disagree, a migration that is still running or whose outcome is unknown, a preview
+    /// while one is running, and a migration that failed for a lock timeout, a deadlock or a
+    /// serialization failure. False for all else.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::DatabaseUnavailable { .. }
+            Self::ClockSkew { .. }
+            | Self::DatabaseUnavailable { .. }
             | Self::PoolExhausted
             | Self::RateLimited
             | Self::Gateway { .. }
@@ -380,6 +451,9 @@ impl Error {
             | Self::RpcOutdated { .. }
             | Self::KeyRejected { .. }
             | Self::PermissionDenied { .. }
+            | Self::Blocked { .. }
+            | Self::ReadOnly { .. }
+            | Self::Raised { .. }
             | Self::SchemaNotExposed { .. }
             | Self::ProjectPaused
             | Self::RequestTooLarge
@@ -387,8 +461,44 @@ impl Error {
             | Self::NotSupabase { .. }
             | Self::PostgrestTooOld { .. }
             | Self::Tls { .. }
+            | Self::NotTls { .. }
+            | Self::NotHttp { .. }
             | Self::UnexpectedResponse { .. } => false,
         }
+    }
+}
+
+fn not_below(version: Version, current: Version) -> String {
+    if version == current {
+        format!("the database is already at version {version}")
+    } else {
+        format!("the database is at version {current}, which is below version {version}")
+    }
+}
+
+fn below(current: Version) -> String {
+    if current == Version::ZERO {
+        String::new()
+    } else {
+        format!("; choose a version below {current}")
+    }
+}
+
+fn key_advice(reason: &str) -> &'static str {
+    if reason.to_ascii_lowercase().contains("legacy") {
+        "create a secret key (sb_secret_…) in the dashboard under Project Settings → API Keys, and use it instead"
+    } else {
+        "copy the current secret key (sb_secret_…) from the dashboard under Project Settings → API Keys, or \
+         SERVICE_ROLE_KEY from the .env of a self-hosted installation"
+    }
+}
+
+fn unreachable(proxy: Option<&str>) -> String {
+    match proxy {
+        None => "could not connect to the server: check the URL, the network and that Supabase is running".to_owned(),
+        Some(proxy) => format!(
+            "could not connect to the server through the proxy {proxy}: check that the proxy runs, or unset the variable"
+        ),
     }
 }
 
@@ -428,11 +538,7 @@ impl std::error::Error for MigrationError {}
 impl std::fmt::Display for MigrationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.action {
-            Action::Apply => write!(
-                f,
-                "version {} failed, nothing of it is left in the database: ",
-                self.version
-            )?,
+            Action::Apply => write!(f, "version {} failed and was undone: ", self.version)?,
             Action::Rollback => write!(
                 f,
                 "version {} could not be rolled back and is in the database as before: ",
@@ -445,9 +551,9 @@ impl std::fmt::Display for MigrationError {
         }
         f.write_str(match (self.retryable, self.action) {
             (true, Action::Apply) => "; apply it again in a moment",
-            (false, Action::Apply) => "; correct what it names, then apply it again",
+            (false, Action::Apply) => "; update the app, or report this to its developer",
             (true, Action::Rollback) => "; roll it back again in a moment",
-            (false, Action::Rollback) => "; correct what it names, then roll it back again",
+            (false, Action::Rollback) => "; update the app, or report this to its developer",
         })
     }
 }

@@ -117,8 +117,8 @@ pub enum Action {
 pub enum LedgerError {
     /// A newer build has changed the database.
     #[error(
-        "the database has schema version {current}, this app knows versions up to {latest} only: update the app, \
-         the database is fine as it is"
+        "the database has schema version {current}, but this app only knows versions up to {latest}: update \
+                 the app"
     )]
     DatabaseAhead {
         /// The highest version in the ledger.
@@ -128,8 +128,8 @@ pub enum LedgerError {
     },
     /// Versions below the highest are missing from the ledger.
     #[error(
-        "the ledger ctx0_schema_versions has version {current}, but lacks {}: add the missing rows there if those \
-         changes were made by hand, or else restore a backup",
+        "the ledger ctx0_schema_versions has version {current} but not {}: if those changes were made by \
+                 hand, add their rows to the ledger; otherwise restore a backup",
         Versions(missing)
     )]
     Gap {
@@ -140,8 +140,8 @@ pub enum LedgerError {
     },
     /// A version was applied from a migration other than this build's.
     #[error(
-        "version {version} was applied as {applied}, this build has {expected} under that number: use the app that \
-         applied it, or restore the migration's file as it was"
+        "version {version} was applied as {applied}, but this app has {expected} under that number: use the \
+                 app that applied it, or restore the original file"
     )]
     Differs {
         /// The version.

@@ -92,7 +92,10 @@ mod config;
 mod install;
 
 pub use backup::BackupAdvice;
-pub use config::{Config, ConfigBuilder, ConfigError, ENV_KEY, ENV_URL, KeyError, ServiceKey};
+pub use config::{
+    Config, ConfigBuilder, ConfigError, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL, KeyError,
+    ServiceKey,
+};
 pub use drift::Verification;
 pub use error::{ConflictReason, Error, LockHolder, MigrationError};
 pub use install::{RPC_VERSION, install_sql, uninstall_sql};

@@ -418,7 +418,7 @@ impl Rpc {
             .and_then(|release| release.try_into().ok());
         match installed {
             Some(installed) if installed < RPC_VERSION => Err(Error::RpcOutdated {
-                installed,
+                installed: Some(installed),
                 needed: RPC_VERSION,
             }),
             _ => parse(status).map_err(|failed| *failed.error),

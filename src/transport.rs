@@ -66,6 +66,14 @@ pub(crate) struct HttpResponse {
     pub(crate) retry_after: Option<Duration>,
     /// `Server`.
     pub(crate) server: Option<String>,
+    /// `Proxy-Status`.
+    pub(crate) proxy_status: Option<String>,
+    /// `Content-Profile`.
+    pub(crate) content_profile: Option<String>,
+    /// `WWW-Authenticate`.
+    pub(crate) www_authenticate: Option<String>,
+    /// The User-Agent of the request, where it looks like a browser's and the key is a secret one.
+    pub(crate) sent_as_browser: Option<String>,
     /// `Location`, without its query.
     pub(crate) location: Option<String>,
     pub(crate) body: String,
@@ -74,8 +82,12 @@ pub(crate) struct HttpResponse {
 /// Why there is no response.
 #[derive(Debug)]
 pub(crate) enum TransportError {
-    /// There was no connection, so nothing was sent.
-    Unreachable(BoxError),
+    /// There was no connection, so nothing was sent. With the proxy that it went through.
+    Unreachable(Option<String>, BoxError),
+    /// The server does not speak TLS, so nothing was sent.
+    NotTls(BoxError),
+    /// The response is not HTTP.
+    NotHttp(BoxError),
     /// There was no secure connection, so nothing was sent.
     Tls(BoxError),
     /// No response arrived within this time.

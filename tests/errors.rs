@@ -22,7 +22,7 @@ fn a_url_is_refused_by_what_it_is() {
         "ftp://abc.supabase.co",
         "https://me:hush@abc.supabase.co",
         "postgresql://postgres:hush@db.abc.supabase.co/postgres",
-        "https://supabase.com/dashboard/project/abc",
+        "https://supabase.com/dashboard/project/abcdefghijklmnopqrst",
     ];
     let texts = urls.map(|url| {
         let error = Config::new(url, "sb_secret_N7UND0").unwrap_err();

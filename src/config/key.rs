@@ -89,11 +89,11 @@ pub enum KeyError {
     #[error("the service key is empty: {WHERE}")]
     Empty,
     /// It was pasted with a line break.
-    #[error("the service key has a line break in it: {WHERE}, and paste it in one line")]
+    #[error("the service key contains a line break: {WHERE}, and paste it in one line")]
     LineBreak,
     /// A blank or another character that no key has.
     #[error(
-        "the service key has a blank or another character in it that no key has: {WHERE}, and paste it whole"
+        "the service key contains a space or another invalid character: {WHERE}, and paste it whole"
     )]
     Character,
     /// Neither a JWT nor `sb_secret_…`.

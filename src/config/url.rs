@@ -7,6 +7,26 @@ use super::ConfigError;
 /// Where PostgREST lives behind Supabase's gateway.
 const REST_PATH: &str = "/rest/v1";
 
+/// The services behind Supabase's gateway, each below `/<name>/v1`.
+const SERVICES: [&str; 7] = [
+    "rest",
+    "auth",
+    "storage",
+    "functions",
+    "realtime",
+    "graphql",
+    "analytics",
+];
+
+/// The hosts of the dashboard.
+const DASHBOARDS: [&str; 5] = [
+    "supabase.com",
+    "www.supabase.com",
+    "app.supabase.com",
+    "app.supabase.io",
+    "supabase.io",
+];
+
 /// Makes the base of every request from what a person pasted.
 pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Url, ConfigError> {
     let pasted = pasted.trim();
@@ -19,7 +39,7 @@ pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Ur
         return refuse("the URL is empty");
     }
     if pasted.starts_with("postgres://") || pasted.starts_with("postgresql://") {
-        return refuse("this is the connection string of the database, which is not used");
+        return refuse("this is a database connection string, not the address of the API");
     }
     let Ok(mut url) = Url::parse(&with_scheme(pasted)) else {
         return refuse("this is not a URL");
@@ -31,22 +51,51 @@ pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Ur
         return refuse("the URL has a user name or password in it");
     }
     let host = url.host_str().unwrap_or_default().to_owned();
-    if matches!(host.as_str(), "supabase.com" | "app.supabase.com") {
-        return refuse("this is the page of the dashboard");
+    if DASHBOARDS.contains(&host.as_str()) {
+        return match project_of_dashboard(&url) {
+            Some(project) => Err(ConfigError::Dashboard {
+                url: format!("https://{project}.supabase.co"),
+            }),
+            None => refuse("this is a page of the Supabase dashboard"),
+        };
     }
     if url.scheme() == "http" && !is_loopback(&url) && plain_http_host != Some(host.as_str()) {
         return Err(ConfigError::PlainHttp { host });
     }
     url.set_query(None);
     url.set_fragment(None);
-    let path = url.path().trim_end_matches('/').to_owned();
-    let prefix = path
-        .strip_suffix(REST_PATH)
-        .unwrap_or(&path)
-        .trim_end_matches('/')
-        .to_owned();
-    url.set_path(&format!("{prefix}{REST_PATH}"));
+    let path = format!("{}{REST_PATH}", gateway_path(url.path()));
+    url.set_path(&path);
     Ok(url)
+}
+
+/// The path of the gateway, without that of a service behind it and what follows that.
+fn gateway_path(path: &str) -> String {
+    let segments: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let service = |pair: &[&str]| SERVICES.contains(&pair[0]) && pair[1] == "v1";
+    let end = segments.windows(2).position(service).unwrap_or_else(|| {
+        // postgres-meta has no version in its path.
+        match segments[..] {
+            [.., "pg"] => segments.len() - 1,
+            [.., "pg", "query"] => segments.len() - 2,
+            _ => segments.len(),
+        }
+    });
+    segments[..end]
+        .iter()
+        .flat_map(|part| ["/", *part])
+        .collect()
+}
+
+/// The project that a page of the dashboard is about, as in `/dashboard/project/<ref>/editor`.
+fn project_of_dashboard(url: &Url) -> Option<&str> {
+    let mut segments = url
+        .path_segments()?
+        .skip_while(|part| *part != "project")
+        .skip(1);
+    let is_ref =
+        |part: &&str| part.len() == 20 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    segments.next().filter(is_ref)
 }
 
 /// Whether a URL leads to this computer.
@@ -108,6 +157,54 @@ mod tests {
                 "https://example.org/supabase/rest/v1/",
                 "https://example.org/supabase/rest/v1",
             ),
+            (
+                "https://abc.supabase.co/auth/v1",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co/storage/v1/object/a",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co/functions/v1/hello",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co/realtime/v1/",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co/graphql/v1",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co/rest/v1/ctx0_entries?select=*",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://abc.supabase.co//rest//v1//rpc/f",
+                "https://abc.supabase.co/rest/v1",
+            ),
+            (
+                "https://example.org/proxy/auth/v1/health",
+                "https://example.org/proxy/rest/v1",
+            ),
+            (
+                "https://example.org/proxy/pg/",
+                "https://example.org/proxy/rest/v1",
+            ),
+            (
+                "https://example.org/pg/query",
+                "https://example.org/rest/v1",
+            ),
+            (
+                "https://example.org/pg/proxy",
+                "https://example.org/pg/proxy/rest/v1",
+            ),
+            (
+                "https://example.org/rest",
+                "https://example.org/rest/rest/v1",
+            ),
             ("http://127.0.0.1:54321", "http://127.0.0.1:54321/rest/v1"),
             ("127.0.0.1:54321", "http://127.0.0.1:54321/rest/v1"),
             ("localhost:54321", "http://localhost:54321/rest/v1"),
@@ -138,6 +235,31 @@ mod tests {
             assert!(
                 matches!(rest_url(pasted, None), Err(ConfigError::Url { .. })),
                 "{pasted}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_dashboard_names_the_project() {
+        let project = "abcdefghijklmnopqrst";
+        for page in [
+            "https://supabase.com/dashboard/project/abcdefghijklmnopqrst",
+            "www.supabase.com/dashboard/project/abcdefghijklmnopqrst/editor/17?schema=public",
+            "https://app.supabase.com/project/abcdefghijklmnopqrst/settings/api",
+        ] {
+            let error = rest_url(page, None).unwrap_err().to_string();
+            assert!(
+                error.ends_with(&format!("https://{project}.supabase.co")),
+                "{error}"
+            );
+        }
+        for page in [
+            "https://www.supabase.com",
+            "https://supabase.com/dashboard/project/_/sql",
+        ] {
+            assert!(
+                matches!(rest_url(page, None), Err(ConfigError::Url { .. })),
+                "{page}"
             );
         }
     }

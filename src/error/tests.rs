@@ -64,10 +64,20 @@ fn of_an_operation() {
             current: version(1),
             next: version(2)
         }],
-        NotBelow: [Error::NotBelow {
-            version: version(7),
-            current: version(5)
-        }],
+        NotBelow: [
+            Error::NotBelow {
+                version: version(7),
+                current: version(5)
+            },
+            Error::NotBelow {
+                version: version(5),
+                current: version(5)
+            },
+            Error::NotBelow {
+                version: version(0),
+                current: version(0)
+            },
+        ],
         NotReversible: [Error::NotReversible {
             version: version(2)
         }],
@@ -81,11 +91,36 @@ fn of_an_operation() {
         RpcNotInstalled: [Error::RpcNotInstalled {
             function: "ctx0_apply_migration"
         }],
-        RpcOutdated: [Error::RpcOutdated {
-            installed: 1,
-            needed: 2
+        RpcOutdated: [
+            Error::RpcOutdated {
+                installed: Some(1),
+                needed: 2
+            },
+            Error::RpcOutdated {
+                installed: None,
+                needed: 2
+            },
+        ],
+        KeyRejected: [
+            Error::KeyRejected { reason: reason() },
+            Error::KeyRejected {
+                reason: "Legacy API keys are disabled".to_owned()
+            },
+        ],
+        ClockSkew: [Error::ClockSkew {
+            reason: "JWT issued at future".to_owned()
         }],
-        KeyRejected: [Error::KeyRejected { reason: reason() }],
+        Blocked: [Error::Blocked {
+            status: 403,
+            excerpt: "a web page, \"Attention Required!\"".to_owned()
+        }],
+        ReadOnly: [Error::ReadOnly {
+            reason: "cannot execute INSERT in a read-only transaction".to_owned()
+        }],
+        Raised: [Error::Raised {
+            sqlstate: "P0001".to_owned(),
+            reason: "no DDL on Fridays".to_owned()
+        }],
         PermissionDenied: [Error::PermissionDenied {
             reason: "permission denied for table ctx0_schema_versions".to_owned(),
         }],
@@ -113,7 +148,18 @@ fn of_an_operation() {
         PostgrestTooOld: [Error::PostgrestTooOld {
             version: "11.2.2".to_owned()
         }],
-        Unreachable: [Error::Unreachable { source: cause() }],
+        Unreachable: [
+            Error::Unreachable {
+                proxy: None,
+                source: cause()
+            },
+            Error::Unreachable {
+                proxy: Some("127.0.0.1:3128 of HTTPS_PROXY".to_owned()),
+                source: cause()
+            },
+        ],
+        NotTls: [Error::NotTls { source: cause() }],
+        NotHttp: [Error::NotHttp { source: cause() }],
         Tls: [Error::Tls { source: cause() }],
         Timeout: [
             Error::Timeout {
@@ -200,6 +246,13 @@ fn of_a_configuration() {
         Unset: [ConfigError::Unset {
             name: "SUPABASE_URL"
         }],
+        NotUtf8: [ConfigError::NotUtf8 {
+            name: "SUPABASE_URL"
+        }],
+        Dashboard: [ConfigError::Dashboard {
+            url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
+        }],
+        AppliedBy: [ConfigError::AppliedBy],
         Url: [ConfigError::Url {
             reason: "the URL is empty".to_owned()
         }],

@@ -131,7 +131,7 @@ pub enum ManifestErrorKind {
         real: PathBuf,
     },
     /// No statement in it.
-    #[error("there is no statement in it: write the migration, or take it out of the manifest")]
+    #[error("it contains no statement: write the migration, or remove it from the manifest")]
     Empty,
     /// Not UTF-8.
     #[error("line {line} is not UTF-8: save the file in UTF-8")]

@@ -1,15 +1,16 @@
-//! What an response means: by PostgREST's code first, by the status second.
+//! What a response means: by PostgREST's code first, by the status second.
 //!
 //! The codes are those of <https://docs.postgrest.org/en/stable/references/errors.html>
-//! and PostgreSQL's SQLSTATEs. Gateways response in forms of their own, so a body that is
+//! and PostgreSQL's SQLSTATEs. Gateways respond in forms of their own, so a body that is
 //! not PostgREST's JSON is judged by its status alone.
 
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{HttpResponse, Request, Response, TransportError};
-use crate::error::Error;
+use crate::{error::Error, install::RPC_VERSION};
 
 /// The oldest PostgREST that reads a function's own `statement_timeout`.
 const OLDEST_POSTGREST: u32 = 12;
@@ -44,6 +45,8 @@ pub(crate) enum Retry {
     After(Duration),
     /// A few times and soon: PostgREST may not have read the new schema yet.
     Soon,
+    /// For some seconds: clocks that disagree by a moment.
+    Clocks,
 }
 
 /// Understands what came back for a call.
@@ -72,40 +75,64 @@ pub(crate) fn classify(
             Err(_) => Err(foreign(&response, Effect::Unknown)),
         };
     }
-    match serde_json::from_str::<Body>(&response.body) {
-        Ok(body) => match body.code.as_deref().filter(|code| is_postgrests(code)) {
-            Some(code) => by_code(request, &response, code, &body),
-            None => Err(by_status(&response, body.message.as_deref())),
-        },
-        // PostgREST before 13 may say with an empty body that a table is missing.
-        Err(_) if response.status == 404 && response.body.trim().is_empty() => match request {
+    let body = serde_json::from_str::<Body>(&response.body).ok();
+    if let Some(body) = &body
+        && let Some(code) = body.code().filter(|code| is_postgrests(code))
+    {
+        return by_code(request, &response, code, body);
+    }
+    // PostgREST before 13 may say with an empty body that a table is missing.
+    if response.status == 404 && response.body.trim().is_empty() && is_from_postgrest(&response) {
+        return match request {
             Request::Rows { .. } => Ok(Response::NoTable),
             Request::Function { name, .. } => Err(not_installed(name)),
-        },
-        Err(_) => Err(by_status(&response, None)),
+        };
     }
+    Err(by_status(&response, body.as_ref()))
 }
 
-/// The error of PostgREST, and of gateways, which have no `code` or one of their own.
+/// The error of PostgREST, and of gateways, which have no `code` or one of their own. Any of
+/// these may be something else than text.
 #[derive(Deserialize)]
 struct Body {
-    code: Option<String>,
-    message: Option<String>,
-    details: Option<String>,
-    hint: Option<String>,
+    code: Option<Value>,
+    message: Option<Value>,
+    msg: Option<Value>,
+    error: Option<Value>,
+    details: Option<Value>,
+    hint: Option<Value>,
 }
 
 impl Body {
-    fn text(&self) -> String {
-        let parts = [&self.message, &self.details, &self.hint];
-        let parts: Vec<_> = parts
-            .into_iter()
-            .flatten()
-            .map(|part| part.trim())
-            .filter(|part| !part.is_empty())
-            .collect();
-        excerpt(&parts.join("; "), 500)
+    fn code(&self) -> Option<&str> {
+        self.code.as_ref()?.as_str()
     }
+
+    fn hint(&self) -> Option<&str> {
+        self.hint.as_ref()?.as_str()
+    }
+
+    /// Message, details and hint; none where it has none of them.
+    fn text(&self) -> Option<String> {
+        let text = |part: &Option<Value>| Some(part.as_ref()?.as_str()?.trim().to_owned());
+        let message = [&self.message, &self.msg, &self.error];
+        let parts = message.into_iter().find_map(text).into_iter();
+        let parts = parts.chain([&self.details, &self.hint].into_iter().filter_map(text));
+        let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+        (!parts.is_empty()).then(|| excerpt(&parts.join("; "), 500))
+    }
+}
+
+/// Whether PostgREST itself made the response, as far as its headers say.
+fn is_from_postgrest(response: &HttpResponse) -> bool {
+    let begins = |header: &Option<String>, name| {
+        header
+            .as_deref()
+            .is_some_and(|text| text.to_ascii_lowercase().starts_with(name))
+    };
+    begins(&response.server, "postgrest")
+        || begins(&response.proxy_status, "postgrest")
+        || response.content_profile.is_some()
 }
 
 /// Whether it is `PGRST` and more, or an SQLSTATE. Gateways have codes of their own, such as
@@ -121,21 +148,40 @@ fn by_code(
     code: &str,
     body: &Body,
 ) -> Result<Response, RequestError> {
-    let reason = body.text();
+    let reason = body.text().unwrap_or_else(|| "no reason given".to_owned());
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match (code, request) {
         ("PGRST205" | "42P01", Request::Rows { .. }) => return Ok(Response::NoTable),
+        ("PGRST202", Request::Function { .. }) if names_ours(body.hint()) => (
+            Error::RpcOutdated {
+                installed: None,
+                needed: RPC_VERSION,
+            },
+            Effect::None,
+            Retry::Soon,
+        ),
         // The last two come from a function whose own tables were taken away.
         ("PGRST202" | "PGRST203" | "42883" | "42P01" | "42703", Request::Function { name, .. }) => {
             return Err(not_installed(name));
         }
         ("PGRST106", _) => (Error::SchemaNotExposed { reason }, Effect::None, Retry::No),
+        // A gateway makes a token of a secret key, and its clock may be ahead.
+        ("PGRST301" | "PGRST303", _) if is_too_early(&reason) => {
+            (Error::ClockSkew { reason }, Effect::None, Retry::Clocks)
+        }
         ("PGRST301" | "PGRST302" | "PGRST303", _) => {
             (Error::KeyRejected { reason }, Effect::None, Retry::No)
         }
         ("42501" | "28000" | "28P01", _) => {
             (Error::PermissionDenied { reason }, Effect::None, Retry::No)
         }
+        ("25006", _) => (Error::ReadOnly { reason }, Effect::None, Retry::No),
+        // A prepared statement was lost, or met another's, behind a transaction pooler.
+        ("26000" | "42P05", _) => (
+            Error::DatabaseUnavailable { reason },
+            Effect::None,
+            Retry::Soon,
+        ),
         ("PGRST003", _) => (Error::PoolExhausted, Effect::None, again),
         ("PGRST000" | "PGRST002" | "57P03" | "53300", _) => {
             (Error::DatabaseUnavailable { reason }, Effect::None, again)
@@ -153,6 +199,10 @@ fn by_code(
             Effect::Unknown,
             again,
         ),
+        (code, _) if is_raised(code) => {
+            let sqlstate = code.to_owned();
+            (Error::Raised { sqlstate, reason }, Effect::None, Retry::No)
+        }
         (code, _) => {
             let code = Some(excerpt(code, 20));
             (
@@ -169,21 +219,61 @@ fn by_code(
     Err(request_error(error, effect, retry))
 }
 
-fn by_status(response: &HttpResponse, message: Option<&str>) -> RequestError {
+/// Whether a hint of PostgREST suggests a function of ours: an older release is installed.
+fn names_ours(hint: Option<&str>) -> bool {
+    hint.is_some_and(|hint| hint.contains("public.ctx0_"))
+}
+
+fn is_too_early(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("in the future")
+        || reason.contains("at future")
+        || reason.contains("not yet valid")
+}
+
+/// Whether an SQLSTATE is one that PL/pgSQL code raises, by default or of its own: `P0001`, and
+/// the classes that the SQL standard leaves to others and PostgreSQL does not use.
+fn is_raised(code: &str) -> bool {
+    match code.as_bytes() {
+        [b'P', b'G', b'R', b'S', b'T', ..] | [b'X', b'X', ..] => false,
+        [first, ..] => matches!(first, b'6'..=b'9' | b'I'..=b'Z'),
+        [] => false,
+    }
+}
+
+fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
     let status = response.status;
-    let excerpt = excerpt(message.unwrap_or(&response.body), EXCERPT);
+    let told = body.and_then(Body::text);
+    let excerpt = told
+        .clone()
+        .unwrap_or_else(|| excerpt(&response.body, EXCERPT));
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match status {
-        401 => (
-            Error::KeyRejected { reason: excerpt },
-            Effect::None,
-            Retry::No,
-        ),
-        403 => (
+        401 if asks_for_password(response) => {
+            let excerpt = "it asks for a user name and password".to_owned();
+            (
+                Error::NotSupabase { status, excerpt },
+                Effect::None,
+                Retry::No,
+            )
+        }
+        401 => {
+            let reason = match (&response.sent_as_browser, &told) {
+                (Some(agent), None) => format!(
+                    "{excerpt}; secret keys are refused from browsers, and the User-Agent \"{}\" looks like one: use another",
+                    self::excerpt(agent, EXCERPT)
+                ),
+                _ => excerpt,
+            };
+            (Error::KeyRejected { reason }, Effect::None, Retry::No)
+        }
+        // Kong and Envoy, which look at the key.
+        403 if told.is_some() || excerpt.starts_with("RBAC") => (
             Error::PermissionDenied { reason: excerpt },
             Effect::None,
             Retry::No,
         ),
+        403 => (Error::Blocked { status, excerpt }, Effect::None, Retry::No),
         408 | 425 => (Error::Gateway { status, excerpt }, Effect::Unknown, again),
         413 => (Error::RequestTooLarge, Effect::None, Retry::No),
         429 => (Error::RateLimited, Effect::None, again),
@@ -203,8 +293,16 @@ fn by_status(response: &HttpResponse, message: Option<&str>) -> RequestError {
 
 fn transport_error(cause: TransportError) -> RequestError {
     match cause {
-        TransportError::Unreachable(source) => {
-            request_error(Error::Unreachable { source }, Effect::None, Retry::Yes)
+        TransportError::Unreachable(proxy, source) => request_error(
+            Error::Unreachable { proxy, source },
+            Effect::None,
+            Retry::Yes,
+        ),
+        TransportError::NotTls(source) => {
+            request_error(Error::NotTls { source }, Effect::None, Retry::No)
+        }
+        TransportError::NotHttp(source) => {
+            request_error(Error::NotHttp { source }, Effect::Unknown, Retry::Soon)
         }
         TransportError::Tls(source) => {
             request_error(Error::Tls { source }, Effect::None, Retry::No)
@@ -267,8 +365,41 @@ fn too_old(response: &HttpResponse) -> Option<String> {
     (major < OLDEST_POSTGREST).then(|| excerpt(version, 40))
 }
 
+/// Whether a user name and password are wanted, which the API never asks for.
+fn asks_for_password(response: &HttpResponse) -> bool {
+    let wanted = response.www_authenticate.as_deref().unwrap_or_default();
+    wanted.split(',').any(|scheme| {
+        let scheme = scheme.trim_start().split(' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("basic")
+    })
+}
+
+/// What a web page calls itself.
+fn title(page: &str) -> Option<&str> {
+    let small = page.to_ascii_lowercase();
+    ["title", "h1"].iter().find_map(|tag| {
+        let start = small.find(&format!("<{tag}"))?;
+        let start = start + small[start..].find('>')? + 1;
+        let end = start + small[start..].find("</")?;
+        Some(page[start..end].trim()).filter(|title| !title.is_empty())
+    })
+}
+
 /// The beginning of a text in one line, without control characters.
 fn excerpt(text: &str, limit: usize) -> String {
+    if text.trim_start().starts_with('<') {
+        return match title(text) {
+            Some(title) => format!("a web page, \"{}\"", one_line(title, limit)),
+            None => "a web page".to_owned(),
+        };
+    }
+    match one_line(text, limit) {
+        text if text.is_empty() => "an empty body".to_owned(),
+        text => text,
+    }
+}
+
+fn one_line(text: &str, limit: usize) -> String {
     let text: String = text
         .chars()
         .take(limit * 8)
@@ -276,10 +407,10 @@ fn excerpt(text: &str, limit: usize) -> String {
         .collect();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let short: String = words.chars().take(limit).collect();
-    match (short.is_empty(), short.len() < words.len()) {
-        (true, _) => "an empty body".to_owned(),
-        (_, true) => short + "…",
-        (_, false) => short,
+    if short.len() < words.len() {
+        short + "…"
+    } else {
+        short
     }
 }
 
@@ -360,7 +491,12 @@ mod tests {
             ("08006", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("53100", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("53300", "DatabaseUnavailable", Effect::None, Retry::Yes),
-            ("PT503", "UnexpectedResponse", Effect::None, Retry::No),
+            ("PT503", "Raised", Effect::None, Retry::No),
+            ("P0001", "Raised", Effect::None, Retry::No),
+            ("QX001", "Raised", Effect::None, Retry::No),
+            ("25006", "ReadOnly", Effect::None, Retry::No),
+            ("26000", "DatabaseUnavailable", Effect::None, Retry::Soon),
+            ("42P05", "DatabaseUnavailable", Effect::None, Retry::Soon),
             ("XX000", "UnexpectedResponse", Effect::None, Retry::No),
             ("PGRSTX00", "UnexpectedResponse", Effect::None, Retry::No),
         ] {
@@ -378,7 +514,6 @@ mod tests {
             (301, "Redirected", Effect::None, Retry::No),
             (400, "NotSupabase", Effect::None, Retry::No),
             (401, "KeyRejected", Effect::None, Retry::No),
-            (403, "PermissionDenied", Effect::None, Retry::No),
             (404, "NotSupabase", Effect::None, Retry::No),
             (408, "Gateway", Effect::Unknown, Retry::Yes),
             (413, "RequestTooLarge", Effect::None, Retry::No),
@@ -414,7 +549,7 @@ mod tests {
         let timeout = Duration::from_secs(1);
         for (cause, variant, effect, retry) in [
             (
-                TransportError::Unreachable("x".into()),
+                TransportError::Unreachable(None, "x".into()),
                 "Unreachable",
                 Effect::None,
                 Retry::Yes,
@@ -470,18 +605,22 @@ mod tests {
 
     #[test]
     fn a_missing_ledger_is_known_in_every_way_that_it_is_said() {
+        let marked = |body: &str| HttpResponse {
+            server: Some("postgrest/12.2.12".to_owned()),
+            ..response(404, body)
+        };
         for response in [
             refusal(404, "PGRST205"),
             refusal(404, "42P01"),
-            response(404, ""),
-            response(404, " \n"),
+            marked(""),
+            marked(" \n"),
         ] {
             assert_eq!(
                 classify(&LEDGER, Ok(response)).ok(),
                 Some(Response::NoTable)
             );
         }
-        let (variant, _, retry) = error_of(&APPLY, Ok(response(404, "")));
+        let (variant, _, retry) = error_of(&APPLY, Ok(marked("")));
         assert_eq!((variant.as_str(), retry), ("RpcNotInstalled", Retry::Soon));
     }
 
@@ -517,7 +656,7 @@ mod tests {
             let request = if reads { LEDGER } else { APPLY };
             let (status, empty) = (response.status, response.body.trim().is_empty());
             let by_postgrest = serde_json::from_str::<Body>(&response.body)
-                .is_ok_and(|body| body.code.is_some_and(|code| is_postgrests(&code)));
+                .is_ok_and(|body| body.code().is_some_and(is_postgrests));
             match classify(&request, Ok(response)) {
                 Ok(Response::Json { .. }) => prop_assert!((200..300).contains(&status)),
                 Ok(Response::NoTable) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
@@ -561,6 +700,10 @@ mod tests {
                     .bool()
                     .then(|| one_of(rng, &name).to_owned() + &text(rng, 20)),
                 location: rng.bool().then(|| text(rng, 400)),
+                www_authenticate: rng.bool().then(|| text(rng, 40)),
+                proxy_status: rng.bool().then(|| one_of(rng, &name).to_owned()),
+                content_profile: rng.bool().then(|| text(rng, 10)),
+                sent_as_browser: rng.bool().then(|| text(rng, 40)),
                 body,
             }
         })

@@ -121,7 +121,7 @@ impl Transport for Fake {
             }
             match scripted {
                 Scripted::Response(response) => Ok(response),
-                Scripted::Refused => Err(TransportError::Unreachable("refused".into())),
+                Scripted::Refused => Err(TransportError::Unreachable(None, "refused".into())),
                 Scripted::Lost => Err(TransportError::Lost("reset".into())),
                 Scripted::Silent => {
                     tokio::time::sleep(timeout).await;

@@ -16,6 +16,7 @@ use reqwest::{
     Certificate, Client, Method, Url,
     header::{
         AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER,
+        WWW_AUTHENTICATE,
     },
     redirect,
 };
@@ -27,12 +28,18 @@ use crate::config::{Config, ConfigError, ServiceKey};
 
 const SCHEMA: &str = "public";
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 
 pub(crate) struct Http {
     builder: Postgrest,
     client: Client,
     secrets: HeaderMap,
     key: ServiceKey,
+    /// The proxy of the environment, where one is used.
+    proxy: Option<String>,
+    /// The User-Agent, where it looks like a browser's and the key is a secret one.
+    sent_as_browser: Option<String>,
 }
 
 impl Http {
@@ -61,6 +68,10 @@ impl Http {
             client: client.build().map_err(client_error)?,
             secrets: secret_headers(&config.key)?,
             key: config.key.clone(),
+            proxy: proxy(&config.rest_url),
+            sent_as_browser: (config.key.authorization().is_none()
+                && config.user_agent.starts_with("Mozilla/"))
+            .then(|| config.user_agent.clone()),
         })
     }
 
@@ -122,8 +133,8 @@ impl Http {
             Ok(response) => self
                 .read(response)
                 .await
-                .map_err(|error| transport_error(error, timeout))?,
-            Err(error) => Err(transport_error(error, timeout)),
+                .map_err(|error| self.transport_error(error, timeout))?,
+            Err(error) => Err(self.transport_error(error, timeout)),
         };
         match &response {
             Ok(response) => {
@@ -134,7 +145,26 @@ impl Http {
         response
     }
 
-    /// Reads an answer up to the bound. The outer error is the connection's.
+    fn transport_error(&self, error: reqwest::Error, timeout: Duration) -> TransportError {
+        let error = error.without_url();
+        if error.is_connect() {
+            if says(&error, "InvalidContentType") {
+                TransportError::NotTls(error.into())
+            } else if is_tls(&error) {
+                TransportError::Tls(error.into())
+            } else {
+                TransportError::Unreachable(self.proxy.clone(), error.into())
+            }
+        } else if error.is_timeout() {
+            TransportError::Timeout(timeout)
+        } else if says(&error, "invalid HTTP version") || says(&error, "unexpected message") {
+            TransportError::NotHttp(error.into())
+        } else {
+            TransportError::Lost(error.into())
+        }
+    }
+
+    /// Reads a response up to the bound. The outer error is the connection's.
     async fn read(
         &self,
         mut response: reqwest::Response,
@@ -153,6 +183,10 @@ impl Http {
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
             retry_after: retry_after(response.headers(), SystemTime::now()),
             server: text(SERVER).map(|server| self.key.redact(&server)),
+            proxy_status: text(PROXY_STATUS),
+            content_profile: text(CONTENT_PROFILE),
+            www_authenticate: text(WWW_AUTHENTICATE),
+            sent_as_browser: self.sent_as_browser.clone(),
             location: text(LOCATION).map(|location| self.key.redact(&without_query(location))),
             body: String::new(),
         };
@@ -206,26 +240,43 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date(value)?.duration_since(now).unwrap_or_default())
 }
 
-fn transport_error(error: reqwest::Error, timeout: Duration) -> TransportError {
-    let error = error.without_url();
-    if error.is_connect() {
-        if is_tls(&error) {
-            TransportError::Tls(error.into())
-        } else {
-            TransportError::Unreachable(error.into())
-        }
-    } else if error.is_timeout() {
-        TransportError::Timeout(timeout)
-    } else {
-        TransportError::Lost(error.into())
+/// What a client of reqwest 0.13 reads from the environment for `https://`, without user name
+/// and password; none where `NO_PROXY` names the host.
+fn proxy(url: &Url) -> Option<String> {
+    let read = |names: &[&'static str]| {
+        let set = |name: &&'static str| Some((*name, std::env::var(name).ok()?));
+        let mut values = names.iter().filter_map(set);
+        values.find(|(_, value)| !value.trim().is_empty())
+    };
+    let host = url.host_str()?;
+    let (_, exceptions) = read(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let excepted = exceptions.split(',').map(str::trim).any(|name| {
+        let name = name.trim_start_matches('.');
+        name == "*" || host == name || (!name.is_empty() && host.ends_with(&format!(".{name}")))
+    });
+    if url.scheme() != "https" || excepted {
+        return None;
     }
+    let (variable, proxy) = read(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?;
+    let address = proxy.rsplit('@').next().unwrap_or_default();
+    let address = address.rsplit("//").next().unwrap_or_default();
+    Some(format!("{} of {variable}", address.trim_end_matches('/')))
+}
+
+/// What an error is by the texts below it: the types are of libraries that only reqwest knows.
+fn says(error: &reqwest::Error, what: &str) -> bool {
+    causes(error).any(|cause| cause.to_string().contains(what))
 }
 
 /// The TLS library reports what it does not trust as invalid data of the stream.
 fn is_tls(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |cause| inner(*cause))
+    causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| inner(*cause))
 }
 
 /// What an error wraps: an `io::Error` leaves that out of its `source`, which is one further down.

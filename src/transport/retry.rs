@@ -18,6 +18,9 @@ const RELOAD_DELAYS: [Duration; 3] = [
     Duration::from_millis(500),
 ];
 
+/// How long clocks that disagree are waited for.
+const CLOCKS: Duration = Duration::from_secs(10);
+
 /// How long a request is repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryPolicy {
@@ -46,6 +49,8 @@ pub(crate) struct RetryState {
     backoff: Backoff,
     reload_delays: slice::Iter<'static, Duration>,
     retried_at_once: bool,
+    /// Since when the clocks of the servers disagree.
+    clocks_disagree: Option<Instant>,
 }
 
 impl RetryState {
@@ -60,6 +65,7 @@ impl RetryState {
             backoff: Backoff::new(policy.delay, LONGEST_RETRY_DELAY),
             reload_delays: RELOAD_DELAYS.iter(),
             retried_at_once: false,
+            clocks_disagree: None,
         }
     }
 
@@ -86,6 +92,13 @@ impl RetryState {
             Retry::No => return None,
             Retry::Soon => self.reload_delays.next().copied()?,
             Retry::Yes => self.backoff.delay(),
+            Retry::Clocks => {
+                let since = *self.clocks_disagree.get_or_insert(now);
+                if now - since >= CLOCKS {
+                    return None;
+                }
+                self.backoff.delay()
+            }
             // `Retry-After: 0` is followed once. A server that restarts for two seconds would get
             // a storm of requests otherwise.
             Retry::After(Duration::ZERO) if !self.retried_at_once => {

@@ -85,7 +85,7 @@ async fn without_a_ledger_the_version_is_0_and_applying_tells_how_to_install() {
         matches!(error.error, Error::RpcNotInstalled { .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("install_sql"), "{error}");
+    assert!(error.to_string().contains("setup script"), "{error}");
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ mod rest;
 mod rights;
 mod rollback;
 mod session_state;
+mod statements;
 mod support;
 mod warnings;

@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod bounds;
+mod gateways;
 mod outcomes;
 mod proxy;
 mod requests;

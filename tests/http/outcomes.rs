@@ -431,7 +431,7 @@ async fn functions_that_are_not_installed_are_looked_for_a_moment_and_then_named
             function: "ctx0_apply_migration"
         }
     ));
-    assert!(error.to_string().contains("install_sql"), "{error}");
+    assert!(error.to_string().contains("setup script"), "{error}");
     assert_eq!(supabase.applies().await.len(), 4);
 
     // PostgREST reads a new schema a moment after the commit.

@@ -94,7 +94,7 @@ mod transaction;
 pub use error::StackError;
 pub use keys::{JWT_SECRET, SECRET_KEY};
 pub use port::Port;
-pub use sql::Rows;
+pub use sql::{Parser, Rows};
 pub use stack::{Kind, Options, Stack};
 
 /// What makes a fresh database Supabase's.

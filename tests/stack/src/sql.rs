@@ -1,9 +1,11 @@
 //! Plain SQL, the way a SQL editor sends it.
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, ValueRef,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row, SqlSafeStr, ValueRef,
     postgres::{PgConnectOptions, PgRow},
 };
+
+use crate::StackError;
 
 /// The rows of a query as text, null as `None`.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -25,6 +27,26 @@ pub(crate) async fn run_on(connection: &mut PgConnection, sql: &str) -> Result<R
         .fetch_all(connection)
         .await?;
     rows.iter().map(text).collect()
+}
+
+/// A connection that parses SQL and runs none.
+pub struct Parser(PgConnection);
+
+impl Parser {
+    pub(crate) async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+        Ok(Self(options.connect().await?))
+    }
+
+    /// Has the database parse a text through the extended protocol, which takes exactly one
+    /// statement: it refuses more with 42601.
+    ///
+    /// # Errors
+    ///
+    /// What the database found wrong with it.
+    pub async fn parse(&mut self, sql: &str) -> Result<(), StackError> {
+        self.0.prepare(AssertSqlSafe(sql).into_sql_str()).await?;
+        Ok(())
+    }
 }
 
 fn text(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {

@@ -9,7 +9,7 @@ use crate::{
     embedded::{self, Embedded},
     external, keys,
     rest::{Rest, Settings},
-    sql::{self, Rows},
+    sql::{self, Parser, Rows},
 };
 
 /// What stands behind the REST layer.
@@ -243,6 +243,20 @@ impl Stack {
     /// As for [`Stack::sql`].
     pub async fn admin_sql(&self, sql: &str) -> Result<Rows, StackError> {
         self.sql_as("supabase_admin", sql).await
+    }
+
+    /// Connects for parsing SQL, as the role `postgres`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stack::sql`], and where the database serves only one connection.
+    pub async fn parser(&self) -> Result<Parser, StackError> {
+        let options = match &self.database {
+            Database::Embedded(_) => return Err(StackError::NotHere("parse on a connection")),
+            Database::Postgres { cluster, .. } => cluster.lock().await.options("postgres"),
+            Database::External { .. } => self.elsewhere()?.options.clone(),
+        };
+        Ok(Parser::open(&options).await?)
     }
 
     async fn sql_as(&self, role: &'static str, sql: &str) -> Result<Rows, StackError> {
