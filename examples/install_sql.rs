@@ -10,14 +10,23 @@ use std::{env, fs, process::ExitCode};
 
 use ctx0_schema::{install_sql, uninstall_sql};
 
+const USAGE: &str = "usage: install_sql [--uninstall] [FILE]";
+
 fn main() -> ExitCode {
+    if env::args()
+        .skip(1)
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let mut text = install_sql();
     let mut file = None;
     for argument in env::args().skip(1) {
         if argument == "--uninstall" {
             text = uninstall_sql();
         } else if argument.starts_with('-') || file.replace(argument).is_some() {
-            eprintln!("usage: install_sql [--uninstall] [FILE]");
+            eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     }

@@ -54,6 +54,13 @@ const EXAMPLE: [(&str, &str); 3] = [
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if env::args()
+        .skip(1)
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let Some(options) = Options::parse(env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);

@@ -29,6 +29,13 @@ const USAGE: &str = "usage: quickstart [--yes]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if env::args()
+        .skip(1)
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let yes = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
         [] => false,
         [flag] if flag == "--yes" || flag == "-y" => true,

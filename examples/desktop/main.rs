@@ -16,7 +16,7 @@
 
 mod server;
 
-use std::{env, error::Error, process::ExitCode, time::Duration};
+use std::{env, error::Error, io, process::ExitCode, time::Duration};
 
 use ctx0_schema::{
     Config, ENV_KEY, ENV_URL, Ipc, Migrations, Scheduler, SchemaVersionManager, install_sql,
@@ -34,6 +34,13 @@ const ENV_TOKEN: &str = "CTX0_DESKTOP_TOKEN";
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if env::args()
+        .skip(1)
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let Some(options) = Options::parse(env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -76,7 +83,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             .ok_or_else(|| format!("{ENV_TOKEN}: 32 or more letters and digits"))?,
         Err(_) => Token::random(),
     };
-    let server = Server::bind(options.port, token).await?;
+    let server = Server::bind(options.port, token)
+        .await
+        .map_err(|error| cannot_listen(options.port, &error))?;
     println!("ctx0 is at {}", server.address());
 
     tokio::select! {
@@ -85,6 +94,17 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         ended = end_of_input(), if options.until_stdin_closes => ended?,
     }
     Ok(())
+}
+
+fn cannot_listen(port: u16, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "port {port} is in use: choose another with --port, or leave it out for a free one"
+            )
+        }
+        _ => format!("cannot listen on port {port}: {error}"),
+    }
 }
 
 async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {

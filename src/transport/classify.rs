@@ -286,7 +286,11 @@ fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
         }
         540 => (Error::ProjectPaused, Effect::None, Retry::No),
         500.. => (Error::Gateway { status, excerpt }, Effect::Unknown, again),
-        _ => return foreign(response, Effect::None),
+        _ => (
+            Error::NotSupabase { status, excerpt },
+            Effect::None,
+            Retry::No,
+        ),
     };
     request_error(error, effect, retry)
 }

@@ -116,12 +116,23 @@ async fn a_length_that_does_not_fit_the_body_is_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_a_lost_connection() {
+async fn what_is_not_http_is_named_as_that() {
     for garbage in [
         b"SSH-2.0-OpenSSH_9.6\r\n".as_slice(),
         b"\x15\x03\x01\x00\x02\x02\x46",
         b"\0\0\0\0\0\0\0\0\r\n\r\n",
-        b"HTTP/1.1 2000 OK\r\n\r\n",
+    ] {
+        let server = Parrot::saying([garbage]).await;
+        let error = hasty(&server.url).check_for_updates().await.unwrap_err();
+        assert_eq!(variant(&error), "NotHttp", "{error:?}");
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn damaged_http_is_a_lost_connection() {
+    for garbage in [
+        b"HTTP/1.1 2000 OK\r\n\r\n".as_slice(),
         b"HTTP/1.1 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n[]",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n[]",

@@ -161,13 +161,13 @@ async fn the_start_each_retry_and_the_end_are_one_event_each() {
             "request is retried",
             "requests=1",
             "delay=",
-            "cannot be reached",
+            "could not connect",
         ][..],
         &[
             "request is retried",
             "requests=2",
             "delay=",
-            "database does not answer",
+            "database is not available",
         ][..],
         &["request ended", "requests=3"][..],
     ]) {
