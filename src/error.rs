@@ -103,7 +103,7 @@ pub enum Error {
     #[error(
         "the installed functions are {}, but this app needs release {needed}: run the setup script again in the SQL \
          editor of the Supabase dashboard, which does no harm, then try again",
-        installed.map_or("of an older release".to_owned(), |installed| format!("release {installed}"))
+        installed.map_or("of an older release".to_owned(), |installed| format!("of release {installed}"))
     )]
     RpcOutdated {
         /// The release that is there, where it is known.
