@@ -45,47 +45,52 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_from      constant name := case when p_ours then 'ctx0_' else '' end;
-  v_schemas   constant oid[] := case when p_ours then array['public'::regnamespace::oid] else array(
-    select n.oid from pg_namespace n where n.nspname !~ '^pg_' and n.nspname <> 'information_schema') end;
-  v_installed oid[];
+  v_schemas   oid[];
   v_relations oid[];
   v_functions oid[];
   v_types     oid[];
 begin
   if p_ours then
-    v_installed := array(select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_class'::regclass);
+    -- With a range of names, for which there is an index.
+    v_schemas := array['public'::regnamespace];
+    v_relations := array(
+      select c.oid from pg_class c
+       where c.relname >= 'ctx0_' and c.relname < 'ctx0`' and c.relnamespace = 'public'::regnamespace
+         and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+      except
+      select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_class'::regclass);
+    v_functions := array(
+      select p.oid from pg_proc p
+       where p.proname >= 'ctx0_' and p.proname < 'ctx0`' and p.pronamespace = 'public'::regnamespace
+      except
+      select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_proc'::regclass);
+    v_types := array(
+      select t.oid from pg_type t
+       where t.typname >= 'ctx0_' and t.typname < 'ctx0`' and t.typnamespace = 'public'::regnamespace
+         and t.typtype in ('e', 'd', 'r'));
+  else
+    v_schemas := array(
+      select n.oid from pg_namespace n where n.nspname !~ '^pg_' and n.nspname <> 'information_schema');
+    v_relations := array(
+      select c.oid from pg_class c
+       where c.relnamespace = any (v_schemas) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c'));
+    v_functions := array(select p.oid from pg_proc p where p.pronamespace = any (v_schemas));
+    v_types := array(
+      select t.oid from pg_type t where t.typnamespace = any (v_schemas) and t.typtype in ('e', 'd', 'r'));
   end if;
+  -- Without what belongs to an extension, and the constructors of a range type, which belong to the type.
   v_relations := array(
-    select c.oid
-      from pg_class c
-     where c.relnamespace = any (v_schemas)
-       and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
-       -- A range of names, so that the index on them can be used.
-       and c.relname >= v_from and (not p_ours or c.relname < 'ctx0`')
-       and (v_installed is null or c.oid <> all (v_installed))
-       and not exists (select from pg_depend d
-                        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'));
-  if p_ours then
-    v_installed := array(select i.id from ctx0_private.installed_in_public() i where i.class = 'pg_proc'::regclass);
-  end if;
+    select o from unnest(v_relations) o
+     where not exists (select from pg_depend d
+                        where d.classid = 'pg_class'::regclass and d.objid = o and d.deptype = 'e'));
   v_functions := array(
-    select p.oid
-      from pg_proc p
-     where p.pronamespace = any (v_schemas)
-       and p.proname >= v_from and (not p_ours or p.proname < 'ctx0`')
-       and (v_installed is null or p.oid <> all (v_installed))
-       -- The constructors of a range type belong to the type.
-       and not exists (select from pg_depend d
-                        where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype in ('e', 'i')));
+    select o from unnest(v_functions) o
+     where not exists (select from pg_depend d
+                        where d.classid = 'pg_proc'::regclass and d.objid = o and d.deptype in ('e', 'i')));
   v_types := array(
-    select t.oid
-      from pg_type t
-     where t.typnamespace = any (v_schemas)
-       and t.typtype in ('e', 'd', 'r')
-       and t.typname >= v_from and (not p_ours or t.typname < 'ctx0`')
-       and not exists (select from pg_depend d
-                        where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e'));
+    select o from unnest(v_types) o
+     where not exists (select from pg_depend d
+                        where d.classid = 'pg_type'::regclass and d.objid = o and d.deptype = 'e'));
 
   if v_relations <> '{}' then
     return query
