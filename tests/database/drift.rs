@@ -6,6 +6,7 @@ mod restore;
 mod settings;
 
 use ctx0_schema::Verification;
+use ctx0_stack::Stack;
 
 use crate::support::{Project, migrations, version};
 
@@ -20,7 +21,10 @@ async fn record(project: &Project, schema: &str) {
 
 async fn set_up(project: &Project) {
     // Supabase has it from the start.
-    project.sql("create publication supabase_realtime").await;
+    let publication = "select 1 from pg_publication where pubname = 'supabase_realtime'";
+    if project.sql(publication).await.is_empty() {
+        project.sql("create publication supabase_realtime").await;
+    }
     record(project, SCHEMA).await;
 }
 
@@ -98,7 +102,9 @@ async fn verifying_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn no_event_trigger_and_no_function_runs() {
-    let project = Project::installed().await;
+    // Event triggers need a superuser.
+    let project = Project::on(Stack::postgres().await.unwrap()).await;
+    project.install().await;
     set_up(&project).await;
     project.sql(changes::REWORDED).await;
     project

@@ -30,10 +30,17 @@ begin
     select format('drop routine if exists %s cascade', p.oid::regprocedure)
       from pg_proc p
      where p.pronamespace = 'public'::regnamespace and p.proname like 'ctx0\_%'
+       -- Those that came with a type go with it.
+       and not exists (select from pg_depend d
+                        where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'i')
+    union all
+    select format('drop publication if exists %I', pubname)
+      from pg_publication
+     where pubname like 'ctx0\_%'
     union all
     select format('drop type if exists public.%I cascade', t.typname)
       from pg_type t
-     where t.typnamespace = 'public'::regnamespace and t.typtype in ('e', 'd') and t.typname like 'ctx0\_%'
+     where t.typnamespace = 'public'::regnamespace and t.typtype in ('e', 'd', 'r') and t.typname like 'ctx0\_%'
   ) loop
     execute command;
   end loop;
