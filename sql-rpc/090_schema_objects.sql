@@ -9,7 +9,11 @@
 --   {part, name, definition, id, flags}
 -- with part one of: column, constraint, index, trigger, policy, rule, statistics, publication,
 -- comment, grant, option, value, body. The id stays the same when a part is renamed. Flags of a
--- column: n (not null), d (filled by itself: a default, identity or generated).
+-- column: n (not null), d (filled by itself: a default, identity or generated), g (generated); of a
+-- policy: a, u (lets anon or authenticated through); of the options of a view: i (security_invoker);
+-- of a function: s (runs with its owner's rights and can be called).
+--
+-- p_only: these alone.
 --
 -- Equal schemas have equal definitions: the order follows from names and places, every name is
 -- qualified, and the settings that change how PostgreSQL prints are fixed here. The expressions in
@@ -26,7 +30,7 @@ create type ctx0_private.schema_object as (
   definition text[]
 );
 
-create function ctx0_private.schema_objects(p_ours boolean)
+create function ctx0_private.schema_objects(p_ours boolean, p_only oid[] default null)
 returns setof ctx0_private.schema_object
 language plpgsql
 stable
@@ -81,15 +85,18 @@ begin
   -- Without what belongs to an extension, and the constructors of a range type, which belong to the type.
   v_relations := array(
     select o from unnest(v_relations) o
-     where not exists (select from pg_depend d
+     where (p_only is null or o in (select unnest(p_only)))
+       and not exists (select from pg_depend d
                         where d.classid = 'pg_class'::regclass and d.objid = o and d.deptype = 'e'));
   v_functions := array(
     select o from unnest(v_functions) o
-     where not exists (select from pg_depend d
+     where (p_only is null or o in (select unnest(p_only)))
+       and not exists (select from pg_depend d
                         where d.classid = 'pg_proc'::regclass and d.objid = o and d.deptype in ('e', 'i')));
   v_types := array(
     select o from unnest(v_types) o
-     where not exists (select from pg_depend d
+     where (p_only is null or o in (select unnest(p_only)))
+       and not exists (select from pg_depend d
                         where d.classid = 'pg_type'::regclass and d.objid = o and d.deptype = 'e'));
 
   if v_relations <> '{}' then
@@ -103,7 +110,10 @@ begin
         left join pg_type t on t.oid = c.reltype
        where c.oid = any (v_relations)
     ), parts (object, rank, place, part) as (
-      select r.oid, 0, 0, array['option', o.name, o.value, null, null]
+      select r.oid, 0, 0, array['option', o.name, o.value, null,
+               case when o.name = 'with' then (
+                 select 'i' from pg_options_to_table(r.reloptions) x
+                  where x.option_name = 'security_invoker' and x.option_value::boolean) end]
         from relations r
         cross join lateral (values
           ('owner', case when r.relowner <> current_user::regrole then r.relowner::regrole::text end),
@@ -182,7 +192,8 @@ begin
                     when e.marked is not null then 'default ' || e.marked end),
                a.attnum::text,
                concat(case when a.attnotnull then 'n' end,
-                      case when d.oid is not null or a.attidentity <> '' then 'd' end)]
+                      case when d.oid is not null or a.attidentity <> '' then 'd' end,
+                      case when a.attgenerated <> '' then 'g' end)]
         from relations r
         join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
         join pg_type t on t.oid = a.atttypid
@@ -257,7 +268,10 @@ begin
                'to ' || (select string_agg(case o when 0 then 'public' else o::regrole::text end, ', ' order by o::regrole::text)
                            from unnest(p.polroles) o),
                'using (' || chr(1) || u.expression || chr(2) || ')',
-               'with check (' || chr(1) || w.expression || chr(2) || ')'), p.oid::text, null]
+               'with check (' || chr(1) || w.expression || chr(2) || ')'), p.oid::text,
+               case when p.polpermissive and coalesce(u.expression, w.expression) <> 'false' then
+                 concat(case when p.polroles && array[0, to_regrole('anon')::oid] then 'a' end,
+                        case when p.polroles && array[0, to_regrole('authenticated')::oid] then 'u' end) end]
         from pg_policy p
         cross join lateral (select pg_get_expr(p.polqual, p.polrelid)) u (expression)
         cross join lateral (select pg_get_expr(p.polwithcheck, p.polrelid)) w (expression)
@@ -358,7 +372,8 @@ begin
            p.oid::regprocedure::text,
            case when p.proowner <> current_user::regrole
                 then array[array['option', 'owner', p.proowner::regrole::text, null, null]] else '{}' end
-           || array[array['body', null, d.definition, null, null]]
+           || array[array['body', null, d.definition, null,
+                          case when p.prosecdef and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype) then 's' end]]
            || array(select array['comment', null, c.description, null, null]
                       from pg_description c
                      where c.classoid = 'pg_proc'::regclass and c.objoid = p.oid)
@@ -445,15 +460,40 @@ begin
                 then array[array['option', 'owner', n.nspowner::regrole::text, null, null]] else '{}' end
            || ctx0_private.grants('n', n.nspacl, n.nspowner)
       from pg_namespace n
-     where n.oid = any (v_schemas)
+     where n.oid = any (v_schemas) and (p_only is null or n.oid in (select unnest(p_only)))
     union all
     select 'pg_extension'::regclass::oid, e.oid, 'extension', quote_ident(e.extname) || ' ' || e.extversion, '{}'
-      from pg_extension e;
+      from pg_extension e
+     where p_only is null or e.oid in (select unnest(p_only))
+    union all
+    -- What the keys that everybody may have can do beyond grants.
+    select 'pg_authid'::regclass::oid, r.oid, 'role', quote_ident(r.rolname), array(
+             select array['option', o.name, '', null, null]
+               from (
+                 select 'superuser' where r.rolsuper
+                 union all
+                 select 'bypass row level security' where r.rolbypassrls
+                 union all
+                 select 'member of ' || quote_ident(m.rolname)
+                   from pg_roles m
+                  where m.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, m.oid, 'member')
+               ) o (name)
+              order by o.name)
+      from pg_roles r
+     where r.rolname in ('anon', 'authenticated') and (p_only is null or r.oid in (select unnest(p_only)))
+    union all
+    select 'pg_default_acl'::regclass::oid, a.oid, 'default privileges',
+           concat_ws(' ', 'of', a.defaclrole::regrole, 'in ' || nullif(a.defaclnamespace, 0)::regnamespace, 'for',
+                     case a.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+                                          when 'T' then 'types' else 'schemas' end),
+           ctx0_private.grants(a.defaclobjtype, a.defaclacl, a.defaclrole)
+      from pg_default_acl a
+     where p_only is null or a.oid in (select unnest(p_only));
   end if;
 end
 $$;
 
 comment on type ctx0_private.schema_object is
   'ctx0: an object of the database with its definition';
-comment on function ctx0_private.schema_objects(boolean) is
+comment on function ctx0_private.schema_objects(boolean, oid[]) is
   'ctx0: every object with its definition';

@@ -12,7 +12,7 @@ as $$
 begin
   return jsonb_build_object('format', 2, 'objects', (
     select coalesce(jsonb_object_agg(o.kind || ' ' || o.name, to_jsonb(o.definition[:][1:3])), '{}')
-      from ctx0_private.schema_objects(true) o
+      from ctx0_private.schema_objects(p_ours => true) o
   ));
 end
 $$;

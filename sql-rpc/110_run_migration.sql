@@ -1,27 +1,35 @@
--- run_migration(...): runs the statements of one version and keeps the ledger in step,
--- in a block of its own: a failure rolls the block back and is returned as data.
+-- run_migration(...): runs the statements of one version and keeps the ledger in step, in a
+-- block of its own: a failure rolls the block back and is returned as data.
 --
 -- Arguments
---   p_action   apply or rollback
---   p_sql      the statements in order; joined they are the text
+--   p_action        apply or rollback
+--   p_sql           the statements in order; joined they are the text
+--   p_lock_timeout  how long a statement may wait for a lock
+--   p_preview       in a rehearsal its id: it can be cancelled between statements
+--   p_stop_at       in a rehearsal the time at which no further statement is begun
 --   the others go to the row of the ledger
 --
 -- Result: jsonb with "outcome", and
 --   applied, rolled_back  + execution_ms, statements
+--   stopped               no statement was begun after p_stop_at or a request to cancel; nothing of
+--                         the version is left
 --   failed                + statement (from 1; 0: none of them, such as a deferred constraint), sqlstate,
 --                         message, detail, hint, context, schema_name, table_name, column_name,
 --                         constraint_name, retryable, holders, checksum (of p_sql); nothing of the version is left
 --
 -- What the statements leave on the connection is for the caller to clean.
 create function ctx0_private.run_migration(
-  p_action      text,
-  p_version     integer,
-  p_name        text,
-  p_description text,
-  p_sql         text[],
-  p_checksum    text,
-  p_applied_by  text,
-  p_attempt     uuid
+  p_action       text,
+  p_version      integer,
+  p_name         text,
+  p_description  text,
+  p_sql          text[],
+  p_checksum     text,
+  p_applied_by   text,
+  p_attempt      uuid,
+  p_lock_timeout interval,
+  p_preview      uuid default null,
+  p_stop_at      timestamptz default null
 )
 returns jsonb
 language plpgsql
@@ -29,19 +37,21 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_started    constant timestamptz := clock_timestamp();
+  v_started       constant timestamptz := clock_timestamp();
+  v_installation  constant text := ctx0_private.installation();
+  v_ledger        constant integer[] := array(select version from public.ctx0_schema_versions order by version);
   v_statement_sql text;
-  v_statement  integer := 0;
-  v_ms         bigint;
-  v_state      text;
-  v_message    text;
-  v_detail     text;
-  v_hint       text;
-  v_context    text;
-  v_schema     text;
-  v_table      text;
-  v_column     text;
-  v_constraint text;
+  v_statement     integer := 0;
+  v_ms            bigint;
+  v_state         text;
+  v_message       text;
+  v_detail        text;
+  v_hint          text;
+  v_context       text;
+  v_schema        text;
+  v_table         text;
+  v_column        text;
+  v_constraint    text;
 begin
   begin
     if p_action = 'apply' then
@@ -53,18 +63,28 @@ begin
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
     perform pg_catalog.set_config('safeupdate.enabled', '0', true);
 
+    -- Every name by its schema, because the migration may have set the search_path.
     foreach v_statement_sql in array p_sql loop
-      -- By its schema, because the migration may have set the search_path.
+      if ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
+        raise sqlstate 'CTX02';
+      end if;
       v_statement := v_statement operator(pg_catalog.+) 1;
+      perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
       execute v_statement_sql;
     end loop;
 
     -- What was deferred must fail here, where it is still caught, and not at commit.
     v_statement := 0;
     v_statement_sql := '';
+    perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
     set constraints all immediate;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
+    if ctx0_private.installation() is distinct from v_installation then
+      raise object_not_in_prerequisite_state using
+        message = 'the migration changes what install_sql() has installed',
+        hint = 'Leave the schema ctx0_private and the functions that return ctx0_private.answer alone.';
+    end if;
     v_ms := ceil(extract(epoch from clock_timestamp() - v_started) * 1000);
     if p_action = 'apply' then
       update public.ctx0_schema_versions
@@ -77,31 +97,36 @@ begin
     else
       -- A down text that can also be run by hand has deleted the row already.
       delete from public.ctx0_schema_versions where version = p_version;
-      if ctx0_private.current_version() <> p_version - 1 then
-        raise object_not_in_prerequisite_state using
-          message = format('the down text of version %s removed other rows from ctx0_schema_versions', p_version);
-      end if;
     end if;
-    return jsonb_strip_nulls(jsonb_build_object(
+    if array(select version from public.ctx0_schema_versions where version <> p_version order by version)
+       <> array_remove(v_ledger, p_version) then
+      raise object_not_in_prerequisite_state using
+        message = format('the SQL of version %s adds or removes other rows of ctx0_schema_versions', p_version),
+        hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
+    end if;
+    return jsonb_build_object(
       'outcome', case p_action when 'apply' then 'applied' else 'rolled_back' end,
-      'execution_ms', v_ms, 'statements', cardinality(p_sql)));
-  -- `others` leaves out these two: a timeout or an assertion is an answer as well.
-  exception when query_canceled or assert_failure or others then
-    get stacked diagnostics
-      v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
-      v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
-      v_table = table_name, v_column = column_name, v_constraint = constraint_name;
-    return jsonb_strip_nulls(jsonb_build_object(
-      'outcome', 'failed', 'statement', v_statement, 'sqlstate', v_state, 'message', v_message,
-      'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),
-      'schema_name', nullif(v_schema, ''), 'table_name', nullif(v_table, ''),
-      'column_name', nullif(v_column, ''), 'constraint_name', nullif(v_constraint, ''),
-      'checksum', ctx0_private.checksum(p_sql => p_sql),
-      'retryable', v_state in ('55P03', '40001', '40P01'),
-      'holders', case when v_state = '55P03' then ctx0_private.lock_holders(p_statement => v_statement_sql) end));
+      'execution_ms', v_ms, 'statements', cardinality(p_sql));
+  exception
+    when sqlstate 'CTX02' then
+      return jsonb_build_object('outcome', 'stopped');
+    -- `others` leaves out the first two: a timeout or an assertion is an answer as well.
+    when query_canceled or assert_failure or others then
+      get stacked diagnostics
+        v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+        v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
+        v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+      return jsonb_strip_nulls(jsonb_build_object(
+        'outcome', 'failed', 'statement', v_statement, 'sqlstate', v_state, 'message', v_message,
+        'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),
+        'schema_name', nullif(v_schema, ''), 'table_name', nullif(v_table, ''),
+        'column_name', nullif(v_column, ''), 'constraint_name', nullif(v_constraint, ''),
+        'checksum', ctx0_private.checksum(p_sql => p_sql),
+        'retryable', v_state in ('55P03', '40001', '40P01'),
+        'holders', case when v_state = '55P03' then ctx0_private.lock_holders(p_statement => v_statement_sql) end));
   end;
 end
 $$;
 
-comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, timestamptz) is
   'ctx0: runs the statements of one schema version and keeps the ledger in step';

@@ -29,6 +29,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_started constant timestamptz := clock_timestamp();
+  v_session constant jsonb := ctx0_private.remember_session();
+  v_problem text;
   v_current integer;
   v_ledger  public.ctx0_schema_versions;
   v_known   boolean;
@@ -45,6 +47,13 @@ begin
 
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
     return jsonb_build_object('outcome', 'locked', 'version', p_version, 'attempt', p_attempt);
+  end if;
+
+  v_problem := ctx0_private.table_problem(p_owner => current_user);
+  if v_problem is not null then
+    return jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'unsafe_table', 'version', p_version, 'attempt', p_attempt,
+      'message', v_problem);
   end if;
 
   select * into v_earlier from ctx0_private.ctx0_schema_attempts where attempt = p_attempt;
@@ -97,8 +106,9 @@ begin
   else
     v_answer := ctx0_private.run_migration(
       p_action => p_action, p_version => p_version, p_name => p_name, p_description => p_description,
-      p_sql => v_sql, p_checksum => p_checksum, p_applied_by => p_applied_by, p_attempt => p_attempt);
-    perform ctx0_private.clean_session();
+      p_sql => v_sql, p_checksum => p_checksum, p_applied_by => p_applied_by, p_attempt => p_attempt,
+      p_lock_timeout => '5s');
+    perform ctx0_private.clean_session(p_before => v_session);
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
     if v_answer ->> 'outcome' <> 'failed' then
       -- PostgREST learns of new tables and columns by this, where no event trigger tells it.

@@ -17,7 +17,7 @@
 --   applied          + execution_ms, statements
 --   already_applied  the ledger has this version from this very text
 --   locked           another migration is running; nothing was done or recorded
---   conflict         + reason: damaged | attempt_reused | different_migration | unexpected_version | gap
+--   conflict         + reason: damaged | unsafe_table | attempt_reused | different_migration | unexpected_version | gap
 --                    + message; nothing was done
 --   failed           as run_migration; nothing of the migration is left
 --   An answer given for the second time carries "replayed": true.

@@ -65,7 +65,7 @@ begin
   for v_setting in
     select pg_catalog.format('%I to %L', pg_catalog.split_part(s, '=', 1), pg_catalog.substr(s, pg_catalog.strpos(s, '=') + 1))
       from pg_catalog.pg_proc p, pg_catalog.unnest(p.proconfig) s
-     where p.oid = 'ctx0_private.schema_objects(boolean)'::pg_catalog.regprocedure and s !~ '^search_path='
+     where p.oid = 'ctx0_private.schema_objects(boolean, oid[])'::pg_catalog.regprocedure and s !~ '^search_path='
   loop
     execute 'alter function ctx0_private.compare_definitions(text, jsonb, jsonb) set ' || v_setting;
   end loop;

@@ -434,7 +434,8 @@ impl Error {
                 ConflictReason::AttemptReused
                 | ConflictReason::DifferentMigration
                 | ConflictReason::Gap
-                | ConflictReason::NotReversible => false,
+                | ConflictReason::NotReversible
+                | ConflictReason::UnsafeTable => false,
             },
             Self::Config(_)
             | Self::Manifest(_)
@@ -637,6 +638,8 @@ pub enum ConflictReason {
     Gap,
     /// No down migration is stored for the version.
     NotReversible,
+    /// The ledger or the attempts belong to another role, or have its triggers or rules.
+    UnsafeTable,
 }
 
 #[cfg(test)]

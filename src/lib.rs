@@ -104,14 +104,14 @@ pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
 pub use ipc::{Ipc, IpcEvents, MAX_BATCH_REQUESTS, MAX_MESSAGE_BYTES};
 pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
-pub use manager::{PreviewRequest, Run, SchemaVersionManager};
+pub use manager::{PreviewCanceller, PreviewRequest, Run, SchemaVersionManager};
 pub use manifest::{
     Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
     Migration, Migrations, Version, VersionError,
 };
 pub use preview::{
-    LockMode, Preview, PreviewToken, PreviewTokenError, PreviewedVersion, Rewrite, RowChange,
-    TableLock, Warning, WarningKind,
+    Cancellation, LockMode, MovedSequence, Preview, PreviewState, PreviewToken, PreviewTokenError,
+    PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning, WarningKind,
 };
 pub use report::{
     DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, SetupNeeded, UpdateCheck,

@@ -7,7 +7,10 @@ mod run;
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::goal::Goal;
-pub use self::{rehearsal::PreviewRequest, run::Run};
+pub use self::{
+    rehearsal::{PreviewCanceller, PreviewRequest},
+    run::Run,
+};
 use crate::{
     backup::{BackupAdvice, instructions},
     config::Config,

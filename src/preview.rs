@@ -1,5 +1,6 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
+mod rows;
 mod text;
 mod warnings;
 
@@ -31,15 +32,15 @@ pub struct Preview {
     pub current_version: Version,
     /// The version that it would have.
     pub target_version: Version,
-    /// What each version would do, in the order in which they would run. Where one fails,
-    /// those behind it were not looked at.
+    /// What each version would do, in the order in which they would run. Each says in its
+    /// [`state`](PreviewedVersion::state) whether it was tested: behind one that fails, none is.
     pub versions: Vec<PreviewedVersion>,
     /// Whether a backup should be made first: because a version asks for it, or because
     /// data would be lost or rewritten.
     pub backup: Option<BackupAdvice>,
-    /// Sequences from which numbers were drawn while another session used them. Those numbers
-    /// are used up, which is harmless: PostgreSQL promises no sequence without gaps.
-    pub sequences: Vec<String>,
+    /// Sequences that the preview has moved and could not set back, for example because another
+    /// session uses them. Numbers that were only drawn are used up, which is harmless.
+    pub sequences: Vec<MovedSequence>,
     /// Stands for what was previewed: [`Run::agreed_to`](crate::Run::agreed_to) does that or nothing.
     pub token: PreviewToken,
 }
@@ -59,7 +60,9 @@ pub struct PreviewedVersion {
     pub migration_name: String,
     /// What it does, in a sentence.
     pub description: String,
-    /// Milliseconds that it took here; none where it failed.
+    /// Whether it was tested.
+    pub state: PreviewState,
+    /// Milliseconds that it took here; none where it was not tested to its end.
     pub execution_ms: Option<u64>,
     /// What the user should know, the gravest first.
     pub warnings: Vec<Warning>,
@@ -72,8 +75,86 @@ pub struct PreviewedVersion {
     pub rewrites: Vec<Rewrite>,
     /// The tables in which rows are changed.
     pub rows: Vec<RowChange>,
+    /// What it does that could not be seen, in words.
+    pub unseen: Vec<String>,
     /// Why it failed. Nothing of it was left in the database.
     pub failure: Option<Box<MigrationError>>,
+}
+
+/// Whether a version was tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum PreviewState {
+    /// It ran to its end.
+    Tested,
+    /// It fails.
+    Failed,
+    /// The preview ended before it did. It may work.
+    NotFinished {
+        /// Why.
+        reason: Unfinished,
+    },
+    /// It needs what another version commits, such as a new value of an enum, so it can be
+    /// tested when that version is applied. It may work.
+    After {
+        /// The version that has to be applied first.
+        version: Version,
+    },
+    /// An earlier version failed or was not tested to its end.
+    #[default]
+    NotTested,
+}
+
+/// Why a preview ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum Unfinished {
+    /// Its budget was used.
+    BudgetUsed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// What became of a request to end a preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cancellation {
+    /// Its statement was cancelled. The preview ends at once.
+    Cancelled,
+    /// The installed functions may not cancel a statement here. The preview ends before its
+    /// next statement.
+    Requested,
+    /// It does not run, or has just ended.
+    NotRunning,
+}
+
+/// A sequence that does not stand where it stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct MovedSequence {
+    /// The sequence.
+    pub relation: String,
+    /// The last number before; none where it could not be read.
+    pub from: Option<i64>,
+    /// The last number now.
+    pub to: Option<i64>,
+}
+
+impl MovedSequence {
+    /// Whether the next number may be one that is taken.
+    fn goes_back(&self) -> bool {
+        self.from.zip(self.to).is_none_or(|(from, to)| to < from)
+    }
 }
 
 /// A table that is locked to the end of the version.
@@ -138,7 +219,7 @@ pub struct Rewrite {
 }
 
 /// A table in which rows are changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RowChange {
@@ -150,9 +231,6 @@ pub struct RowChange {
     pub updated: u64,
     /// Rows that are gone.
     pub deleted: u64,
-    /// Whether the table was there before.
-    #[serde(skip_serializing)]
-    existed: bool,
 }
 
 /// Identifies what a preview showed: the versions, their checksums and the database's version.
@@ -242,9 +320,13 @@ impl Preview {
         instructions: &str,
     ) -> Self {
         let tables = Tables::new(seen.tables);
+        let seen_versions = seen
+            .versions
+            .into_iter()
+            .chain(std::iter::repeat_with(SeenVersion::default));
         let versions: Vec<_> = steps
             .iter()
-            .zip(seen.versions)
+            .zip(seen_versions)
             .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables))
             .collect();
         let asked = steps.iter().filter_map(Step::backup);
@@ -264,16 +346,20 @@ impl Preview {
         }
     }
 
-    /// Whether every version would succeed.
+    /// Whether every version was tested and works.
     #[must_use]
     pub fn succeeds(&self) -> bool {
-        self.failure().is_none()
+        self.versions
+            .iter()
+            .all(|version| version.state == PreviewState::Tested)
     }
 
     /// Why a version would fail.
     #[must_use]
     pub fn failure(&self) -> Option<&MigrationError> {
-        self.versions.last()?.failure.as_deref()
+        self.versions
+            .iter()
+            .find_map(|version| version.failure.as_deref())
     }
 
     /// What the user should know, of all versions.
@@ -296,7 +382,8 @@ impl fmt::Display for Preview {
 
 impl PreviewedVersion {
     fn new(step: &Step, seen: SeenVersion, tables: &Tables) -> Self {
-        let warnings = warnings::warnings(&seen, tables);
+        let rows = rows::row_changes(&seen.rows, tables);
+        let warnings = warnings::warnings(step.action, step.version, &seen, &rows, tables);
         let rewrites = seen.rewrites.into_iter().map(|rewrite| Rewrite {
             bytes: tables.get(&rewrite.id).map(|table| table.bytes),
             relation: rewrite.relation,
@@ -306,6 +393,7 @@ impl PreviewedVersion {
             version: step.version,
             migration_name: step.name.clone(),
             description: step.description.clone(),
+            state: seen.state,
             execution_ms: seen.execution_ms,
             warnings,
             rewrites: rewrites.collect(),
@@ -315,7 +403,8 @@ impl PreviewedVersion {
                 .filter_map(|object| ObjectChange::new(object.before, object.after))
                 .collect(),
             locks: seen.locks,
-            rows: seen.rows,
+            rows: rows.into_iter().map(|(rows, _)| rows).collect(),
+            unseen: seen.unseen,
             failure: seen.failure.map(Box::new),
         }
     }
@@ -326,16 +415,22 @@ impl PreviewedVersion {
 pub(crate) struct Rehearsal {
     pub(crate) versions: Vec<SeenVersion>,
     pub(crate) tables: Vec<TableFacts>,
-    pub(crate) sequences: Vec<String>,
+    pub(crate) sequences: Vec<MovedSequence>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct SeenVersion {
+    pub(crate) state: PreviewState,
     pub(crate) execution_ms: Option<u64>,
     pub(crate) objects: Vec<SeenObject>,
     pub(crate) locks: Vec<TableLock>,
     pub(crate) rewrites: Vec<SeenRewrite>,
-    pub(crate) rows: Vec<RowChange>,
+    pub(crate) rows: Vec<SeenRows>,
+    /// Sequences that give numbers again which may be taken.
+    pub(crate) restarted: Vec<MovedSequence>,
+    pub(crate) unseen: Vec<String>,
+    /// How many were deleted.
+    pub(crate) large_objects: u64,
     pub(crate) failure: Option<MigrationError>,
 }
 
@@ -351,6 +446,27 @@ pub(crate) struct SeenRewrite {
     relation: String,
     /// Whether nothing is in the new file.
     empty: bool,
+    /// The rows in it, where they were counted.
+    #[serde(default)]
+    count: Option<u64>,
+}
+
+/// The rows of a table as PostgreSQL counts them, also those that were rolled back since.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SeenRows {
+    id: String,
+    relation: String,
+    /// Whether the table was there before.
+    existed: bool,
+    /// Of a partition: its outermost table.
+    #[serde(default)]
+    root: Option<String>,
+    /// The rows that were left as they are, where they were counted.
+    #[serde(default)]
+    kept: Option<u64>,
+    inserted: u64,
+    updated: u64,
+    deleted: u64,
 }
 
 /// What is known of a table as it is without the change.
@@ -358,9 +474,26 @@ pub(crate) struct SeenRewrite {
 pub(crate) struct TableFacts {
     id: String,
     bytes: u64,
-    /// An estimate.
-    rows: Option<u64>,
+    /// How many rows it has, where they were counted.
+    #[serde(default)]
+    count: Option<u64>,
     has_rows: bool,
-    /// The columns of which a value was seen.
+    /// Of the columns that go, those that hold a value.
+    #[serde(default)]
     filled: Vec<u32>,
+    /// The columns whose type changes.
+    #[serde(default)]
+    altered: Vec<AlteredColumn>,
+}
+
+/// What a change of its type does to the values of a column; none where it could not be compared.
+#[derive(Clone, Debug, Deserialize)]
+struct AlteredColumn {
+    number: u32,
+    /// Whether some become null.
+    #[serde(default)]
+    lost: Option<bool>,
+    /// Whether some are rounded, cut or computed anew.
+    #[serde(default)]
+    changed: Option<bool>,
 }

@@ -22,7 +22,9 @@ use crate::{
     ledger::{Action, AppliedVersion},
     manifest::{Checksum, SqlFile, Version},
     plan::Step,
-    preview::{RowChange, SeenObject, SeenRewrite, TableFacts, TableLock},
+    preview::{
+        Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
+    },
     report::{DatabaseStatus, WaitReason},
     transport::{Effect, Http, Request, RequestError, Response, Retry, Transport},
 };
@@ -36,6 +38,8 @@ pub(crate) enum Function {
     ApplyMigration,
     RollbackMigration,
     RehearseMigrations,
+    RehearseMigrationsLong,
+    CancelPreview,
     VerifySchema,
     SchemaStatus,
 }
@@ -46,6 +50,8 @@ impl Function {
             Self::ApplyMigration => "ctx0_apply_migration",
             Self::RollbackMigration => "ctx0_rollback_migration",
             Self::RehearseMigrations => "ctx0_rehearse_migrations",
+            Self::RehearseMigrationsLong => "ctx0_rehearse_migrations_long",
+            Self::CancelPreview => "ctx0_cancel_preview",
             Self::VerifySchema => "ctx0_verify_schema",
             Self::SchemaStatus => "ctx0_schema_status",
         }
@@ -150,6 +156,8 @@ impl Call for ChangeSchema<'_> {
 pub(crate) struct RehearseMigrations<'a> {
     p_steps: Vec<RehearsedStep<'a>>,
     p_expected_version: Version,
+    p_preview: Uuid,
+    p_budget_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -164,7 +172,12 @@ struct RehearsedStep<'a> {
 
 impl<'a> RehearseMigrations<'a> {
     /// From the database's version, these steps.
-    pub(crate) fn new(current: Version, steps: &'a [Step]) -> Self {
+    pub(crate) fn new(
+        current: Version,
+        steps: &'a [Step],
+        preview: Uuid,
+        budget: Duration,
+    ) -> Self {
         let steps = steps.iter().map(|step| {
             let (sql, checksum) = sql(step.runs());
             RehearsedStep {
@@ -179,16 +192,45 @@ impl<'a> RehearseMigrations<'a> {
         Self {
             p_steps: steps.collect(),
             p_expected_version: current,
+            p_preview: preview,
+            p_budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
+
+/// How long the database lets `ctx0_rehearse_migrations` run, in milliseconds.
+pub(crate) const SHORT_REHEARSAL_MS: u64 = 5_000;
 
 impl Call for RehearseMigrations<'_> {
     type Response = RehearsalOutcome;
 
     fn function(&self) -> Function {
-        Function::RehearseMigrations
+        if self.p_budget_ms <= SHORT_REHEARSAL_MS {
+            Function::RehearseMigrations
+        } else {
+            Function::RehearseMigrationsLong
+        }
     }
+}
+
+/// Ends a running preview.
+#[derive(Serialize)]
+pub(crate) struct CancelPreview {
+    pub(crate) p_preview: Uuid,
+}
+
+impl Call for CancelPreview {
+    type Response = CancelOutcome;
+
+    fn function(&self) -> Function {
+        Function::CancelPreview
+    }
+}
+
+/// What `ctx0_cancel_preview` returns.
+#[derive(Deserialize)]
+pub(crate) struct CancelOutcome {
+    pub(crate) outcome: Cancellation,
 }
 
 /// Compares the schema with what the last change left.
@@ -260,20 +302,29 @@ pub(crate) struct Rehearsed {
     /// One for each step that ran. The last one may have failed.
     pub(crate) versions: Vec<RehearsedVersion>,
     pub(crate) tables: Vec<TableFacts>,
-    pub(crate) sequences: Vec<String>,
+    pub(crate) sequences: Vec<MovedSequence>,
+    /// Whether it was cancelled before its time was used.
+    pub(crate) cancelled: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum RehearsedVersion {
     Failed(Failed),
+    /// The time was used, or the preview was cancelled.
+    Stopped,
+    /// It can be tested once the version before it is applied.
+    AfterPrevious,
     #[serde(alias = "rolled_back")]
     Applied {
         execution_ms: u64,
         objects: Vec<SeenObject>,
         locks: Vec<TableLock>,
         rewrites: Vec<SeenRewrite>,
-        rows: Vec<RowChange>,
+        rows: Vec<SeenRows>,
+        restarted: Vec<MovedSequence>,
+        unseen: Vec<String>,
+        large_objects: u64,
     },
 }
 
@@ -295,6 +346,7 @@ impl Conflict {
             | ConflictReason::AttemptReused
             | ConflictReason::DifferentMigration
             | ConflictReason::UnexpectedVersion
+            | ConflictReason::UnsafeTable
             | ConflictReason::Gap => Error::Conflict {
                 version,
                 reason,

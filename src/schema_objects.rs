@@ -65,6 +65,16 @@ pub struct Part {
     /// For a column: whether a row that does not name it still gets a value.
     #[serde(skip)]
     pub(crate) filled: bool,
+    /// For a column: whether its values are computed.
+    #[serde(skip)]
+    pub(crate) generated: bool,
+    /// For a policy: whom it lets through.
+    #[serde(skip)]
+    pub(crate) lets_through: Vec<&'static str>,
+    /// For the body of a function: whether it runs with its owner's rights and can be called. For
+    /// the options of a view: whether it reads with the rights of whoever asks.
+    #[serde(skip)]
+    pub(crate) security: bool,
 }
 
 /// The kinds of objects that a preview and a verification compare.
@@ -99,6 +109,11 @@ pub enum ObjectKind {
     Schema,
     /// An extension.
     Extension,
+    /// A role: `anon` or `authenticated`, with what it can do beyond grants.
+    Role,
+    /// What roles get on objects that are created later.
+    #[serde(rename = "default privileges")]
+    DefaultPrivileges,
     /// A kind that newer installed functions report and this release does not know.
     #[serde(untagged)]
     Other(String),
@@ -157,6 +172,8 @@ impl ObjectKind {
             Self::Aggregate => "aggregate",
             Self::Schema => "schema",
             Self::Extension => "extension",
+            Self::Role => "role",
+            Self::DefaultPrivileges => "default privileges",
             Self::Other(kind) => kind,
         }
     }
@@ -264,6 +281,13 @@ impl From<PartRow> for Part {
             id,
             required: flags.contains('n'),
             filled: flags.contains('d'),
+            generated: flags.contains('g'),
+            lets_through: [('a', "anon"), ('u', "authenticated")]
+                .into_iter()
+                .filter(|(flag, _)| flags.contains(*flag))
+                .map(|(_, role)| role)
+                .collect(),
+            security: flags.contains(['s', 'i']),
         }
     }
 }

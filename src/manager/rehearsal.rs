@@ -3,16 +3,29 @@
 use std::{
     fmt,
     future::{Future, IntoFuture},
-    pin::Pin,
+    pin::{Pin, pin},
+    time::Duration,
 };
+
+use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{SchemaVersionManager, goal::Goal};
 use crate::{
     error::Error,
     plan::Step,
-    preview::{Preview, Rehearsal, SeenVersion},
-    rpc::{RehearsalOutcome, RehearseMigrations, Rehearsed, RehearsedVersion, Verdict},
+    preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
+    rpc::{
+        CancelPreview, RehearsalOutcome, RehearseMigrations, Rehearsed, RehearsedVersion,
+        SHORT_REHEARSAL_MS, Verdict,
+    },
 };
+
+/// What the database allows `ctx0_rehearse_migrations_long`.
+const LONGEST_BUDGET: Duration = Duration::from_secs(25);
+
+/// How much longer than the budget a response is waited for before the preview is cancelled.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A preview of a change. Await it to start.
 ///
@@ -27,11 +40,35 @@ use crate::{
 pub struct PreviewRequest {
     manager: SchemaVersionManager,
     goal: Goal,
+    budget: Duration,
+    id: Uuid,
 }
 
 impl PreviewRequest {
     pub(super) fn new(manager: SchemaVersionManager, goal: Goal) -> Self {
-        Self { manager, goal }
+        Self {
+            manager,
+            goal,
+            budget: Duration::from_millis(SHORT_REHEARSAL_MS),
+            id: Uuid::new_v4(),
+        }
+    }
+
+    /// How long the database may work on it: 5 s by default, at most 25 s; a longer one counts as
+    /// 25 s. When it is used, the preview ends and tells what it has seen by then.
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = budget.min(LONGEST_BUDGET);
+        self
+    }
+
+    /// What ends it from elsewhere. Dropping the request does not: the database goes on until the
+    /// budget is used.
+    #[must_use]
+    pub fn canceller(&self) -> PreviewCanceller {
+        PreviewCanceller {
+            manager: self.manager.clone(),
+            id: self.id,
+        }
     }
 
     async fn run(self) -> Result<Preview, Error> {
@@ -42,7 +79,7 @@ impl PreviewRequest {
             return Ok(Preview::new(current, &steps, nothing, instructions));
         }
         let rpc = &self.manager.0.rpc;
-        let call = || RehearseMigrations::new(current, &steps);
+        let call = || RehearseMigrations::new(current, &steps, self.id, self.budget);
         let decide = |outcome| {
             Ok(match outcome {
                 RehearsalOutcome::Rehearsed(rehearsed) => Verdict::Done(Ok(rehearsed)),
@@ -56,7 +93,15 @@ impl PreviewRequest {
                 }
             })
         };
-        let rehearsed = rpc.call(rpc.policy(), call, decide, |_, _| {}).await??;
+        let mut rehearsed = pin!(rpc.call(rpc.policy(), call, decide, |_, _| {}));
+        let rehearsed = match timeout(self.budget + GRACE, &mut rehearsed).await {
+            Ok(rehearsed) => rehearsed??,
+            Err(_) => {
+                // That this fails changes nothing: the database has a limit of its own.
+                let _ = self.canceller().cancel().await;
+                rehearsed.await??
+            }
+        };
         let rehearsal = in_steps(rehearsed, &steps);
         Ok(Preview::new(current, &steps, rehearsal, instructions))
     }
@@ -79,21 +124,60 @@ impl fmt::Debug for PreviewRequest {
     }
 }
 
+/// Ends a running preview, from any task.
+#[derive(Clone, Debug)]
+pub struct PreviewCanceller {
+    manager: SchemaVersionManager,
+    id: Uuid,
+}
+
+impl PreviewCanceller {
+    /// Ends the preview in the database. The preview then says what it has seen by then.
+    ///
+    /// # Errors
+    /// [`Error`], when the database could not be asked.
+    pub async fn cancel(&self) -> Result<Cancellation, Error> {
+        let answer = self
+            .manager
+            .0
+            .rpc
+            .read(&CancelPreview { p_preview: self.id })
+            .await?;
+        Ok(answer.outcome)
+    }
+}
+
 /// What the database saw of each step.
 fn in_steps(rehearsed: Rehearsed, steps: &[Step]) -> Rehearsal {
     let versions = steps.iter().zip(rehearsed.versions);
+    let reason = if rehearsed.cancelled {
+        Unfinished::Cancelled
+    } else {
+        Unfinished::BudgetUsed
+    };
     Rehearsal {
         versions: versions
-            .map(|(step, version)| in_step(version, step))
+            .map(|(step, version)| in_step(version, step, reason))
             .collect(),
         tables: rehearsed.tables,
         sequences: rehearsed.sequences,
     }
 }
 
-fn in_step(version: RehearsedVersion, step: &Step) -> SeenVersion {
+fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVersion {
     match version {
+        RehearsedVersion::Stopped => SeenVersion {
+            state: PreviewState::NotFinished { reason },
+            ..SeenVersion::default()
+        },
+        RehearsedVersion::AfterPrevious => SeenVersion {
+            state: PreviewState::After {
+                version: step.starts_from(),
+            },
+            ..SeenVersion::default()
+        },
         RehearsedVersion::Failed(failed) => SeenVersion {
+            state: PreviewState::Failed,
             failure: Some(failed.in_step(step)),
             ..SeenVersion::default()
         },
@@ -103,13 +187,20 @@ fn in_step(version: RehearsedVersion, step: &Step) -> SeenVersion {
             locks,
             rewrites,
             rows,
+            restarted,
+            unseen,
+            large_objects,
         } => SeenVersion {
+            state: PreviewState::Tested,
             execution_ms: Some(execution_ms),
             objects,
             locks,
             rewrites,
             rows,
-            ..SeenVersion::default()
+            restarted,
+            unseen,
+            large_objects,
+            failure: None,
         },
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    Preview, PreviewedVersion,
+    Preview, PreviewState, PreviewedVersion, Unfinished,
     warnings::{WarningKind, bytes, count, short},
 };
 use crate::{ledger::Action, manifest::Backup};
@@ -44,12 +44,21 @@ pub(super) fn text(preview: &Preview, colours: bool) -> String {
         text.line("", &advice.instructions);
     }
     if !preview.sequences.is_empty() {
-        let names = preview.sequences.join(", ");
         text.line("", "");
-        text.line(
-            "",
-            &format!("Numbers of these sequences are used up, which is harmless: {names}"),
-        );
+        for sequence in &preview.sequences {
+            let name = short(&sequence.relation);
+            if sequence.goes_back() {
+                let was = sequence
+                    .from
+                    .map_or("unknown".to_owned(), |from| from.to_string());
+                text.line(RED, &format!("This preview has moved the sequence {name}, which could not be set back: check where it stands (it was at {was})"));
+            } else {
+                text.line(
+                    "",
+                    &format!("Numbers of the sequence {name} are used up, which is harmless"),
+                );
+            }
+        }
     }
     text.text
 }
@@ -81,6 +90,30 @@ impl Text {
                 _ => YELLOW,
             };
             self.line(colour, &format!("  ! {}", warning.message));
+        }
+        for unseen in &version.unseen {
+            self.line("", &format!("  not seen: {unseen}"));
+        }
+        let untested = match version.state {
+            PreviewState::Tested | PreviewState::Failed => None,
+            PreviewState::NotFinished { reason } => Some(match reason {
+                Unfinished::BudgetUsed => {
+                    "not tested to its end: the time of the preview was used".to_owned()
+                }
+                Unfinished::Cancelled => {
+                    "not tested to its end: the preview was cancelled".to_owned()
+                }
+            }),
+            PreviewState::After { version } => {
+                Some(format!("can be tested after version {version} is applied"))
+            }
+            PreviewState::NotTested => {
+                Some("not tested: an earlier version was not tested to its end".to_owned())
+            }
+        };
+        if let Some(untested) = untested {
+            self.line(YELLOW, &format!("  {untested}"));
+            return;
         }
         if let Some(failure) = &version.failure {
             self.line(RED, &format!("  fails: {}", failure.reason()));

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LockMode, SeenObject, SeenVersion, TableFacts, TableLock};
-use crate::schema_objects::{Definition, ObjectKind, Part, PartKind};
+use super::{
+    LockMode, PreviewState, RowChange, SeenObject, SeenVersion, TableFacts, TableLock, Unfinished,
+    rows::Rows,
+};
+use crate::{
+    ledger::Action,
+    manifest::Version,
+    schema_objects::{Definition, ObjectKind, Part, PartKind},
+};
 
 /// What takes longer is worth a word, in milliseconds.
 const SLOW: u64 = 1_000;
-
-/// PostgreSQL's `query_canceled`, here after the time that a rehearsal may take.
-const QUERY_CANCELED: &str = "57014";
-
-/// The rows of each table that are looked at for values, by `ctx0_rehearse_migrations`.
-const ROWS_LOOKED_AT: u64 = 10_000;
 
 /// The roles of whoever has the anon key, or no key of the project's own.
 const PUBLIC_ROLES: [&str; 3] = ["anon", "authenticated", "public"];
@@ -42,6 +43,10 @@ pub enum WarningKind {
     Opened,
     /// Rows that are there are changed.
     RowsChanged,
+    /// A rollback does not bring back what its version had lost.
+    NotRestored,
+    /// A sequence gives numbers again that may be taken.
+    SequenceReset,
     /// A table that has rows is written anew.
     Rewritten,
     /// A table is locked for long.
@@ -63,6 +68,8 @@ impl WarningKind {
         match self {
             Self::DataLost | Self::RowsChanged | Self::Rewritten => true,
             Self::Opened
+            | Self::NotRestored
+            | Self::SequenceReset
             | Self::Locked
             | Self::Slow
             | Self::Dropped
@@ -97,7 +104,13 @@ impl Tables {
 }
 
 /// All that there is to say of a version, the gravest first.
-pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
+pub(super) fn warnings(
+    action: Action,
+    version: Version,
+    seen: &SeenVersion,
+    rows: &[(RowChange, Rows)],
+    tables: &Tables,
+) -> Vec<Warning> {
     let mut warnings = Warnings::default();
     for object in &seen.objects {
         match (&object.before, &object.after) {
@@ -105,16 +118,37 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
             (Some(before), Some(after)) => warnings.changed(before, after, tables),
             (None, _) => {}
         }
+        if action == Action::Rollback {
+            warnings.not_restored(version, object);
+        }
         warnings.opened(object);
     }
     for rewrite in &seen.rewrites {
         let (name, Some(table)) = (short(&rewrite.relation), tables.get(&rewrite.id)) else {
             continue;
         };
+        let gone = table
+            .count
+            .zip(rewrite.count)
+            .map(|(before, after)| before.saturating_sub(after))
+            .filter(|gone| {
+                *gone > 0
+                    && !rows
+                        .iter()
+                        .any(|(rows, _)| rows.relation == rewrite.relation && rows.deleted > 0)
+            });
         if table.has_rows && rewrite.empty {
             warnings.add(
                 WarningKind::DataLost,
                 format!("empties {name}: its data is lost ({})", extent(table)),
+            );
+        } else if let Some(gone) = gone {
+            warnings.add(
+                WarningKind::DataLost,
+                format!(
+                    "rewrites {name} without {} of it: their data is lost",
+                    count(gone, "row")
+                ),
             );
         } else if table.has_rows {
             warnings.add(
@@ -123,20 +157,40 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
             );
         }
     }
-    // What is done to a table of its own concerns nobody.
-    for rows in seen.rows.iter().filter(|rows| rows.existed) {
+    for (rows, kind) in rows {
         let name = short(&rows.relation);
-        if rows.deleted > 0 {
-            let count = count(rows.deleted, "row");
-            warnings.add(WarningKind::DataLost, format!("deletes {count} of {name}"));
+        let (deleted, updated) = (count(rows.deleted, "row"), count(rows.updated, "row"));
+        match kind {
+            // What is done to a table of its own concerns nobody.
+            Rows::OfANewTable => continue,
+            Rows::Moved => warnings.add(
+                WarningKind::RowsChanged,
+                format!("moves {deleted} of {name} to other partitions, or replaces them"),
+            ),
+            Rows::Existing if rows.deleted > 0 => {
+                warnings.add(
+                    WarningKind::DataLost,
+                    format!("deletes {deleted} of {name}"),
+                );
+            }
+            Rows::Existing => {}
         }
         if rows.updated > 0 {
-            let count = count(rows.updated, "row");
             warnings.add(
                 WarningKind::RowsChanged,
-                format!("changes {count} of {name}"),
+                format!("changes {updated} of {name}"),
             );
         }
+    }
+    if seen.large_objects > 0 {
+        let objects = count(seen.large_objects, "large object");
+        warnings.add(WarningKind::DataLost, format!("deletes {objects}"));
+    }
+    for sequence in &seen.restarted {
+        let name = short(&sequence.relation);
+        let message =
+            format!("sets the sequence {name} back: numbers that it gives again may be taken");
+        warnings.add(WarningKind::SequenceReset, message);
     }
     let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
     for lock in &seen.locks {
@@ -157,10 +211,11 @@ pub(super) fn warnings(seen: &SeenVersion, tables: &Tables) -> Vec<Warning> {
     if let Some(ms) = slow {
         warnings.add(WarningKind::Slow, format!("needs {} here", duration(ms)));
     }
-    if let Some(failure) = &seen.failure
-        && failure.sqlstate == QUERY_CANCELED
+    if let PreviewState::NotFinished {
+        reason: Unfinished::BudgetUsed,
+    } = seen.state
     {
-        let message = "needs more time than a rehearsal may take, which is 25 s";
+        let message = "needs more time than this preview had";
         warnings.add(WarningKind::Slow, message.to_owned());
     }
     warnings.0.sort_by_key(|warning| warning.kind);
@@ -217,6 +272,7 @@ impl Warnings {
             match after.columns().find(|new| new.id == old.id) {
                 None => self.dropped_column(before, old, tables),
                 Some(new) => {
+                    self.altered_column(before, old, tables);
                     if new.name != old.name {
                         let new = new.name();
                         self.add(
@@ -249,28 +305,89 @@ impl Warnings {
     fn dropped_column(&mut self, before: &Definition, column: &Part, tables: &Tables) {
         let (name, table) = (column.name(), short(&before.name));
         let facts = tables.get(&before.id).filter(|facts| facts.has_rows);
-        let number = column.id.as_ref().and_then(|id| id.parse::<u32>().ok());
-        match facts {
-            Some(facts) if number.is_some_and(|number| facts.filled.contains(&number)) => self.add(
+        let number = column.number();
+        if !column.generated
+            && facts
+                .is_some_and(|facts| number.is_some_and(|number| facts.filled.contains(&number)))
+        {
+            self.add(
                 WarningKind::DataLost,
                 format!("drops column {name} of {table}: its data is lost"),
-            ),
-            Some(facts) if facts.rows.is_none_or(|rows| rows > ROWS_LOOKED_AT) => self.add(
-                WarningKind::DataLost,
-                format!("drops column {name} of {table}: if there is data in it, that is lost"),
-            ),
-            _ => self.add(
+            );
+        } else {
+            self.add(
                 WarningKind::Dropped,
                 format!("drops column {name} of {table}: what still uses it fails"),
-            ),
+            );
+        }
+    }
+
+    /// The type of a column changes, and its values were compared.
+    fn altered_column(&mut self, before: &Definition, column: &Part, tables: &Tables) {
+        let (name, table) = (column.name(), short(&before.name));
+        let altered = tables
+            .get(&before.id)
+            .into_iter()
+            .flat_map(|facts| &facts.altered)
+            .find(|altered| Some(altered.number) == column.number());
+        let Some(altered) = altered else { return };
+        if altered.lost == Some(true) {
+            self.add(
+                WarningKind::DataLost,
+                format!("empties column {name} of {table} where it has a value: that is lost"),
+            );
+        } else if altered.changed == Some(true) {
+            self.add(
+                WarningKind::DataLost,
+                format!(
+                    "changes values in column {name} of {table}: what is rounded or cut is lost"
+                ),
+            );
+        }
+    }
+
+    /// What a rollback cannot bring back, because the version that it rolls back had lost it.
+    fn not_restored(&mut self, version: Version, object: &SeenObject) {
+        match (&object.before, &object.after) {
+            (None, Some(after)) if after.kind == ObjectKind::Table => {
+                let name = short(&after.name);
+                self.add(
+                    WarningKind::NotRestored,
+                    format!("brings table {name} back without the rows that version {version} dropped with it"),
+                );
+            }
+            (Some(before), Some(after)) if after.kind == ObjectKind::Table => {
+                let table = short(&after.name);
+                for new in after.columns().filter(|new| !new.generated) {
+                    let name = new.name();
+                    match before.columns().find(|old| old.id == new.id) {
+                        None => self.add(
+                            WarningKind::NotRestored,
+                            format!("brings column {name} of {table} back without the values that version {version} dropped with it"),
+                        ),
+                        Some(old) if old.type_name() != new.type_name() => self.add(
+                            WarningKind::NotRestored,
+                            format!("gives column {name} of {table} its old type: what version {version} rounded or cut stays lost"),
+                        ),
+                        Some(_) => {}
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     fn opened(&mut self, object: &SeenObject) {
         let Some(after) = &object.after else { return };
+        self.let_through(object, after);
+        let exposed = |definition: &Definition| {
+            definition.kind != ObjectKind::Table || definition.name.starts_with("public.")
+        };
         let before = object
             .before
             .as_ref()
+            // What moves into the schema that everybody reaches was not open there.
+            .filter(|before| exposed(before) || !exposed(after))
             .map(Definition::open_to)
             .unwrap_or_default();
         let roles: Vec<_> = after
@@ -283,11 +400,58 @@ impl Warnings {
             let remedy = match kind {
                 ObjectKind::Table => "row level security is off",
                 ObjectKind::Function | ObjectKind::Procedure => "it runs with its owner's rights",
+                ObjectKind::Schema => "they reach what is granted to them in it",
+                ObjectKind::DefaultPrivileges => "they get rights on what is created there later",
                 _ => "it reads with its owner's rights",
             };
             self.add(
                 WarningKind::Opened,
                 format!("opens {kind} {name} to {roles}: {remedy}"),
+            );
+        }
+        if after.kind == ObjectKind::Role
+            && let Some(before) = &object.before
+        {
+            let new = after
+                .parts
+                .iter()
+                .filter(|part| !before.parts.contains(part));
+            for part in new {
+                self.add(
+                    WarningKind::Opened,
+                    format!(
+                        "opens the project to {}: it gets {}",
+                        after.name,
+                        part.name()
+                    ),
+                );
+            }
+        }
+    }
+
+    /// A policy of a table that was there lets more through: permissive policies add up.
+    fn let_through(&mut self, object: &SeenObject, after: &Definition) {
+        let Some(before) = &object.before else { return };
+        let policies = |definition: &Definition| -> Vec<Part> {
+            let parts = definition.parts.iter();
+            parts
+                .filter(|part| part.part == PartKind::Policy)
+                .cloned()
+                .collect()
+        };
+        let old = policies(before);
+        for policy in policies(after) {
+            if policy.lets_through.is_empty() || old.contains(&policy) {
+                continue;
+            }
+            let (name, table) = (policy.name(), short(&after.name));
+            let roles = policy.lets_through.join(" and ");
+            self.add(
+                WarningKind::Opened,
+                format!(
+                    "opens table {table} to {roles} by the policy {name}: {}",
+                    policy.definition
+                ),
             );
         }
     }
@@ -310,23 +474,19 @@ impl Definition {
 
     /// The public roles that get past all checks of rows.
     fn open_to(&self) -> Vec<&str> {
-        let body = self.parts.iter().find(|part| part.part == PartKind::Body);
-        let body = body
-            .map(|part| part.definition.as_str())
-            .unwrap_or_default();
+        let secure = |kind: &PartKind| {
+            self.parts
+                .iter()
+                .any(|part| part.part == *kind && part.security)
+        };
         let unchecked = match &self.kind {
             ObjectKind::Table => self.option("row level security").is_none(),
-            ObjectKind::View => !self.option("with").is_some_and(|with| {
-                with.contains("security_invoker=true") || with.contains("security_invoker=on")
-            }),
-            ObjectKind::MaterializedView | ObjectKind::ForeignTable => true,
-            ObjectKind::Function | ObjectKind::Procedure => {
-                let header = body.split(" AS ").next().unwrap_or_default();
-                header.contains(" SECURITY DEFINER")
-                    // Triggers are not called by anyone.
-                    && !header.contains("RETURNS trigger")
-                    && !header.contains("RETURNS event_trigger")
-            }
+            ObjectKind::View => !secure(&PartKind::Option),
+            ObjectKind::MaterializedView
+            | ObjectKind::ForeignTable
+            | ObjectKind::Schema
+            | ObjectKind::DefaultPrivileges => true,
+            ObjectKind::Function | ObjectKind::Procedure => secure(&PartKind::Body),
             _ => false,
         };
         let grants = self
@@ -334,13 +494,29 @@ impl Definition {
             .iter()
             .filter(|part| part.part == PartKind::Grant);
         grants
-            .map(Part::name)
+            .map(|part| {
+                // Of a column: `anon (name)`.
+                let name = part.name();
+                name.split_once(' ').map_or(name, |(role, _)| role)
+            })
             .filter(|role| unchecked && PUBLIC_ROLES.contains(role))
             .collect()
     }
 }
 
 impl Part {
+    /// Of a column: its number.
+    fn number(&self) -> Option<u32> {
+        self.id.as_ref()?.parse().ok()
+    }
+
+    /// Of a column: its type.
+    fn type_name(&self) -> &str {
+        let ends = [" collate ", " not null", " generated ", " default "];
+        let ends = ends.iter().filter_map(|end| self.definition.find(end));
+        &self.definition[..ends.min().unwrap_or(self.definition.len())]
+    }
+
     fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
@@ -353,8 +529,8 @@ pub(super) fn short(name: &str) -> &str {
 
 fn extent(table: &TableFacts) -> String {
     let size = bytes(table.bytes);
-    match table.rows {
-        Some(rows) if rows > 0 => format!("about {}, {size}", count(rows, "row")),
+    match table.count {
+        Some(rows) if rows > 0 => format!("{}, {size}", count(rows, "row")),
         _ => size,
     }
 }

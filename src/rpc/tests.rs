@@ -47,7 +47,12 @@ fn every_call_is_declared_in_the_installed_sql_with_its_arguments() {
     rollback.action = Action::Rollback;
     assert_declared(&ChangeSchema::new(&apply, "me", Some("me")));
     assert_declared(&ChangeSchema::new(&rollback, "me", None));
-    assert_declared(&RehearseMigrations::new(Version::ZERO, &[step()]));
+    assert_declared(&RehearseMigrations::new(
+        Version::ZERO,
+        &[step()],
+        Uuid::nil(),
+        Duration::ZERO,
+    ));
     assert_declared(&VerifySchema {});
     assert_declared(&SchemaStatus {});
 }

@@ -9,6 +9,7 @@ mod bundled;
 mod drift;
 mod end_to_end;
 mod install;
+mod live;
 mod messages;
 mod rehearsal;
 mod rest;

@@ -194,7 +194,9 @@ async fn the_installation_grants_this_and_no_more() {
         grants,
         [
             "service_role EXECUTE ctx0_apply_migration",
+            "service_role EXECUTE ctx0_cancel_preview",
             "service_role EXECUTE ctx0_rehearse_migrations",
+            "service_role EXECUTE ctx0_rehearse_migrations_long",
             "service_role EXECUTE ctx0_rollback_migration",
             "service_role EXECUTE ctx0_schema_status",
             "service_role EXECUTE ctx0_verify_schema",
@@ -219,7 +221,9 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
         open,
         [
             "ctx0_apply_migration",
+            "ctx0_cancel_preview",
             "ctx0_rehearse_migrations",
+            "ctx0_rehearse_migrations_long",
             "ctx0_rollback_migration",
             "ctx0_schema_status",
             "ctx0_verify_schema",
@@ -851,4 +855,62 @@ async fn attempts(project: &Project, role: &str, statements: &[String]) -> Vec<(
             )
         })
         .collect()
+}
+
+/// A role of the project's own that gets everything by default privileges, and may bypass row
+/// level security.
+#[tokio::test]
+async fn what_default_privileges_give_to_other_roles_is_revoked() {
+    let project = empty().await;
+    project
+        .stack
+        .admin_sql(
+            "create role app bypassrls;
+             alter default privileges for role postgres grant all on tables to app;
+             alter default privileges for role postgres grant all on functions to app;
+             alter default privileges for role postgres grant all on sequences to app;
+             alter default privileges for role postgres grant all on schemas to app;
+             alter default privileges for role postgres grant all on types to app;",
+        )
+        .await
+        .unwrap();
+    project.install().await;
+    let rights = project
+        .value(
+            "select concat(
+               has_table_privilege('app', 'public.ctx0_schema_versions', 'select, insert, update, delete, trigger, references'),
+               has_sequence_privilege('app', 'public.ctx0_schema_versions_id_seq', 'usage, select, update'),
+               has_schema_privilege('app', 'ctx0_private', 'usage, create'),
+               has_function_privilege('app', 'public.ctx0_schema_status()', 'execute'))",
+        )
+        .await;
+    assert_eq!(rights, "ffff");
+}
+
+#[tokio::test]
+async fn a_ledger_that_a_stranger_made_is_not_taken_over() {
+    let project = empty().await;
+    project
+        .stack
+        .admin_sql(
+            "create role stranger; grant create, usage on schema public to stranger; set role stranger;
+             create table public.ctx0_schema_versions (id serial primary key, version int not null unique,
+               migration_name text not null, description text, applied_at timestamptz, applied_by text);
+             reset role;",
+        )
+        .await
+        .unwrap();
+    for refused in [
+        project.stack.sql(install_sql()).await.unwrap_err(),
+        project.stack.admin_sql(install_sql()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.sqlstate().as_deref(), Some("55000"), "{refused:?}");
+    }
+    project
+        .stack
+        .admin_sql("alter table public.ctx0_schema_versions owner to postgres")
+        .await
+        .unwrap();
+    project.install().await;
+    project.bundled().apply_all_pending().await.unwrap();
 }

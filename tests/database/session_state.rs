@@ -97,7 +97,13 @@ async fn a_function_that_only_executes_would_leave_all_of_it() {
     let rest = Rest::of(&project);
     let before = session(&rest).await;
     for text in LASTING {
-        for (text, changes) in [(text, true), ("select ctx0_private.clean_session()", false)] {
+        for (text, changes) in [
+            (text, true),
+            (
+                "select ctx0_private.clean_session('{\"settings\": {}, \"prepared\": 0}')",
+                false,
+            ),
+        ] {
             let answer = rest
                 .call("service_role", "user_execute", &json!({"p_sql": text}))
                 .await;

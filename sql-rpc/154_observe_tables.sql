@@ -1,7 +1,7 @@
 -- observe_tables(): what this transaction has done to tables so far, as
---   files  {table: number of its file}: another number, and the table was written anew
+--   files  {table: number of its file}: another number, and the table was rewritten
 --   rows   {table: [inserted, updated, deleted]}, with what earlier transactions of the connection
---          did and have not reported yet
+--          did and have not reported yet, and with what was rolled back since
 --   locks  {relation: [strength, name of the strongest lock]}, from 1 (access share) to 8 (access exclusive)
 -- each by the table's oid.
 create function ctx0_private.observe_tables()
@@ -9,6 +9,7 @@ returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
   v_modes constant text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}';

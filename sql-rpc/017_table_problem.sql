@@ -1,0 +1,65 @@
+-- table_problem(p_owner): why the tables of ctx0 must not be written to, with the remedy, or
+-- null. The functions write to them as the owner, so a trigger or rule of somebody else would
+-- run with the owner's rights, and a table of somebody else may get one at any time.
+--
+-- Arguments
+--   p_owner  the role that the tables must belong to; a superuser's are accepted as well
+create function ctx0_private.table_problem(p_owner name)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with tables as (
+    select c.oid, c.relkind, c.relowner, format('%I.%I', n.nspname, c.relname) as name
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.oid in (to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
+                     to_regclass('ctx0_private.ctx0_schema_attempts'))
+  ), problems (place, problem) as (
+    select 1, format('%s is not a table: rename or drop it', name)
+      from tables
+     where relkind not in ('r', 'S')
+    union all
+    select 2, format('table %s belongs to %I and not to %I: if you trust its rows, run "alter table %1$s owner to %3$I"',
+                     name, relowner::regrole, p_owner)
+      from tables
+     where relowner <> (select oid from pg_roles where rolname = p_owner)
+       and not exists (select from pg_roles where oid = relowner and rolsuper)
+    union all
+    select 2, format('schema ctx0_private belongs to %I and not to %I: drop it, or run "alter schema ctx0_private owner to %2$I"',
+                     nspowner::regrole, p_owner)
+      from pg_namespace
+     where nspname = 'ctx0_private' and nspowner <> (select oid from pg_roles where rolname = p_owner)
+       and not exists (select from pg_roles where oid = nspowner and rolsuper)
+    union all
+    select 3, format('trigger %I on %s would run with the rights of %I: run "drop trigger %1$I on %2$s"', tgname, name, p_owner)
+      from tables
+      join pg_trigger on tgrelid = tables.oid and not tgisinternal
+    union all
+    select 3, format('rule %I on %s would run with the rights of %I: run "drop rule %1$I on %2$s"', rulename, name, p_owner)
+      from tables
+      join pg_rewrite on ev_class = tables.oid
+     where relkind = 'r'
+  )
+  select problem from problems order by place, problem limit 1;
+$$;
+
+comment on function ctx0_private.table_problem(name) is
+  'ctx0: why its tables must not be written to';
+
+-- Whoever installs this must not take over a table with somebody else's triggers.
+do $$
+declare
+  v_problem text := ctx0_private.table_problem(p_owner => case
+    when (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
+         and exists (select from pg_catalog.pg_roles where rolname = 'postgres')
+    then 'postgres' else current_user end);
+begin
+  if v_problem is not null then
+    raise object_not_in_prerequisite_state using
+      message = v_problem,
+      hint = 'Then run the text of install_sql() again.';
+  end if;
+end
+$$;

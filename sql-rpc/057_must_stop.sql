@@ -1,0 +1,59 @@
+-- preview_lock(p_preview), cancel_lock(p_preview): the advisory locks by which a running preview
+-- is found, and by which it is asked to end where its backend may not be signalled.
+create function ctx0_private.preview_lock(p_preview uuid)
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select hashtextextended('ctx0 preview ' || p_preview, 0);
+$$;
+
+comment on function ctx0_private.preview_lock(uuid) is
+  'ctx0: the advisory lock of a running preview';
+
+create function ctx0_private.cancel_lock(p_preview uuid)
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select hashtextextended('ctx0 cancel ' || p_preview, 0);
+$$;
+
+comment on function ctx0_private.cancel_lock(uuid) is
+  'ctx0: the advisory lock that asks a preview to end';
+
+-- lock_holder(p_key): the process that holds this advisory lock, or null.
+create function ctx0_private.lock_holder(p_key bigint)
+returns integer
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select l.pid
+    from pg_locks l
+   where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+     and l.database = (select oid from pg_database where datname = current_database())
+     and (l.classid::bigint << 32) | l.objid::bigint = p_key
+   limit 1;
+$$;
+
+comment on function ctx0_private.lock_holder(bigint) is
+  'ctx0: the process that holds an advisory lock';
+
+-- must_stop(p_preview, p_stop_at): whether a rehearsal must not begin another statement, because
+-- its time is used or somebody has asked for its end. Never for a change (both null).
+create function ctx0_private.must_stop(p_preview uuid, p_stop_at timestamptz)
+returns boolean
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(clock_timestamp() >= p_stop_at, false)
+         or (p_preview is not null
+             and ctx0_private.lock_holder(p_key => ctx0_private.cancel_lock(p_preview => p_preview)) is not null);
+$$;
+
+comment on function ctx0_private.must_stop(uuid, timestamptz) is
+  'ctx0: whether a rehearsal must not begin another statement';

@@ -1,0 +1,97 @@
+-- used_sequences(): the sequences that this transaction has drawn from or set where they are, and
+-- not in a new file of its own.
+create function ctx0_private.used_sequences()
+returns oid[]
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  select array(
+    select s.seqrelid
+      from pg_locks l
+      join pg_sequence s on s.seqrelid = l.relation
+     where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode = 'RowExclusiveLock'
+       and not exists (
+             select from pg_locks o
+              where o.locktype = 'relation' and o.pid = l.pid and o.relation = l.relation
+                and o.mode in ('ShareRowExclusiveLock', 'AccessExclusiveLock')));
+$$;
+
+comment on function ctx0_private.used_sequences() is
+  'ctx0: the sequences that this transaction has moved for good';
+
+-- restarted_sequences(p_before): the sequences that this transaction has set to a number that they
+-- have passed, as [{relation, from, to}]: they give numbers that may be taken.
+create function ctx0_private.restarted_sequences(p_before jsonb)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('relation', format('%I.%I', n.nspname, c.relname),
+                                               'from', p_before -> v.key -> 0, 'to', v.value -> 0)), '[]')
+    from jsonb_each(ctx0_private.sequence_values(p_only => array(
+           select l.relation
+             from pg_locks l
+             join pg_sequence s on s.seqrelid = l.relation
+            where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock'))) v
+    join pg_sequence q on q.seqrelid = v.key::oid
+    join pg_class c on c.oid = q.seqrelid
+    join pg_namespace n on n.oid = c.relnamespace
+   where (p_before -> v.key -> 1)::boolean
+     and ((v.value -> 0)::bigint < (p_before -> v.key -> 0)::bigint or not (v.value -> 1)::boolean) = (q.seqincrement > 0)
+     and v.value <> p_before -> v.key;
+$$;
+
+comment on function ctx0_private.restarted_sequences(jsonb) is
+  'ctx0: the sequences that give numbers which may be taken';
+
+-- is_added_value(p_message): whether the message speaks of a value of an enum that an earlier version
+-- of the same rehearsal has added. Once that version is applied, it can be used.
+create function ctx0_private.is_added_value(p_message text)
+returns boolean
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  select exists (
+    select from pg_enum e
+     where age(e.xmin) <= 0 and strpos(p_message, '"' || e.enumlabel || '"') > 0
+       and pg_xact_status((pg_current_xact_id()::text::bigint - age(e.xmin))::text::xid8) = 'in progress');
+$$;
+
+comment on function ctx0_private.is_added_value(text) is
+  'ctx0: whether a message speaks of an enum value that this transaction has added';
+
+-- defer_constraints(): defers again what is deferred at the start of a transaction. Each version has
+-- one of its own when it is applied.
+create function ctx0_private.defer_constraints()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  v_constraint text;
+begin
+  for v_constraint in
+    select format('%I.%I', n.nspname, c.conname)
+      from pg_constraint c
+      join pg_namespace n on n.oid = c.connamespace
+     where c.condeferred and has_schema_privilege(n.oid, 'usage')
+  loop
+    begin
+      execute format('set constraints %s deferred', v_constraint);
+    exception when others then
+      null; -- Dropped meanwhile.
+    end;
+  end loop;
+end
+$$;
+
+comment on function ctx0_private.defer_constraints() is
+  'ctx0: defers again what is deferred at the start of a transaction';

@@ -1,0 +1,117 @@
+-- rehearse_steps(...): runs versions in a block that ends in an error of its own, so that everything
+-- is rolled back. What plpgsql's variables have learned by then stays.
+--
+-- Arguments
+--   p_steps    from plan_rehearsal()
+--   p_session  from remember_session()
+--   the others as rehearse()
+--
+-- Result: {versions, tables, sequences, disturbed}; disturbed where another session has changed one
+-- of the same objects meanwhile, so that before and after do not belong together.
+create function ctx0_private.rehearse_steps(p_steps jsonb, p_session jsonb, p_preview uuid, p_stop_at timestamptz)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  v_step        jsonb;
+  v_answer      jsonb;
+  v_versions    jsonb := '[]';
+  v_base        ctx0_private.schema_object[];
+  v_current     ctx0_private.schema_object[];
+  v_before      ctx0_private.schema_object[];
+  v_after       ctx0_private.schema_object[];
+  v_touched     oid[];
+  v_all_touched oid[] := '{}';
+  v_was         jsonb;
+  v_is          jsonb;
+  v_numbers     jsonb;
+  v_left        jsonb := '{}';
+  v_stopped     boolean := false;
+  v_disturbed   boolean := false;
+begin
+  begin
+    v_numbers := ctx0_private.sequence_values();
+    perform ctx0_private.protect_sequences(p_text => (
+      select string_agg(s.sql, ' ')
+        from jsonb_array_elements(p_steps) step
+       cross join lateral jsonb_array_elements_text(step -> 'sql') s (sql)));
+    v_base := ctx0_private.look_at_objects();
+    v_current := v_base;
+    v_was := ctx0_private.observe_tables();
+
+    for v_step in select value from jsonb_array_elements(p_steps) loop
+      v_answer := ctx0_private.run_migration(
+        p_action => v_step ->> 'action', p_version => (v_step ->> 'version')::integer, p_name => v_step ->> 'name',
+        p_description => v_step ->> 'description', p_sql => array(select jsonb_array_elements_text(v_step -> 'sql')),
+        p_checksum => v_step ->> 'checksum', p_applied_by => 'rehearsal', p_attempt => null,
+        p_lock_timeout => '2s', p_preview => p_preview, p_stop_at => p_stop_at);
+      perform ctx0_private.clean_session(p_before => p_session);
+      perform set_config('search_path', 'pg_catalog, pg_temp', true);
+      perform ctx0_private.impose_limits(p_lock_timeout => '2s');
+      v_answer := v_answer || jsonb_build_object(
+        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name');
+      if v_answer ->> 'sqlstate' = '57014' then
+        v_stopped := true;
+        v_answer := v_answer || '{"outcome": "stopped"}';
+      elsif v_answer ->> 'sqlstate' = '55P04' and ctx0_private.is_added_value(p_message => v_answer ->> 'message') then
+        v_answer := v_answer || '{"outcome": "after_previous"}';
+      end if;
+      if v_answer ->> 'outcome' not in ('applied', 'rolled_back') then
+        v_versions := v_versions || v_answer;
+        exit;
+      end if;
+
+      v_touched := ctx0_private.touched_objects();
+      v_all_touched := v_all_touched || v_touched;
+      v_after := ctx0_private.look_at_objects(p_only => v_touched);
+      v_is := ctx0_private.observe_tables();
+      v_before := array(select o from unnest(v_current) o where o.id in (select unnest(v_touched)));
+      v_versions := v_versions || (v_answer
+        || ctx0_private.describe_version(
+             p_base => v_base, p_before => v_before, p_after => v_after, p_was => v_was, p_is => v_is)
+        || jsonb_build_object('restarted', ctx0_private.restarted_sequences(p_before => v_numbers)));
+      v_current := v_after || array(
+        select o from unnest(v_current) o where not exists (select from unnest(v_touched) t where t = o.id));
+      v_was := v_is;
+      perform ctx0_private.defer_constraints();
+    end loop;
+
+    -- What it has drawn from or set, and where that stands now.
+    v_left := ctx0_private.sequence_values(p_only => ctx0_private.used_sequences());
+    raise sqlstate 'CTX00';
+  exception
+    when sqlstate 'CTX00' then
+      null;
+    when query_canceled then
+      -- The end of a migration is in v_versions already; this was while looking.
+      v_stopped := true;
+      v_versions := v_versions || jsonb_build_object(
+        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name', 'outcome', 'stopped');
+  end;
+  perform ctx0_private.clean_session(p_before => p_session);
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  perform ctx0_private.impose_limits(p_lock_timeout => '2s');
+
+  if not v_stopped then
+    v_disturbed := exists (
+      select from unnest(ctx0_private.look_at_objects(p_only => v_all_touched)) n
+        full join (select o.* from unnest(v_base) o where o.id in (select unnest(v_all_touched))) b
+             on b.class = n.class and b.id = n.id
+       where to_jsonb(n) - 'class' is distinct from to_jsonb(b) - 'class'
+         and coalesce(n.kind, b.kind) <> 'role');
+  end if;
+  return jsonb_build_object(
+    'versions', v_versions,
+    -- The timeout of a statement fires once, so no more is read when it has.
+    'tables', ctx0_private.table_facts(
+      p_versions => v_versions, p_stop_at => case when v_stopped then '-infinity'::timestamptz end),
+    'sequences', ctx0_private.restore_sequences(p_before => v_numbers, p_left => v_left),
+    'disturbed', v_disturbed);
+end
+$$;
+
+comment on function ctx0_private.rehearse_steps(jsonb, jsonb, uuid, timestamptz) is
+  'ctx0: runs versions and rolls everything back';

@@ -1,0 +1,66 @@
+-- rehearse(...): what ctx0_rehearse_migrations and ctx0_rehearse_migrations_long do.
+create function ctx0_private.rehearse(p_steps jsonb, p_expected_version integer, p_preview uuid, p_budget interval)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_stop_at constant timestamptz := clock_timestamp() + p_budget;
+  v_session constant jsonb := ctx0_private.remember_session();
+  v_current integer;
+  v_problem text;
+  v_plan    jsonb;
+  v_seen    jsonb;
+begin
+  if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
+    raise invalid_parameter_value using message = 'a rehearsal needs p_steps, a list';
+  end if;
+  -- The lock of rehearsals first, so that whoever meets the other one knows that no rehearsal has it.
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
+    return jsonb_build_object('outcome', 'locked', 'rehearsal', true);
+  end if;
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+    return jsonb_build_object('outcome', 'locked', 'rehearsal', false);
+  end if;
+  if p_preview is not null then
+    perform pg_try_advisory_xact_lock(ctx0_private.preview_lock(p_preview => p_preview));
+  end if;
+
+  v_current := ctx0_private.current_version();
+  if v_current <> p_expected_version then
+    return jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'unexpected_version', 'current_version', v_current,
+      'message', format('the database has version %s, the caller expected %s', v_current, p_expected_version));
+  end if;
+  v_problem := ctx0_private.table_problem(p_owner => current_user);
+  if v_problem is not null then
+    return jsonb_build_object(
+      'outcome', 'conflict', 'reason', 'unsafe_table', 'current_version', v_current, 'message', v_problem);
+  end if;
+  v_plan := ctx0_private.plan_rehearsal(p_steps => p_steps);
+  if v_plan ? 'reason' then
+    return v_plan || jsonb_build_object('outcome', 'conflict', 'current_version', v_current);
+  end if;
+
+  begin
+    for v_try in 1 .. 3 loop
+      v_seen := ctx0_private.rehearse_steps(
+        p_steps => v_plan -> 'steps', p_session => v_session, p_preview => p_preview, p_stop_at => v_stop_at);
+      exit when not (v_seen -> 'disturbed')::boolean or clock_timestamp() >= v_stop_at;
+    end loop;
+  exception when query_canceled then
+    -- While it looked: nothing is known, but nothing has failed.
+    v_seen := jsonb_build_object(
+      'versions', jsonb_build_array(
+        (v_plan -> 'steps' -> 0) - '{sql,checksum,description}'::text[] || '{"outcome": "stopped"}'),
+      'tables', '[]'::jsonb, 'sequences', '[]'::jsonb);
+  end;
+  return v_seen - 'disturbed' || jsonb_build_object(
+    'outcome', 'rehearsed', 'current_version', v_current,
+    'cancelled', clock_timestamp() < v_stop_at and v_seen -> 'versions' -> -1 ->> 'outcome' = 'stopped');
+end
+$$;
+
+comment on function ctx0_private.rehearse(jsonb, integer, uuid, interval) is
+  'ctx0: runs versions and tells what they change';

@@ -1,0 +1,528 @@
+//! A preview on a database that others use: it harms nobody, and tells only its own changes.
+
+use std::{cell::Cell, time::Duration};
+
+use ctx0_schema::{
+    Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
+    install_sql,
+};
+use ctx0_stack::{Options, Stack};
+use serde_json::json;
+
+use crate::{
+    rest::Rest,
+    support::{Project, migrations, version},
+};
+
+async fn one_connection() -> Project {
+    let options = Options {
+        pool: 1,
+        ..Options::default()
+    };
+    let project = Project::on(Stack::postgres_with(options).await.expect("a stack starts")).await;
+    project.install().await;
+    project
+}
+
+async fn preview(project: &Project, sql: &str) -> Preview {
+    let manager = project.manager(migrations(&[("001_test", sql)]));
+    manager.preview().await.expect("a preview")
+}
+
+fn said(preview: &Preview) -> Vec<(WarningKind, &str)> {
+    preview
+        .warnings()
+        .map(|warning| (warning.kind, warning.message.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sequence_that_no_statement_names_is_set_back() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create table public.orders (id smallint generated always as identity primary key);
+             insert into public.orders select from generate_series(1, 5);
+             create function public.refill() returns void language plpgsql as
+               $$ begin perform setval('public.ord' || 'ers_id_seq', 30000); end $$;",
+        )
+        .await;
+    let stands = "select concat(last_value, is_called) from public.orders_id_seq";
+    let before = project.value(stands).await;
+    for sql in [
+        "select public.refill()",
+        "do $$ begin perform setval('public.ord' || 'ers_id_seq', 1); end $$",
+        "do $$ declare s regclass; begin for s in select seqrelid from pg_sequence loop perform setval(s, 7); end loop; end $$",
+        "do $$ begin execute 'insert into public.or' || 'ders select from generate_series(1, 30000)'; end $$",
+    ] {
+        let preview = preview(&project, sql).await;
+        assert!(preview.succeeds(), "{sql}: {preview}");
+        assert_eq!(preview.sequences, [], "{sql}");
+        assert_eq!(project.value(stands).await, before, "{sql}");
+    }
+    let seen = preview(&project, "select setval('public.orders_id_seq', 1)").await;
+    let kinds: Vec<_> = said(&seen).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [WarningKind::SequenceReset], "{seen}");
+}
+
+#[tokio::test]
+async fn concurrent_ddl_neither_breaks_a_preview_nor_is_told_as_its_own() {
+    let project = Project::installed().await;
+    project
+        .sql("create table public.ctx0_mine (id int primary key, note text); insert into public.ctx0_mine values (1, 'a'); create table public.theirs (a int, b int);")
+        .await;
+    let manager = project.manager(migrations(&[(
+        "001_mine",
+        "alter table public.ctx0_mine add column more int",
+    )]));
+    let done = Cell::new(false);
+    let others = async {
+        let mut round = 0;
+        while !done.get() {
+            round += 1;
+            for sql in [
+                "create table public.job (id serial primary key, a text default 'x')",
+                "create function public.job_f() returns int language sql as 'select 1'",
+                "alter table public.theirs add column c int",
+                "vacuum full public.theirs",
+                "drop table public.job",
+                "drop function public.job_f()",
+                "alter table public.theirs drop column c",
+            ] {
+                project.sql(sql).await;
+            }
+        }
+        round
+    };
+    let previews = async {
+        for _ in 0..60 {
+            let preview = manager.preview().await.expect("a preview");
+            assert!(preview.succeeds(), "{preview}");
+            let changed: Vec<_> = preview.versions[0]
+                .changes
+                .iter()
+                .map(|change| change.name.as_str())
+                .collect();
+            assert_eq!(changed, ["public.ctx0_mine"], "{preview}");
+            assert!(preview.versions[0].rewrites.is_empty(), "{preview}");
+            assert_eq!(said(&preview), [], "{preview}");
+        }
+        done.set(true);
+    };
+    let (rounds, ()) = tokio::join!(others, previews);
+    assert!(rounds > 5, "{rounds} rounds");
+}
+
+#[tokio::test]
+async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
+    let project = Project::installed().await;
+    project
+        .sql("create table public.ctx0_busy (id int primary key)")
+        .await;
+    let sql = "SET statement_timeout = 0;\nSET lock_timeout = 0;\n\
+               SELECT pg_catalog.set_config('search_path', '', false);\n\
+               ALTER TABLE public.ctx0_busy ADD CONSTRAINT ctx0_busy_id CHECK (id > 0);";
+    let holds = project.stack.sql(
+        "begin; lock table public.ctx0_busy in access share mode; select pg_sleep(4); commit;",
+    );
+    let looks = async {
+        let locked = "select count(*) from pg_locks where relation = 'public.ctx0_busy'::regclass and granted";
+        while project.value(locked).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        preview(&project, sql).await
+    };
+    let (held, preview) = tokio::join!(holds, looks);
+    held.unwrap();
+    assert_eq!(
+        preview.failure().expect("it waits too long").sqlstate,
+        "55P03"
+    );
+}
+
+#[tokio::test]
+async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
+    let project = Project::installed().await;
+    let first = "create type ctx0_status as enum ('draft', 'sent');
+                 create table ctx0_letter (id int primary key, status ctx0_status not null default 'draft');
+                 insert into ctx0_letter values (1, 'draft'), (2, 'sent');";
+    let add = "alter type ctx0_status add value if not exists 'archived';";
+    let uses = "update ctx0_letter set status = 'archived' where status = 'sent';
+                alter table ctx0_letter alter column status set default 'archived';";
+    let manager = project.manager(migrations(&[
+        ("001_status", first),
+        ("002_add", add),
+        ("003_use", uses),
+    ]));
+    manager.apply_migration(version(1)).await.unwrap();
+    let preview = manager.preview().await.unwrap();
+    let states: Vec<_> = preview.versions.iter().map(|seen| seen.state).collect();
+    assert_eq!(
+        states,
+        [
+            PreviewState::Tested,
+            PreviewState::After {
+                version: version(2)
+            }
+        ]
+    );
+    assert!(preview.failure().is_none());
+    manager.apply_all_pending().await.unwrap();
+
+    // Within one version it fails, and that is said.
+    let both = "alter type ctx0_status add value 'lost'; update ctx0_letter set status = 'lost';";
+    let manager = project.manager(migrations(&[
+        ("001_status", first),
+        ("002_add", add),
+        ("003_use", uses),
+        ("004_both", both),
+    ]));
+    let preview = manager.preview().await.unwrap();
+    assert_eq!(preview.failure().expect("it fails").sqlstate, "55P04");
+}
+
+#[tokio::test]
+async fn values_that_are_rounded_cut_or_emptied_are_told() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create table public.ctx0_price (id int, amount numeric(12,4), at timestamptz, fine numeric(12,2), label text, big bigint);
+             insert into public.ctx0_price select i, 10.1234, '2026-01-01 10:00:00.123456+00', 1.5, 'a', i from generate_series(1, 3) i;",
+        )
+        .await;
+    let lossy = [
+        (
+            "alter table ctx0_price alter column amount type numeric(12,2)",
+            "amount",
+        ),
+        (
+            "alter table ctx0_price alter column at type timestamptz(0)",
+            "at",
+        ),
+        (
+            "alter table ctx0_price alter column label type int using null",
+            "label",
+        ),
+        (
+            "alter table ctx0_price alter column big type bigint using null",
+            "",
+        ),
+    ];
+    for (sql, column) in &lossy[..3] {
+        let preview = preview(&project, sql).await;
+        let lost: Vec<_> = said(&preview)
+            .into_iter()
+            .filter(|(kind, _)| *kind == WarningKind::DataLost)
+            .collect();
+        assert_eq!(lost.len(), 1, "{sql}: {preview}");
+        assert!(
+            lost[0].1.contains(&format!("column {column} ")),
+            "{sql}: {preview}"
+        );
+    }
+    for sql in [
+        "alter table ctx0_price alter column fine type numeric(12,4)",
+        "alter table ctx0_price alter column big type int",
+        "alter table ctx0_price alter column id type bigint",
+        "alter table ctx0_price alter column label type varchar(20)",
+    ] {
+        let preview = preview(&project, sql).await;
+        assert!(
+            said(&preview)
+                .iter()
+                .all(|(kind, _)| *kind != WarningKind::DataLost),
+            "{sql}: {preview}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn data_that_is_lost_is_told_and_data_that_is_not_is_not() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create table public.ctx0_t (id int primary key, empty text, rare text, twice int generated always as (id * 2) stored);
+             insert into public.ctx0_t (id) select generate_series(1, 20000);
+             update public.ctx0_t set rare = 'x' where id = 20000;
+             create table public.ctx0_part (id int, at int) partition by list (at);
+             create table public.ctx0_part_1 partition of public.ctx0_part for values in (1);
+             create table public.ctx0_part_2 partition of public.ctx0_part for values in (2);
+             insert into public.ctx0_part values (1, 1), (2, 1);",
+        )
+        .await;
+    for (sql, lost) in [
+        ("truncate ctx0_t; insert into ctx0_t (id) values (1)", true),
+        ("alter table ctx0_t drop column rare", true),
+        ("alter table ctx0_t drop column empty", false),
+        ("alter table ctx0_t drop column twice", false),
+        ("delete from ctx0_t where id = 1", true),
+        (
+            "do $$ begin delete from ctx0_t; raise exception 'no'; exception when others then null; end $$",
+            false,
+        ),
+        ("update ctx0_part set at = 2 where id = 1", false),
+    ] {
+        let preview = preview(&project, sql).await;
+        assert!(preview.succeeds(), "{sql}: {preview}");
+        let said_so = said(&preview)
+            .iter()
+            .any(|(kind, _)| *kind == WarningKind::DataLost);
+        assert_eq!(said_so, lost, "{sql}: {preview}");
+    }
+}
+
+#[tokio::test]
+async fn what_opens_data_is_told_however_it_is_written() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create schema hidden; create table hidden.notes (id int, body text); grant select on hidden.notes to anon;
+             create table public.ctx0_diary (id int primary key, owner uuid, body text);
+             alter table public.ctx0_diary enable row level security;
+             create policy own on public.ctx0_diary for select to authenticated using (owner is not null);
+             create table public.ctx0_closed (id int, body text);
+             revoke all on public.ctx0_closed from anon, authenticated;",
+        )
+        .await;
+    for (sql, opened) in [
+        (
+            "create policy everybody on ctx0_diary for all to anon, authenticated using (true) with check (true)",
+            true,
+        ),
+        ("alter policy own on ctx0_diary using (true)", true),
+        (
+            "create policy narrow on ctx0_diary as restrictive for select to anon using (true)",
+            false,
+        ),
+        ("grant select (body) on ctx0_closed to anon", true),
+        ("grant usage on schema hidden to anon", true),
+        ("alter table hidden.notes set schema public", true),
+        (
+            "alter default privileges in schema hidden grant select on tables to anon",
+            true,
+        ),
+        (
+            "create view ctx0_off with (security_invoker = off) as select id from ctx0_diary",
+            true,
+        ),
+        (
+            "create view ctx0_yes with (security_invoker = yes) as select id from ctx0_diary",
+            false,
+        ),
+        (
+            "create view ctx0_one with (security_invoker = 1) as select id from ctx0_diary",
+            false,
+        ),
+        (
+            "create view ctx0_bare with (security_invoker) as select id from ctx0_diary",
+            false,
+        ),
+        (
+            "create view ctx0_on with (security_barrier, security_invoker = ON) as select id from ctx0_diary",
+            false,
+        ),
+        (
+            "create view ctx0_quoted with (security_invoker = 'TRUE') as select id from ctx0_diary",
+            false,
+        ),
+        (
+            "create function ctx0_f(a text default ' AS ') returns int security definer language sql as 'select 1'",
+            true,
+        ),
+        (
+            "create function ctx0_f(a text default ' SECURITY DEFINER ') returns int language sql as 'select 1'",
+            false,
+        ),
+    ] {
+        let preview = preview(&project, sql).await;
+        assert!(preview.succeeds(), "{sql}: {preview}");
+        let said_so = said(&preview)
+            .iter()
+            .any(|(kind, _)| *kind == WarningKind::Opened);
+        assert_eq!(said_so, opened, "{sql}: {preview}");
+    }
+    // As a superuser's installation would allow it.
+    let preview = preview(&project, "grant service_role to anon").await;
+    if preview.succeeds() {
+        assert!(
+            said(&preview)
+                .iter()
+                .any(|(kind, _)| *kind == WarningKind::Opened),
+            "{preview}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_says_what_it_does_not_bring_back() {
+    let project = Project::installed().await;
+    let first = "create table ctx0_place (id int primary key, lat numeric(9,6), city text);
+                 insert into ctx0_place values (1, 52.520008, 'Berlin'), (2, 48.137154, null);";
+    let manifest = json!({"currentVersion": 2, "migrations": [
+        {"version": 1, "name": "001_n", "description": "n", "file": "001_n.sql"},
+        {"version": 2, "name": "002_lossy", "description": "lossy", "file": "002_lossy.sql", "down": "002_lossy.down.sql"}]})
+    .to_string();
+    let migrations = ctx0_schema::Migrations::embedded(&[
+        ("manifest.json", manifest.as_str()),
+        ("001_n.sql", first),
+        ("002_lossy.sql", "alter table ctx0_place alter column lat type numeric(4,1); alter table ctx0_place drop column city;"),
+        ("002_lossy.down.sql", "alter table ctx0_place add column city text; alter table ctx0_place alter column lat type numeric(9,6);"),
+    ])
+    .unwrap();
+    let manager = project.manager(migrations);
+    manager.apply_all_pending().await.unwrap();
+    let preview = manager.preview_rollback(version(1)).await.unwrap();
+    let not_restored: Vec<_> = said(&preview)
+        .into_iter()
+        .filter(|(kind, _)| *kind == WarningKind::NotRestored)
+        .map(|(_, message)| message)
+        .collect();
+    assert_eq!(not_restored.len(), 2, "{preview}");
+    assert!(
+        not_restored
+            .iter()
+            .any(|message| message.contains("column city")),
+        "{preview}"
+    );
+    assert!(
+        not_restored
+            .iter()
+            .any(|message| message.contains("column lat")),
+        "{preview}"
+    );
+    manager.rollback_to(version(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_preview_is_cancelled_from_outside_and_leaves_nothing() {
+    let project = Project::installed().await;
+    project.sql("create table public.ctx0_slow (id int)").await;
+    let sql = "insert into ctx0_slow values (1); select pg_sleep(60);";
+    let manager = project.manager(migrations(&[("001_slow", sql)]));
+    let request = manager.preview().budget(Duration::from_secs(25));
+    let canceller = request.canceller();
+    let cancel = async {
+        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+        while project.value(sleeps).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        canceller.cancel().await.unwrap()
+    };
+    let (preview, cancelled) = tokio::join!(request, cancel);
+    assert_eq!(cancelled, Cancellation::Cancelled);
+    let preview = preview.unwrap();
+    assert_eq!(
+        preview.versions[0].state,
+        PreviewState::NotFinished {
+            reason: Unfinished::Cancelled
+        }
+    );
+    assert!(preview.failure().is_none());
+    assert_eq!(project.value("select count(*) from ctx0_slow").await, "0");
+    let again = manager.preview().canceller().cancel().await.unwrap();
+    assert_eq!(again, Cancellation::NotRunning);
+}
+
+#[tokio::test]
+async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create function public.spy() returns trigger language plpgsql as 'begin return new; end';
+             create trigger spy before insert on public.ctx0_schema_versions for each row execute function public.spy();",
+        )
+        .await;
+    let manager = project.manager(migrations(&[("001_test", "select 1")]));
+    for error in [
+        manager.preview().await.unwrap_err(),
+        manager.apply_all_pending().await.unwrap_err().error,
+    ] {
+        let Error::Conflict {
+            reason, message, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(*reason, ConflictReason::UnsafeTable);
+        assert!(
+            message.contains("drop trigger spy on public.ctx0_schema_versions"),
+            "{message}"
+        );
+    }
+    let refused = project.stack.sql(install_sql()).await.unwrap_err();
+    assert_eq!(refused.sqlstate().as_deref(), Some("55000"), "{refused:?}");
+    project
+        .sql("drop trigger spy on public.ctx0_schema_versions")
+        .await;
+    manager.apply_all_pending().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_touches_the_record_or_the_functions_fails_and_says_so() {
+    let project = Project::installed().await;
+    for sql in [
+        "insert into ctx0_schema_versions (version, migration_name) values (2, 'x')",
+        "drop table ctx0_private.ctx0_schema_attempts",
+        "drop function ctx0_private.answer(jsonb)",
+        "drop function public.ctx0_verify_schema()",
+        "create or replace function ctx0_private.lock_key() returns int language sql as 'select 1'",
+    ] {
+        let manager = project.manager(migrations(&[("001_test", sql)]));
+        let error = manager.apply_all_pending().await.unwrap_err().error;
+        assert!(
+            matches!(&error, Error::MigrationFailed(_)),
+            "{sql}: {error}"
+        );
+        assert_eq!(
+            manager.current_version().await.unwrap(),
+            Version::ZERO,
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_connection_itself_has_set_is_kept() {
+    let project = one_connection().await;
+    project
+        .sql(
+            "create function public.user_set() returns text language plpgsql as $$ begin
+               perform set_config('client_min_messages', 'error', false);
+               perform set_config('work_mem', '5MB', false);
+               return current_setting('client_min_messages'); end $$;
+             create function public.user_see() returns text language sql as
+               $$ select concat_ws(' ', current_setting('client_min_messages'), current_setting('work_mem'), current_setting('app.mine', true)) $$;",
+        )
+        .await;
+    project.stack.reload_schema().await.unwrap();
+    let rest = Rest::of(&project);
+    rest.call("service_role", "user_set", &json!({})).await;
+    let preview = preview(
+        &project,
+        "set client_min_messages = debug1; set work_mem = '1GB'; set app.mine = 'left'; select 1;",
+    )
+    .await;
+    assert!(preview.succeeds(), "{preview}");
+    let seen = rest.call("service_role", "user_see", &json!({})).await;
+    assert_eq!(
+        seen.body.as_str().map(str::trim),
+        Some("error 5MB"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn prepared_statements_that_a_block_drops_break_no_later_request() {
+    let project = one_connection().await;
+    let sql = "do $$ begin execute 'deallocate all'; end $$";
+    let manager = project.manager(migrations(&[("001_test", sql)]));
+    manager.preview().await.expect("a preview");
+    for _ in 0..3 {
+        manager
+            .status()
+            .await
+            .expect("the connection works or is a new one");
+    }
+    manager.apply_all_pending().await.unwrap();
+    manager.verify().await.unwrap();
+}
