@@ -186,9 +186,7 @@ fn by_code(
         ("PGRST000" | "PGRST002" | "57P03" | "53300", _) => {
             (Error::DatabaseUnavailable { reason }, Effect::None, again)
         }
-        // 26000: a prepared statement of PostgREST's is gone, by a `deallocate all` of somebody's.
-        // Another connection of its pool still has it.
-        ("57014" | "55P03" | "40001" | "40P01" | "26000", _) => {
+        ("57014" | "55P03" | "40001" | "40P01", _) => {
             (Error::Cancelled { reason }, Effect::None, again)
         }
         ("PGRST001" | "57P01" | "57P02" | "57P05", _) => (
@@ -490,7 +488,6 @@ mod tests {
             ("55P03", "Cancelled", Effect::None, Retry::Yes),
             ("40001", "Cancelled", Effect::None, Retry::Yes),
             ("40P01", "Cancelled", Effect::None, Retry::Yes),
-            ("26000", "Cancelled", Effect::None, Retry::Yes),
             ("57P01", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("57P02", "DatabaseUnavailable", Effect::Unknown, Retry::Yes),
             ("57P03", "DatabaseUnavailable", Effect::None, Retry::Yes),
