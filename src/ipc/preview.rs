@@ -8,18 +8,28 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
-    time::Instant,
+    sync::watch,
+    time::{Instant, timeout},
 };
 
 use super::{
     Ipc,
     message::{PreviewParams, Refusal},
 };
-use crate::{error::Error, manifest::Version, report::SchemaVersion, scheduler::SchemaState};
+use crate::{
+    error::Error,
+    manager::{PreviewCanceller, PreviewRequest},
+    manifest::Version,
+    report::SchemaVersion,
+    scheduler::SchemaState,
+};
 
 /// How long a result is given to other windows. After that, the data may be different.
 const KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// How often a preview that does not end is cancelled again: the first time, the database may not
+/// have begun with it.
+const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 
 type End = watch::Receiver<Option<Result<Value, Refusal>>>;
 
@@ -33,7 +43,7 @@ struct Shared {
     end: End,
     /// Held by every request that waits for the end.
     interest: Weak<Interest>,
-    canceller: Canceller,
+    canceller: PreviewCanceller,
 }
 
 /// What a preview is of.
@@ -46,26 +56,17 @@ struct Subject {
 
 /// Cancels a preview that is running when nobody waits for it any more.
 struct Interest {
-    canceller: Canceller,
+    ipc: Ipc,
     end: End,
-}
-
-#[derive(Clone, Default)]
-struct Canceller(Arc<Notify>);
-
-impl Canceller {
-    async fn cancel(&self) {
-        self.0.notify_one();
-    }
 }
 
 impl Drop for Interest {
     fn drop(&mut self) {
-        let canceller = self.canceller.clone();
+        let ipc = self.ipc.clone();
         if self.end.borrow().is_none()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(async move { canceller.cancel().await });
+            runtime.spawn(async move { ipc.cancel_preview().await });
         }
     }
 }
@@ -139,19 +140,23 @@ impl Ipc {
             }
         }
         let (sender, end) = watch::channel(None);
-        let canceller = Canceller::default();
         let interest = Arc::new(Interest {
-            canceller: canceller.clone(),
+            ipc: self.clone(),
             end: end.clone(),
         });
+        let manager = &self.0.manager;
+        let request = match subject.rollback_to {
+            None => manager.preview(),
+            Some(version) => manager.preview_rollback(version),
+        };
         *latest = Some(Shared {
             subject: subject.clone(),
             started: Instant::now(),
             end: end.clone(),
             interest: Arc::downgrade(&interest),
-            canceller: canceller.clone(),
+            canceller: request.canceller(),
         });
-        tokio::spawn(self.clone().run_preview(subject, canceller, sender));
+        tokio::spawn(self.clone().run_preview(subject, request, sender));
         Ok(Joined::Shared(end, Some(interest)))
     }
 
@@ -165,9 +170,21 @@ impl Ipc {
         let Some((canceller, mut end)) = running else {
             return false;
         };
-        canceller.cancel().await;
-        // Once this returns, nothing of it runs any more.
-        let _ = end.wait_for(Option::is_some).await;
+        loop {
+            if let Err(error) = canceller.cancel().await {
+                tracing::info!(%error, "a preview could not be cancelled; it ends with its budget");
+            }
+            // Once it has ended, nothing of it runs any more.
+            let ended = end.wait_for(Option::is_some);
+            if timeout(CANCEL_AGAIN, ended).await.is_ok() {
+                break;
+            }
+        }
+        // What it saw by then is no preview for anyone else.
+        let mut latest = self.0.previews.lock();
+        if latest.as_ref().is_some_and(|shared| shared.end.same_channel(&end)) {
+            *latest = None;
+        }
         true
     }
 
@@ -180,20 +197,10 @@ impl Ipc {
     async fn run_preview(
         self,
         subject: Subject,
-        canceller: Canceller,
+        request: PreviewRequest,
         end: watch::Sender<Option<Result<Value, Refusal>>>,
     ) {
-        let manager = &self.0.manager;
-        let previewing = async {
-            match subject.rollback_to {
-                None => manager.preview().await,
-                Some(version) => manager.preview_rollback(version).await,
-            }
-        };
-        let result = tokio::select! {
-            result = previewing => result,
-            () = canceller.0.notified() => Err(Error::ChangeRunning),
-        };
+        let result = request.await;
         let known = subject.found.as_ref().map(|(version, _)| *version);
         let outdated = matches!(&result, Ok(preview) if Some(preview.current_version) != known);
         end.send_replace(Some(match result {

@@ -28,7 +28,7 @@ async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_i
         window.text().await,
         "● ctx0 schema update available (v1 → v2) v2: Added schema version tracking table \
          Testing runs this update on your database and undoes it. Meanwhile, ctx0 may have to wait for up to \
-         25 seconds. Hide Changes Test on My Data Apply Update ×"
+         5 seconds. Hide Changes Test on My Data Apply Update ×"
     );
     window.picture("changes").await;
     window.click("Hide Changes").await;

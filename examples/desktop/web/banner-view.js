@@ -3,7 +3,7 @@
 import { backupAdvice, lacksBackup, offer, tested } from "./banner-model.js";
 
 /** How long a preview may take, in seconds: the default of the library. */
-export const PREVIEW_SECONDS = 25;
+export const PREVIEW_SECONDS = 5;
 
 /** What is shown for a model: texts, the list, and which buttons there are. */
 export function view(model) {
@@ -29,6 +29,7 @@ export function view(model) {
     buttons: {
       toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
+      cancel: isTesting && !model.asking && !model.preview.isCancelled && "Cancel",
       copy: says.script && "Copy Script",
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
