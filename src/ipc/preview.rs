@@ -182,7 +182,10 @@ impl Ipc {
         }
         // What it saw by then is no preview for anyone else.
         let mut latest = self.0.previews.lock();
-        if latest.as_ref().is_some_and(|shared| shared.end.same_channel(&end)) {
+        if latest
+            .as_ref()
+            .is_some_and(|shared| shared.end.same_channel(&end))
+        {
             *latest = None;
         }
         true

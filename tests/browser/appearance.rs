@@ -367,7 +367,7 @@ async fn a_test_is_announced_when_it_begins_and_when_it_ends() {
     let focus = "const part = banner.shadowRoot.activeElement; return [part.textContent, getComputedStyle(part).outlineStyle];";
     assert_eq!(
         stage.window.js(focus, &[]).await,
-        json!(["Apply Update", "solid"])
+        json!(["Cancel Test", "solid"])
     );
     stage.window.js("finish(arguments[0]);", &[seen()]).await;
     stage.window.until("button('Test Again')").await;

@@ -169,6 +169,9 @@ async fn applying_during_a_test_asks_first() {
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
+    // A test that lasts as long as this one needs.
+    let endless = "banner.schema.preview = () => new Promise(() => {});";
+    window.js(endless, &[]).await;
     window.click("View Changes").await;
     window.click("Test on My Data").await;
     window

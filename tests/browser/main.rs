@@ -12,3 +12,4 @@ mod flow;
 mod outage;
 mod project;
 mod security;
+mod waiting;

@@ -29,7 +29,7 @@ export function view(model) {
     buttons: {
       toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
-      cancel: isTesting && !model.asking && !model.preview.isCancelled && "Cancel",
+      cancel: isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
       copy: says.script && "Copy Script",
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
