@@ -143,9 +143,14 @@ impl SchemaVersionManager {
     /// Previews [`apply_all_pending`](Self::apply_all_pending): runs the pending versions in a
     /// transaction that is rolled back. Await the result to start.
     ///
-    /// Nothing is left behind, even if the connection breaks. While it runs, the tables that the
-    /// versions lock are locked, for at most 25 s, and a rewritten table needs its size on disk
-    /// again. It waits at most 2 s for a table. One request, and one to read the ledger.
+    /// It runs on live tables: while it runs, the tables that the versions lock are locked. It waits at
+    /// most 2 s for a table and works for at most 5 s ([`PreviewRequest::budget`] allows more), then
+    /// ends and marks what was not tested. [`PreviewRequest::canceller`] ends it earlier.
+    ///
+    /// Definitions, rows and settings are as before afterwards, even if the connection breaks. Dead
+    /// rows, the disk space of a rewritten table, statistics from `analyze`, and whatever the versions
+    /// do outside the transaction, for example with `dblink`, stay. The preview lists sequences that it
+    /// could not set back. One request, and one to read the ledger.
     ///
     /// A version that fails is not an error: [`Preview::failure`](crate::Preview::failure) reports
     /// it. Awaiting returns [`Error::ChangeRunning`] while the schema is being changed,
