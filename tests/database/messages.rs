@@ -26,7 +26,7 @@ fn ipc(project: &Project) -> Ipc {
 }
 
 #[tokio::test]
-async fn a_window_previews_agrees_takes_back_and_verifies() {
+async fn a_window_previews_agrees_rolls_back_and_verifies() {
     let project = Project::installed().await;
     let ipc = ipc(&project);
     let mut events = ipc.events();
@@ -55,15 +55,9 @@ async fn a_window_previews_agrees_takes_back_and_verifies() {
     assert_eq!(change["after"]["parts"][1]["part"], "column");
 
     let wrong = json!({"token": "0".repeat(64)});
-    let refused = call(&ipc, "schema:applyUpdates", wrong).await["result"].clone();
-    assert_eq!(
-        (&refused["success"], &refused["applied"]),
-        (&json!(false), &json!([]))
-    );
-    assert_eq!(
-        until(&mut events, "schema:error").await["code"],
-        "previewOutdated"
-    );
+    let refused = call(&ipc, "schema:applyUpdates", wrong).await["error"].clone();
+    assert_eq!(refused["data"]["code"], "previewOutdated");
+    assert_eq!(project.ledger().await, [0; 0]);
     let agreed = json!({"token": preview["token"], "backupBy": "Ada"});
     let applied = call(&ipc, "schema:applyUpdates", agreed).await["result"].clone();
     assert_eq!(applied, json!({"success": true, "applied": [1, 2]}));
@@ -83,9 +77,9 @@ async fn a_window_previews_agrees_takes_back_and_verifies() {
         (&json!(0), &json!("rollback"))
     );
     let agreed = json!({"version": 1, "token": back["token"]});
-    let refused = call(&ipc, "schema:rollback", agreed).await["result"].clone();
+    let refused = call(&ipc, "schema:rollback", agreed).await["error"].clone();
     assert_eq!(
-        refused["success"], false,
+        refused["data"]["code"], "previewOutdated",
         "another version than the one that was seen"
     );
     let agreed = json!({"version": 0, "token": back["token"]});
@@ -105,7 +99,7 @@ async fn a_window_previews_agrees_takes_back_and_verifies() {
 }
 
 #[tokio::test]
-async fn while_versions_are_applied_none_is_taken_back() {
+async fn while_versions_are_applied_none_is_rolled_back() {
     let project = Project::installed().await;
     let slow = "do $$ begin
         while not exists (select from public.ctx0_test_gate) loop perform pg_sleep(0.01); end loop;
@@ -122,7 +116,8 @@ async fn while_versions_are_applied_none_is_taken_back() {
         async move { call(&ipc, "schema:applyUpdates", Value::Null).await }
     });
     until(&mut events, "schema:applyProgress").await;
-    let refused = call(&ipc, "schema:rollback", json!({"version": 0})).await;
+    let unseen = json!({"version": 0, "token": "0".repeat(64)});
+    let refused = call(&ipc, "schema:rollback", unseen).await;
     assert_eq!(refused["error"]["data"]["code"], "changeRunning");
     project
         .sql("insert into public.ctx0_test_gate values (true)")
@@ -136,8 +131,15 @@ async fn wrong_parameters_are_refused_and_nothing_is_done() {
     let ipc = ipc(&project);
     for (method, params) in [
         ("schema:rollback", json!({})),
-        ("schema:rollback", json!({"version": -1})),
-        ("schema:rollback", json!({"version": 0, "force": true})),
+        ("schema:rollback", json!({"version": 0})),
+        (
+            "schema:rollback",
+            json!({"version": -1, "token": "0".repeat(64)}),
+        ),
+        (
+            "schema:rollback",
+            json!({"version": 0, "token": "0".repeat(64), "force": true}),
+        ),
         ("schema:rollback", json!([0])),
         ("schema:preview", json!({"rollbackTo": "1"})),
         ("schema:applyUpdates", json!({"token": 7})),
@@ -149,7 +151,8 @@ async fn wrong_parameters_are_refused_and_nothing_is_done() {
             "{method} {params}: {answer}"
         );
     }
-    let error = call(&ipc, "schema:rollback", json!({"version": 3})).await;
-    assert_eq!(error["result"]["success"], false);
+    let above = json!({"version": 3, "token": "0".repeat(64)});
+    let refused = call(&ipc, "schema:rollback", above).await;
+    assert_eq!(refused["error"]["data"]["code"], "notBelow");
     assert_eq!(project.ledger().await, [0; 0]);
 }
