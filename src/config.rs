@@ -5,6 +5,7 @@ mod url;
 
 use std::{
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,10 +33,13 @@ pub const ENV_CA_FILE: &str = "CTX0_CA_FILE";
 /// The longest name that is recorded as having applied a version, in bytes.
 const MAX_APPLIED_BY: usize = 200;
 
-/// The longest pause between two copies of a request, however often it was repeated.
+/// The longest delay between two copies of a request, however often it was repeated.
 pub(crate) const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// A checked configuration: one that exists can be used.
+/// The delays that are neither a storm of requests nor a standstill.
+const RETRY_DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST_RETRY_DELAY;
+
+/// A checked configuration: where the project is, and how to talk to it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -106,7 +110,7 @@ impl Config {
     }
 }
 
-/// A configuration in the making.
+/// Builds a [`Config`].
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until `build` is called"]
 pub struct ConfigBuilder {
@@ -145,21 +149,21 @@ impl ConfigBuilder {
         Ok(builder)
     }
 
-    /// Allows `http://` to this one host, which is neither encrypted nor proved to be
-    /// the right one: anyone on the way can read the key. Loopback is always allowed.
+    /// Allows `http://` to this one host. It is neither encrypted nor authenticated: anyone on
+    /// the way can read the key. Loopback is always allowed.
     pub fn allow_plain_http_to(mut self, host: impl Into<String>) -> Self {
         self.plain_http_host = Some(host.into());
         self
     }
 
-    /// Trusts the certificate authorities of a PEM file too, beside those of the
-    /// operating system: for an installation with a private one.
+    /// Trusts the certificate authorities in a PEM file as well as those of the operating system,
+    /// for an installation with a private authority.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.ca_file = Some(path.as_ref().to_owned());
         self
     }
 
-    /// What the requests say of themselves. Default: `ctx0-schema/` and the version.
+    /// The `User-Agent` of every request. Default: `ctx0-schema/` and the version.
     pub fn user_agent(mut self, text: impl Into<String>) -> Self {
         self.user_agent = text.into();
         self
@@ -172,44 +176,44 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a connection may take to come about. Default: 10 s.
+    /// How long connecting may take. Default: 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long one request may take before its answer counts as lost. Default: 35 s,
-    /// which is longer than the read timeout of Supabase's gateways. A migration may
-    /// take far longer than this: it is followed to its end.
+    /// How long one request may take before its response counts as lost. Default: 35 s, more than the
+    /// 30 s after which Envoy gives up. A migration may take far longer: the crate keeps asking
+    /// until it knows the outcome.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
     }
 
-    /// How long is waited before a request is repeated for the first time, from 1 ms to
-    /// 5 s. It doubles with every repetition, up to 5 s, with up to 50 % jitter. Default: 200 ms.
+    /// The delay before a request is repeated for the first time: 1 ms to 5 s, 200 ms by default.
+    /// It doubles with every repetition, up to 5 s, with up to 50 % jitter.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
-        self.retry_delay = delay.clamp(Duration::from_millis(1), LONGEST_RETRY_DELAY);
+        self.retry_delay = delay;
         self
     }
 
-    /// How long a request is repeated while nothing of it has run, for example because
-    /// the server cannot be reached. Default: 30 s in all.
+    /// How long a request is repeated in all while nothing of it has run, for example because the
+    /// server cannot be reached. Default: 30 s.
     pub fn retry_deadline(mut self, limit: Duration) -> Self {
         self.retry_deadline = limit;
         self
     }
 
-    /// How long a running migration, one's own or another's, is waited for. Default: 20 min.
+    /// How long to wait for a running migration, this daemon's or another's. Default: 20 min.
     pub fn apply_deadline(mut self, limit: Duration) -> Self {
         self.apply_deadline = limit;
         self
     }
 
-    /// Checks everything. No request is made.
+    /// Checks everything. Sends nothing.
     ///
     /// # Errors
-    /// [`ConfigError`], which says what is wrong and where the right value is found.
+    /// [`ConfigError`], which says what is wrong and where to find the right value.
     pub fn build(self) -> Result<Config, ConfigError> {
         let rest_url = rest_url(&self.url, self.plain_http_host.as_deref())?;
         let key = ServiceKey::new(&self.key.0)?;
@@ -224,6 +228,7 @@ impl ConfigBuilder {
         if !recordable {
             return Err(ConfigError::AppliedBy);
         }
+        in_range("retry_delay", self.retry_delay, RETRY_DELAYS)?;
         let ca_pem = self.ca_file.map(read_ca).transpose()?;
         Ok(Config {
             rest_url,
@@ -248,6 +253,7 @@ pub enum ConfigError {
     #[error(
         "the environment variable {name} is not set: set it to the value from the Supabase dashboard or your .env"
     )]
+    #[non_exhaustive]
     Unset {
         /// Its name.
         name: &'static str,
@@ -256,18 +262,21 @@ pub enum ConfigError {
     #[error(
         "the environment variable {name} is not UTF-8: set it again, from the Supabase dashboard or your .env"
     )]
+    #[non_exhaustive]
     NotUtf8 {
         /// Its name.
         name: &'static str,
     },
     /// A page of the dashboard, of one project.
     #[error("this is a page of the Supabase dashboard: use the project's URL, {url}")]
+    #[non_exhaustive]
     Dashboard {
         /// The URL of that project.
         url: String,
     },
     /// The URL cannot be one of a Supabase project.
     #[error("{reason}: use the project's URL, such as https://abcdefghijklmnopqrst.supabase.co")]
+    #[non_exhaustive]
     Url {
         /// What is wrong with it.
         reason: String,
@@ -275,8 +284,9 @@ pub enum ConfigError {
     /// Plain http to a host that is neither loopback nor allowed by name.
     #[error(
         "http://{host} would send the service key unencrypted: use https, or, on a network that you trust, \
-                 set CTX0_ALLOW_PLAIN_HTTP_TO={host}"
+         set CTX0_ALLOW_PLAIN_HTTP_TO={host}"
     )]
+    #[non_exhaustive]
     PlainHttp {
         /// The host.
         host: String,
@@ -286,6 +296,7 @@ pub enum ConfigError {
     Key(#[from] KeyError),
     /// The file with certificate authorities cannot be read.
     #[error("the CA file {} cannot be read: check the path and its permissions", path.display())]
+    #[non_exhaustive]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -294,6 +305,7 @@ pub enum ConfigError {
     },
     /// The file holds no certificate.
     #[error("the CA file {} holds no certificate: it must be PEM, with BEGIN CERTIFICATE in it", path.display())]
+    #[non_exhaustive]
     CaFileEmpty {
         /// The file.
         path: PathBuf,
@@ -309,14 +321,46 @@ pub enum ConfigError {
          control characters: use a short name, such as bot0-daemon"
     )]
     AppliedBy,
+    /// A setting is out of its range.
+    #[error("{setting} is out of range ({value:?}): use {shortest:?} to {longest:?}")]
+    #[non_exhaustive]
+    OutOfRange {
+        /// The setting, by the name of its method.
+        setting: &'static str,
+        /// The value that was refused.
+        value: Duration,
+        /// The shortest value that is accepted.
+        shortest: Duration,
+        /// The longest value that is accepted.
+        longest: Duration,
+    },
     /// The HTTP client could not be made.
     #[error(
         "the HTTP client could not be set up: check the CA file and the proxy variables of the environment"
     )]
+    #[non_exhaustive]
     Client {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Refuses a setting that is out of its range.
+pub(crate) fn in_range(
+    setting: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (shortest, longest) = range.into_inner();
+    Err(ConfigError::OutOfRange {
+        setting,
+        value,
+        shortest,
+        longest,
+    })
 }
 
 /// A text that is not printed.
@@ -365,14 +409,15 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_delay_is_neither_a_storm_nor_a_standstill() {
-        for (asked, given) in [
-            (Duration::ZERO, Duration::from_millis(1)),
-            (Duration::from_millis(70), Duration::from_millis(70)),
-            (Duration::MAX, LONGEST_RETRY_DELAY),
+    fn a_retry_delay_that_is_a_storm_or_a_standstill_is_refused() {
+        for (delay, accepted) in [
+            (Duration::ZERO, false),
+            (Duration::from_millis(1), true),
+            (LONGEST_RETRY_DELAY, true),
+            (Duration::MAX, false),
         ] {
-            let config = Config::builder("http://127.0.0.1", "sb_secret_test").retry_delay(asked);
-            assert_eq!(config.build().expect("it is valid").retry_delay, given);
+            let config = Config::builder("http://127.0.0.1", "sb_secret_test").retry_delay(delay);
+            assert_eq!(config.build().is_ok(), accepted, "{delay:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! Everything that an operation can fail with.
 
 use std::time::Duration;
 
@@ -13,22 +13,23 @@ use crate::{
 
 /// Everything that an operation of this crate can fail with.
 ///
-/// A variant stands for a reaction: the text says what a person should do next. No
-/// text has the service key in it.
+/// There is a variant for each way a caller can react. The text says what a person should do next,
+/// and never contains the service key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration is not usable.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The migrations of this build are not usable.
+    /// The migrations of this build are not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The ledger does not fit the migrations of this build, so nothing is applied.
+    /// The ledger disagrees with the migrations of this build, so nothing is applied.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// This build has no such version.
     #[error("this app has no schema version {version}; its latest is {latest}: update the app")]
+    #[non_exhaustive]
     UnknownVersion {
         /// The version asked for.
         version: Version,
@@ -39,6 +40,7 @@ pub enum Error {
     #[error(
         "version {version} cannot be applied to a database at version {current}: apply version {next} first"
     )]
+    #[non_exhaustive]
     NotNext {
         /// The version asked for.
         version: Version,
@@ -50,6 +52,7 @@ pub enum Error {
 
     /// A rollback goes to a version below the database's own. Nothing was done.
     #[error("{}: nothing was rolled back{}", not_below(*version, *current), below(*current))]
+    #[non_exhaustive]
     NotBelow {
         /// The version asked for.
         version: Version,
@@ -61,40 +64,43 @@ pub enum Error {
         "version {version} is not reversible, because no down migration is stored for it: nothing was changed; \
          restore a backup from before it, or write a new migration that reverts it"
     )]
+    #[non_exhaustive]
     NotReversible {
         /// The version.
         version: Version,
     },
-    /// What would be done is not what was previewed. Nothing was done.
+    /// The change is no longer what was previewed. Nothing was done.
     #[error(
         "this update has changed since you reviewed it, so nothing was changed: review the new preview, then \
-                 confirm again"
+         confirm again"
     )]
     PreviewOutdated,
-    /// A version wants a backup first. Nothing was done.
+    /// A version requires a backup first. Nothing was done.
     #[error(
         "version {version} needs a backup first, so nothing was changed: back up the database, then confirm \
-                 that you did"
+         that you did"
     )]
+    #[non_exhaustive]
     BackupRequired {
         /// The version.
         version: Version,
     },
-    /// The name of who made the backup is blank. Nothing was done.
-    #[error("the name of who made the backup is blank: pass a name to backup_made_by()")]
+    /// The name passed to [`Run::backup_made_by`](crate::Run::backup_made_by) is blank. Nothing was done.
+    #[error("the name of who made the backup is blank: enter a name")]
     BlankBackupName,
-    /// A preview was asked for while the schema is being changed.
+    /// A change or another preview is running.
     #[error("an update is in progress: try again when it has finished")]
     ChangeRunning,
     /// The scheduler has stopped, because its runtime was shut down.
     #[error("the scheduler has stopped because its runtime was shut down: start a new one")]
     SchedulerStopped,
 
-    /// The functions of [`install_sql`](crate::install_sql) are not there, or are of an older release.
+    /// The functions of [`install_sql`](crate::install_sql) are not installed.
     #[error(
         "the function {function} is not installed: run the setup script in the SQL editor of the Supabase \
-                 dashboard, then try again"
+         dashboard, then try again"
     )]
+    #[non_exhaustive]
     RpcNotInstalled {
         /// The function that was called.
         function: &'static str,
@@ -105,56 +111,62 @@ pub enum Error {
          editor of the Supabase dashboard, which does no harm, then try again",
         installed.map_or("of an older release".to_owned(), |installed| format!("of release {installed}"))
     )]
+    #[non_exhaustive]
     RpcOutdated {
         /// The release that is there, where it is known.
         installed: Option<u32>,
         /// The release that is needed.
         needed: u32,
     },
-    /// The server does not take the key.
+    /// The server does not accept the key.
     #[error(
         "the server refused the service key ({reason}): {}",
         key_advice(reason)
     )]
+    #[non_exhaustive]
     KeyRejected {
         /// What the server said.
         reason: String,
     },
-    /// The key is valid, its role may not do this.
+    /// The key is valid, but its role may not do this.
     #[error(
         "the database refused the request ({reason}): use the service_role key or a secret key; if you \
-                 already do, run the setup script again, which restores the privileges"
+         already do, run the setup script again, which restores the privileges"
     )]
+    #[non_exhaustive]
     PermissionDenied {
         /// What the database said.
         reason: String,
     },
-    /// A clock is wrong: the server does not take a token yet that was issued a moment ago.
+    /// The servers' clocks disagree: a token that was just issued is not accepted yet.
     #[error(
         "the clocks of the servers disagree ({reason}), so nothing was done: try again in a minute, and on a \
          self-hosted installation synchronize the clocks of its machines"
     )]
+    #[non_exhaustive]
     ClockSkew {
         /// What the server said.
         reason: String,
     },
-    /// Something in front of Supabase did not let the request pass.
+    /// A firewall in front of Supabase blocked the request.
     #[error(
         "a firewall in front of Supabase blocked the request (status {status}, {excerpt}), so nothing was done: allow \
          POST to /rest/v1/rpc/ctx0_* there, with SQL in the body"
     )]
+    #[non_exhaustive]
     Blocked {
         /// The HTTP status.
         status: u16,
         /// The beginning of what it said.
         excerpt: String,
     },
-    /// The database takes no changes.
+    /// The database is read-only.
     #[error(
         "the database is in read-only mode ({reason}), so nothing was done: this is usually a full disk; free or add \
          disk space in the dashboard under Database → Settings, or on the server of a self-hosted installation, then \
          try again"
     )]
+    #[non_exhaustive]
     ReadOnly {
         /// What the database said.
         reason: String,
@@ -165,6 +177,7 @@ pub enum Error {
         "code in the database refused the request ({reason}, SQLSTATE {sqlstate}), so nothing was changed: find what \
          raises this error, such as a trigger on ctx0_schema_versions, and change or disable it"
     )]
+    #[non_exhaustive]
     Raised {
         /// The SQLSTATE.
         sqlstate: String,
@@ -176,14 +189,16 @@ pub enum Error {
         "the schema public is not exposed ({reason}): add it in the dashboard under Project Settings → Data API → \
          Exposed schemas, or to PGRST_DB_SCHEMAS in the .env of a self-hosted installation"
     )]
+    #[non_exhaustive]
     SchemaNotExposed {
         /// What PostgREST said.
         reason: String,
     },
-    /// PostgREST is there, its database is not, or not yet.
+    /// PostgREST is running, but its database is down or starting.
     #[error(
         "the database is not available ({reason}): try again in a minute, and check that it is running"
     )]
+    #[non_exhaustive]
     DatabaseUnavailable {
         /// What PostgREST said.
         reason: String,
@@ -197,37 +212,40 @@ pub enum Error {
     /// Too many requests.
     #[error("too many requests: try again in a minute")]
     RateLimited,
-    /// The gateway in front of PostgREST answered in its place.
+    /// The gateway in front of PostgREST responded instead of it.
     #[error(
         "the gateway responded with status {status} ({excerpt}): try again in a minute, and if it stays, \
-                 check the services behind it"
+         check the services behind it"
     )]
+    #[non_exhaustive]
     Gateway {
         /// The HTTP status.
         status: u16,
         /// The beginning of what it said.
         excerpt: String,
     },
-    /// A request is larger than the gateway allows.
+    /// The request is larger than the gateway allows.
     #[error(
         "the request is too large for the gateway: raise its limit (client_max_body_size), or split the \
-                 migration"
+         migration"
     )]
     RequestTooLarge,
-    /// A redirect, which is not followed: the key would go to another address.
+    /// The server redirects. Redirects are not followed, because the key would go to another address.
     #[error(
         "the server redirects to {location}, and redirects are not followed: use that address as the \
-                 project's URL"
+         project's URL"
     )]
+    #[non_exhaustive]
     Redirected {
         /// Where to, without query.
         location: String,
     },
-    /// Something else answers at this address.
+    /// Something other than Supabase responds at this address.
     #[error(
         "what responds at this address is not a Supabase API (status {status}, {excerpt}): check the \
-                 project's URL, its port and path included"
+         project's URL, its port and path included"
     )]
+    #[non_exhaustive]
     NotSupabase {
         /// The HTTP status.
         status: u16,
@@ -239,79 +257,88 @@ pub enum Error {
         "the server runs PostgREST {version}, which is too old and would cut long migrations short: update Supabase \
          to a release with PostgREST 12.2 or newer"
     )]
+    #[non_exhaustive]
     PostgrestTooOld {
         /// Its version.
         version: String,
     },
-    /// No connection came about.
+    /// Could not connect.
     #[error("{}", unreachable(proxy.as_deref()))]
+    #[non_exhaustive]
     Unreachable {
         /// The proxy through which it was tried, and the variable that names it.
         proxy: Option<String>,
         /// What the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server at the other end of `https://` does not speak TLS.
+    /// The URL says `https://`, but the server does not speak TLS at this port.
     #[error(
         "the server does not speak TLS at this port: use http:// in the project's URL if that is meant, or the port \
          that serves https"
     )]
+    #[non_exhaustive]
     NotTls {
         /// What the TLS library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server does not speak HTTP, as for example an SSH server.
+    /// The server does not speak HTTP at this port: an SSH server, for example.
     #[error(
         "the server does not speak HTTP at this port: check the host and port of the project's URL"
     )]
+    #[non_exhaustive]
     NotHttp {
         /// What the HTTP library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server could not prove who it is.
+    /// The server's certificate is not trusted, or belongs to another host.
     #[error(
         "no secure connection, because the server's certificate is not trusted or belongs to another host: \
-                 check the URL, and for a private certificate authority set CTX0_CA_FILE to its PEM file"
+         check the URL, and for a private certificate authority set CTX0_CA_FILE to its PEM file"
     )]
+    #[non_exhaustive]
     Tls {
         /// What the TLS library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No answer in time.
+    /// No response in time.
     #[error("no response within {} s: try again, and check the network", timeout.as_secs_f32())]
+    #[non_exhaustive]
     Timeout {
-        /// How long it was waited for.
+        /// The timeout.
         timeout: Duration,
     },
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the response was complete.
     #[error(
         "the connection broke before the response was complete: try again, and check the network"
     )]
+    #[non_exhaustive]
     ConnectionLost {
         /// What the HTTP library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The database ended the request by itself.
+    /// The database cancelled the request.
     #[error(
         "the database cancelled the request ({reason}), so nothing was changed: try again when it is less \
-                 busy"
+         busy"
     )]
+    #[non_exhaustive]
     Cancelled {
         /// What it said.
         reason: String,
     },
-    /// An answer that PostgREST gives to none of these requests.
+    /// A response that PostgREST gives to none of these requests.
     #[error(
         "unexpected response (status {status}{}): {message}; update the app, or report this text to its \
-                 developer",
+         developer",
         code.iter().map(|code| format!(", code {code}")).collect::<String>()
     )]
+    #[non_exhaustive]
     UnexpectedResponse {
         /// The HTTP status.
         status: u16,
         /// The SQLSTATE or PostgREST's code.
         code: Option<String>,
-        /// What it said, or what is missing in it.
+        /// What it said, or what it lacks.
         message: String,
     },
 
@@ -322,6 +349,7 @@ pub enum Error {
     #[error(
         "version {version} was not applied: {message}; check for updates again before going on"
     )]
+    #[non_exhaustive]
     Conflict {
         /// The version.
         version: Version,
@@ -333,9 +361,10 @@ pub enum Error {
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
         "version {version} is not applied yet: a migration is still running after {} s and continues in the \
-                 database; check again later",
+         database; check again later",
         waited.as_secs()
     )]
+    #[non_exhaustive]
     StillRunning {
         /// The version that was to be applied.
         version: Version,
@@ -345,8 +374,9 @@ pub enum Error {
     /// The request was sent and its outcome could not be learned. A later call finds out.
     #[error(
         "it is unknown whether version {version} was applied, because the response was lost: check for \
-                 updates again to find out"
+         updates again to find out"
     )]
+    #[non_exhaustive]
     OutcomeUnknown {
         /// The version that was to be applied.
         version: Version,

@@ -118,8 +118,9 @@ pub enum LedgerError {
     /// A newer build has changed the database.
     #[error(
         "the database has schema version {current}, but this app only knows versions up to {latest}: update \
-                 the app"
+         the app"
     )]
+    #[non_exhaustive]
     DatabaseAhead {
         /// The highest version in the ledger.
         current: Version,
@@ -129,9 +130,10 @@ pub enum LedgerError {
     /// Versions below the highest are missing from the ledger.
     #[error(
         "the ledger ctx0_schema_versions has version {current} but not {}: if those changes were made by \
-                 hand, add their rows to the ledger; otherwise restore a backup",
+         hand, add their rows to the ledger; otherwise restore a backup",
         Versions(missing)
     )]
+    #[non_exhaustive]
     Gap {
         /// The highest version in the ledger.
         current: Version,
@@ -141,8 +143,9 @@ pub enum LedgerError {
     /// A version was applied from a migration other than this build's.
     #[error(
         "version {version} was applied as {applied}, but this app has {expected} under that number: use the \
-                 app that applied it, or restore the original file"
+         app that applied it, or restore the original file"
     )]
+    #[non_exhaustive]
     Differs {
         /// The version.
         version: Version,

@@ -233,6 +233,7 @@ pub enum Progress {
         total: usize,
     },
     /// It takes longer.
+    #[non_exhaustive]
     Waiting {
         /// The version.
         version: Version,
@@ -244,6 +245,7 @@ pub enum Progress {
         waited: Duration,
     },
     /// A version is there, and recorded.
+    #[non_exhaustive]
     Applied {
         /// The version.
         version: Version,
@@ -251,6 +253,7 @@ pub enum Progress {
         execution_ms: Option<u64>,
     },
     /// A version is there no more.
+    #[non_exhaustive]
     RolledBack {
         /// The version.
         version: Version,
@@ -258,6 +261,7 @@ pub enum Progress {
         execution_ms: Option<u64>,
     },
     /// The run ends here.
+    #[non_exhaustive]
     Failed {
         /// The version.
         version: Version,

@@ -323,7 +323,7 @@ mod refused_manifests {
             assert!(
                 matches!(
                     error.kind(),
-                    ManifestErrorKind::CurrentVersion { stated: found, highest: 2 } if *found == stated
+                    ManifestErrorKind::CurrentVersion { stated: found, highest: 2, .. } if *found == stated
                 ),
                 "{error:?}"
             );
@@ -373,7 +373,7 @@ mod refused_manifests {
         {
             let error = refused_versions(versions);
             assert!(
-                matches!(error.kind(), ManifestErrorKind::Missing { missing: found } if *found == missing),
+                matches!(error.kind(), ManifestErrorKind::Missing { missing: found, .. } if *found == missing),
                 "{versions:?}: {error:?}"
             );
             let remedy = format!("add it, or renumber from {missing} on");
@@ -387,7 +387,7 @@ mod refused_manifests {
         {
             let error = refused_versions(versions);
             assert!(
-                matches!(error.kind(), ManifestErrorKind::Unordered { before: found } if *found == before),
+                matches!(error.kind(), ManifestErrorKind::Unordered { before: found, .. } if *found == before),
                 "{versions:?}: {error:?}"
             );
             assert_names(
@@ -414,7 +414,7 @@ mod refused_manifests {
                 (file, "select 1;"),
             ]);
             assert!(
-                matches!(error.kind(), ManifestErrorKind::NameIsNotFile { name } if name == "001_a"),
+                matches!(error.kind(), ManifestErrorKind::NameIsNotFile { name, .. } if name == "001_a"),
                 "{file}: {error:?}"
             );
             assert_names(&error, file, Some(1), "rename one of the two");
@@ -436,7 +436,7 @@ mod refused_manifests {
                 (&file, "select 1;"),
             ]);
             assert!(
-                matches!(error.kind(), ManifestErrorKind::NameHasOtherNumber { name: found } if found == name),
+                matches!(error.kind(), ManifestErrorKind::NameHasOtherNumber { name: found, .. } if found == name),
                 "{name}: {error:?}"
             );
             assert_names(&error, &file, Some(1), "make them equal");
@@ -449,6 +449,7 @@ mod refused_manifests {
             line: found_line,
             column: found_column,
             reason: found_reason,
+            ..
         } = error.kind()
         else {
             panic!("{text}: {error:?}");
@@ -531,7 +532,7 @@ mod refused_files {
             let error = Migrations::from_dir(&folder.path).unwrap_err();
             assert!(matches!(
                 error.kind(),
-                ManifestErrorKind::NotUtf8 { line: 3 }
+                ManifestErrorKind::NotUtf8 { line: 3, .. }
             ));
             assert_names(&error, role.file, Some(1), "save the file in UTF-8");
         }
@@ -555,7 +556,8 @@ mod refused_files {
                 error.kind(),
                 ManifestErrorKind::Unterminated {
                     line: 2,
-                    what: "string"
+                    what: "string",
+                    ..
                 }
             ));
             assert_names(&error, role.file, Some(1), "close it");
@@ -568,7 +570,7 @@ mod refused_files {
             let error = role.refused(Some("select 1;\nselect '\0';\n"));
             assert!(matches!(
                 error.kind(),
-                ManifestErrorKind::ZeroByte { line: 2 }
+                ManifestErrorKind::ZeroByte { line: 2, .. }
             ));
             assert_names(&error, role.file, Some(1), "remove it");
         }
@@ -595,7 +597,7 @@ mod refused_files {
                 assert!(
                     matches!(
                         error.kind(),
-                        ManifestErrorKind::NotTransactional { line: 4, what } if what == command
+                        ManifestErrorKind::NotTransactional { line: 4, what, .. } if what == command
                     ),
                     "{sql}: {error:?}"
                 );
@@ -616,7 +618,7 @@ mod refused_files {
             ),
             ("001_a.sql", "select 1;\nselect 3;\n"),
         ]);
-        let ManifestErrorKind::Checksum { stated, actual } = error.kind() else {
+        let ManifestErrorKind::Checksum { stated, actual, .. } = error.kind() else {
             panic!("{error:?}");
         };
         assert_eq!(stated.to_string(), TWO_LINES_SHA256);
@@ -838,7 +840,7 @@ mod refused_files {
     fn assert_not_the_file(error: &ManifestError, file: &str, target: &Path) {
         let target = target.canonicalize().unwrap();
         assert!(
-            matches!(error.kind(), ManifestErrorKind::NotTheFile { real } if *real == target),
+            matches!(error.kind(), ManifestErrorKind::NotTheFile { real, .. } if *real == target),
             "{error:?}"
         );
         assert_names(error, file, Some(1), "put a copy of the file itself there");

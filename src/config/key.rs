@@ -104,12 +104,14 @@ pub enum KeyError {
     AccessToken,
     /// The key of another role.
     #[error("this is the {role} key, which may not change the schema: {WHERE}")]
+    #[non_exhaustive]
     OtherRole {
         /// Whose key it is.
         role: String,
     },
     /// Its time is over.
     #[error("the service key expired {}: {WHERE}, or correct this computer's clock", ago(*days))]
+    #[non_exhaustive]
     Expired {
         /// How many whole days ago.
         days: u64,

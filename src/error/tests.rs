@@ -253,6 +253,12 @@ fn of_a_configuration() {
             url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
         }],
         AppliedBy: [ConfigError::AppliedBy],
+        OutOfRange: [ConfigError::OutOfRange {
+            setting: "retry_delay",
+            value: Duration::ZERO,
+            shortest: Duration::from_millis(1),
+            longest: Duration::from_secs(5),
+        }],
         Url: [ConfigError::Url {
             reason: "the URL is empty".to_owned()
         }],

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, IntoFuture},
+    ops::RangeInclusive,
     pin::{Pin, pin},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::{SchemaVersionManager, goal::Goal};
 use crate::{
+    config::in_range,
     error::Error,
     plan::Step,
     preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
@@ -21,8 +23,8 @@ use crate::{
     },
 };
 
-/// What the database allows `ctx0_rehearse_migrations_long`.
-const LONGEST_BUDGET: Duration = Duration::from_secs(25);
+/// Up to what the database allows `ctx0_rehearse_migrations_long`.
+const BUDGETS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(25);
 
 /// How much longer than the budget a response is waited for before the preview is cancelled.
 const GRACE: Duration = Duration::from_millis(500);
@@ -54,15 +56,16 @@ impl PreviewRequest {
         }
     }
 
-    /// How long the database may work on it: 5 s by default, at most 25 s; a longer one counts as
-    /// 25 s. When it is used, the preview ends and tells what it has seen by then.
+    /// How long the database may work on it: 1 ms to 25 s, 5 s by default. When the budget is used,
+    /// the preview ends and reports what it has seen by then. A budget out of range is refused when
+    /// the request is awaited ([`ConfigError::OutOfRange`](crate::ConfigError::OutOfRange)).
     pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget.min(LONGEST_BUDGET);
+        self.budget = budget;
         self
     }
 
-    /// What ends it from elsewhere. Dropping the request does not: the database goes on until the
-    /// budget is used.
+    /// Ends the preview from another task. Dropping the request does not: the database continues
+    /// until the budget is used.
     #[must_use]
     pub fn canceller(&self) -> PreviewCanceller {
         PreviewCanceller {
@@ -72,6 +75,7 @@ impl PreviewRequest {
     }
 
     async fn run(self) -> Result<Preview, Error> {
+        in_range("budget", self.budget, BUDGETS)?;
         let (current, steps) = self.goal.steps(&self.manager).await?;
         let instructions = &self.manager.0.backup_instructions;
         if steps.is_empty() {
@@ -97,7 +101,7 @@ impl PreviewRequest {
         let rehearsed = match timeout(self.budget + GRACE, &mut rehearsed).await {
             Ok(rehearsed) => rehearsed??,
             Err(_) => {
-                // That this fails changes nothing: the database has a limit of its own.
+                // If this fails, the database's own limit still ends it.
                 let _ = self.canceller().cancel().await;
                 rehearsed.await??
             }
@@ -132,7 +136,7 @@ pub struct PreviewCanceller {
 }
 
 impl PreviewCanceller {
-    /// Ends the preview in the database. The preview then says what it has seen by then.
+    /// Ends the preview in the database. The preview then reports what it has seen by then.
     ///
     /// # Errors
     /// [`Error`], when the database could not be asked.

@@ -56,6 +56,7 @@ pub enum ManifestErrorKind {
     NoManifest,
     /// The manifest is not JSON, or not of the specification's form.
     #[error("not a valid manifest at line {line}, column {column} ({reason}): correct it there")]
+    #[non_exhaustive]
     Json {
         /// The line, from 1.
         line: usize,
@@ -68,6 +69,7 @@ pub enum ManifestErrorKind {
     #[error(
         "currentVersion is {stated}, but the highest version listed is {highest}: make them equal"
     )]
+    #[non_exhaustive]
     CurrentVersion {
         /// What the manifest says.
         stated: i64,
@@ -85,24 +87,28 @@ pub enum ManifestErrorKind {
     Duplicate,
     /// The list is not in order.
     #[error("it is listed before version {before}: list the lowest version first")]
+    #[non_exhaustive]
     Unordered {
         /// The lower version that comes after it.
         before: i64,
     },
     /// The list has a hole.
     #[error("version {missing} is missing before it: add it, or renumber from {missing} on")]
+    #[non_exhaustive]
     Missing {
         /// The first version that is not there.
         missing: i64,
     },
     /// The file is not the name with `.sql`.
     #[error("the file must be {name}.sql, after its name: rename one of the two")]
+    #[non_exhaustive]
     NameIsNotFile {
         /// The name in the manifest.
         name: String,
     },
     /// The name begins with another number than the version.
     #[error("the name {name} begins with another number than the version: make them equal")]
+    #[non_exhaustive]
     NameHasOtherNumber {
         /// The name in the manifest.
         name: String,
@@ -112,6 +118,7 @@ pub enum ManifestErrorKind {
     NoFile,
     /// The system did not let the file be read.
     #[error("the file cannot be read: check its permissions")]
+    #[non_exhaustive]
     Unreadable {
         /// What the system said.
         source: io::Error,
@@ -126,6 +133,7 @@ pub enum ManifestErrorKind {
     OutsideFolder,
     /// A symlink, or a name whose letters differ in case.
     #[error("the name leads to another file, {}: put a copy of the file itself there", real.display())]
+    #[non_exhaustive]
     NotTheFile {
         /// Where it leads.
         real: PathBuf,
@@ -135,6 +143,7 @@ pub enum ManifestErrorKind {
     Empty,
     /// Not UTF-8.
     #[error("line {line} is not UTF-8: save the file in UTF-8")]
+    #[non_exhaustive]
     NotUtf8 {
         /// The line, from 1.
         line: usize,
@@ -147,6 +156,7 @@ pub enum ManifestErrorKind {
         "its checksum is {actual}, the manifest says {stated}: undo the change to the file, or, \
          if no database has this version yet, write the new checksum"
     )]
+    #[non_exhaustive]
     Checksum {
         /// What the manifest says.
         stated: Checksum,
@@ -155,6 +165,7 @@ pub enum ManifestErrorKind {
     },
     /// A string, comment or quoted name that never ends.
     #[error("the {what} that begins on line {line} never ends: close it")]
+    #[non_exhaustive]
     Unterminated {
         /// The line, from 1.
         line: usize,
@@ -163,6 +174,7 @@ pub enum ManifestErrorKind {
     },
     /// A zero byte.
     #[error("there is a zero byte on line {line}, which PostgreSQL cannot store: remove it")]
+    #[non_exhaustive]
     ZeroByte {
         /// The line, from 1.
         line: usize,
@@ -171,6 +183,7 @@ pub enum ManifestErrorKind {
     #[error(
         "there is a byte order mark (U+FEFF) on line {line}, which PostgreSQL reads as a letter: delete it"
     )]
+    #[non_exhaustive]
     ByteOrderMark {
         /// The line, from 1.
         line: usize,
@@ -180,6 +193,7 @@ pub enum ManifestErrorKind {
         "`{what}` on line {line} cannot run inside a migration, which is one transaction: remove it \
          (an index can be made without `concurrently`, data goes into `insert` statements)"
     )]
+    #[non_exhaustive]
     NotTransactional {
         /// The line, from 1.
         line: usize,
@@ -190,6 +204,7 @@ pub enum ManifestErrorKind {
     #[error(
         "`select … into` on line {line} cannot run inside a migration: use `create table … as`"
     )]
+    #[non_exhaustive]
     SelectInto {
         /// The line, from 1.
         line: usize,
@@ -199,6 +214,7 @@ pub enum ManifestErrorKind {
         "line {line} switches standard_conforming_strings off, which changes how strings are read: remove it, and \
          write strings with backslash escapes as E'…'"
     )]
+    #[non_exhaustive]
     OldStrings {
         /// The line, from 1.
         line: usize,

@@ -300,7 +300,7 @@ async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
 
     let error = manager.apply_all_pending().await.unwrap_err();
     assert!(
-        matches!(error.error, Error::BackupRequired { version } if version.get() == 2),
+        matches!(error.error, Error::BackupRequired { version, .. } if version.get() == 2),
         "{error}"
     );
     assert_eq!(project.ledger().await, [0; 0], "nothing at all was done");

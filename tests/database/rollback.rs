@@ -185,7 +185,7 @@ async fn a_version_without_a_way_back_is_refused_before_anything_is_touched() {
         manager.preview_rollback(version(1)).await.unwrap_err(),
     ] {
         assert!(
-            matches!(end, Error::NotReversible { version } if version.get() == 2),
+            matches!(end, Error::NotReversible { version, .. } if version.get() == 2),
             "{end}"
         );
     }

@@ -348,7 +348,7 @@ async fn times_out(url: &str) {
     let manager = build(once(config(url)).request_timeout(limit));
     let error = manager.check_for_updates().await.unwrap_err();
     assert!(
-        matches!(error, Error::Timeout { timeout } if timeout == limit),
+        matches!(error, Error::Timeout { timeout, .. } if timeout == limit),
         "{error:?}"
     );
     assert!(error.is_retryable());

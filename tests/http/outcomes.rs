@@ -42,11 +42,8 @@ async fn what_another_process_applied_is_not_this_runs_own() {
         (report.applied, report.current_version.get()),
         (vec![version(3)], 3)
     );
-    let foreign = Progress::Applied {
-        version: version(2),
-        execution_ms: None,
-    };
-    assert_eq!(told[1], foreign);
+    let foreign = json!({"event": "applied", "version": 2, "executionMs": null});
+    assert_eq!(json!(told[1]), foreign);
 }
 
 #[tokio::test]
@@ -69,13 +66,8 @@ async fn a_replayed_answer_counts_as_the_first() {
     supabase.on_apply([replayed]).await;
     let (result, told) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(
-        told[1],
-        Progress::Applied {
-            version: version(3),
-            execution_ms: Some(9)
-        }
-    );
+    let ours = json!({"event": "applied", "version": 3, "executionMs": 9});
+    assert_eq!(json!(told[1]), ours);
 }
 
 #[tokio::test]
@@ -103,6 +95,7 @@ async fn a_conflict_is_an_error_of_its_own_and_not_tried_again() {
             version,
             reason: found,
             message,
+            ..
         } = &error.error
         else {
             panic!("{error:?}")
@@ -317,7 +310,10 @@ async fn an_answer_that_stays_lost_leaves_the_outcome_unknown_and_a_later_call_f
     let manager = hasty(&supabase.uri());
     let error = manager.apply_all_pending().await.unwrap_err();
     assert!(error.applied.is_empty());
-    let Error::OutcomeUnknown { version, source } = &error.error else {
+    let Error::OutcomeUnknown {
+        version, source, ..
+    } = &error.error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(version.get(), 3);
@@ -428,7 +424,8 @@ async fn functions_that_are_not_installed_are_looked_for_a_moment_and_then_named
     assert!(matches!(
         error,
         Error::RpcNotInstalled {
-            function: "ctx0_apply_migration"
+            function: "ctx0_apply_migration",
+            ..
         }
     ));
     assert!(error.to_string().contains("setup script"), "{error}");

@@ -319,7 +319,8 @@ async fn functions_of_another_release_are_told_apart() {
         error,
         ctx0_schema::Error::RpcOutdated {
             installed: Some(0),
-            needed: ctx0_schema::RPC_VERSION
+            needed: ctx0_schema::RPC_VERSION,
+            ..
         }
     ));
 }

@@ -172,7 +172,7 @@ async fn no_redirect_is_followed_and_the_other_host_hears_nothing() {
             manager.status().await.unwrap_err(),
             manager.apply_all_pending().await.unwrap_err().error,
         ] {
-            let ctx0_schema::Error::Redirected { location } = &error else {
+            let ctx0_schema::Error::Redirected { location, .. } = &error else {
                 panic!("{status}: {error:?}")
             };
             assert_eq!(
@@ -198,7 +198,7 @@ async fn a_redirect_of_the_apply_call_is_not_followed_either() {
         .unwrap_err()
         .error;
     assert!(
-        matches!(&error, ctx0_schema::Error::Redirected { location } if location == "/elsewhere"),
+        matches!(&error, ctx0_schema::Error::Redirected { location, .. } if location == "/elsewhere"),
         "{error:?}"
     );
     let paths = supabase.requests().await;

@@ -96,7 +96,10 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
     let error = Running::start(manager.apply_all_pending().deadline(deadline))
         .failure()
         .await;
-    let Error::StillRunning { version, waited } = error.error else {
+    let Error::StillRunning {
+        version, waited, ..
+    } = error.error
+    else {
         panic!("{error}")
     };
     assert_eq!((version.get(), error.applied), (1, vec![]));
