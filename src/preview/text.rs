@@ -20,24 +20,21 @@ pub(super) fn text(preview: &Preview, colours: bool) -> String {
         colours,
     };
     if preview.versions.is_empty() {
-        text.line(
-            "",
-            &format!("v{}: there is nothing to do", preview.current_version),
-        );
+        text.line("", &format!("v{}: nothing to do", preview.current_version));
         return text.text;
     }
     let (from, to) = (preview.current_version, preview.target_version);
     text.line(
         BOLD,
-        &format!("v{from} → v{to}, as seen on this database; nothing was changed"),
+        &format!("v{from} → v{to}, tested on this database and undone"),
     );
     for version in &preview.versions {
         text.version(version);
     }
     if let Some(advice) = &preview.backup {
         let level = match advice.level {
-            Backup::Recommended => "A backup is recommended first.",
-            Backup::Required => "A backup is required first.",
+            Backup::Recommended => "Back up the database first (recommended):",
+            Backup::Required => "Back up the database before applying:",
         };
         text.line("", "");
         text.line(YELLOW, level);
@@ -51,11 +48,13 @@ pub(super) fn text(preview: &Preview, colours: bool) -> String {
                 let was = sequence
                     .from
                     .map_or("unknown".to_owned(), |from| from.to_string());
-                text.line(RED, &format!("This preview has moved the sequence {name}, which could not be set back: check where it stands (it was at {was})"));
+                text.line(RED, &format!("This preview moved the sequence {name} and could not set it back. Check its value (it was {was})."));
             } else {
                 text.line(
                     "",
-                    &format!("Numbers of the sequence {name} are used up, which is harmless"),
+                    &format!(
+                        "This preview used up numbers of the sequence {name}, which is harmless."
+                    ),
                 );
             }
         }
@@ -97,18 +96,14 @@ impl Text {
         let untested = match version.state {
             PreviewState::Tested | PreviewState::Failed => None,
             PreviewState::NotFinished { reason } => Some(match reason {
-                Unfinished::BudgetUsed => {
-                    "not tested to its end: the time of the preview was used".to_owned()
-                }
-                Unfinished::Cancelled => {
-                    "not tested to its end: the preview was cancelled".to_owned()
-                }
+                Unfinished::BudgetUsed => "not tested to its end: too slow".to_owned(),
+                Unfinished::Cancelled => "not tested to its end: the test was cancelled".to_owned(),
             }),
             PreviewState::After { version } => {
-                Some(format!("can be tested after version {version} is applied"))
+                Some(format!("can only be tested once v{version} is applied"))
             }
             PreviewState::NotTested => {
-                Some("not tested: an earlier version was not tested to its end".to_owned())
+                Some("not tested, because an earlier version did not finish".to_owned())
             }
         };
         if let Some(untested) = untested {
@@ -120,9 +115,12 @@ impl Text {
             return;
         }
         for lock in &version.locks {
-            let waits = lock.keeps_waiting().unwrap_or("nothing of the app");
             let (name, mode) = (short(&lock.relation), &lock.mode);
-            self.line("", &format!("  locks {name} ({mode}: {waits} must wait)"));
+            let effect = match lock.prevents() {
+                Some(what) => format!("can't be {what} meanwhile"),
+                None => "doesn't block reads; writes to the same rows may wait".to_owned(),
+            };
+            self.line("", &format!("  locks {name} ({mode}): {effect}"));
         }
         for rewrite in &version.rewrites {
             let size = rewrite.bytes.map(|size| format!(" ({})", bytes(size)));

@@ -140,15 +140,12 @@ pub(super) fn warnings(
         if table.has_rows && rewrite.empty {
             warnings.add(
                 WarningKind::DataLost,
-                format!("empties {name}: its data is lost ({})", extent(table)),
+                format!("deletes all data in {name} ({})", extent(table)),
             );
         } else if let Some(gone) = gone {
             warnings.add(
                 WarningKind::DataLost,
-                format!(
-                    "rewrites {name} without {} of it: their data is lost",
-                    count(gone, "row")
-                ),
+                format!("rewrites {name} without {} of its data", count(gone, "row")),
             );
         } else if table.has_rows {
             warnings.add(
@@ -189,7 +186,7 @@ pub(super) fn warnings(
     for sequence in &seen.restarted {
         let name = short(&sequence.relation);
         let message =
-            format!("sets the sequence {name} back: numbers that it gives again may be taken");
+            format!("sets the sequence {name} back: new rows may get numbers that are in use");
         warnings.add(WarningKind::SequenceReset, message);
     }
     let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
@@ -197,25 +194,25 @@ pub(super) fn warnings(
         let rewritten = seen.rewrites.iter().any(|rewrite| {
             rewrite.relation == lock.relation && !rewrite.empty && tables.has_rows(&rewrite.id)
         });
-        if let Some(what) = lock.keeps_waiting().filter(|_| slow.is_some() || rewritten) {
+        if let Some(what) = lock.prevents().filter(|_| slow.is_some() || rewritten) {
             let time = slow
                 .map(|ms| format!(" for {}", duration(ms)))
                 .unwrap_or_default();
             let name = short(&lock.relation);
-            warnings.add(
-                WarningKind::Locked,
-                format!("locks {name} for {what}{time}"),
-            );
+            warnings.add(WarningKind::Locked, format!("{name} can't be {what}{time}"));
         }
     }
     if let Some(ms) = slow {
-        warnings.add(WarningKind::Slow, format!("needs {} here", duration(ms)));
+        warnings.add(
+            WarningKind::Slow,
+            format!("takes {} on this database", duration(ms)),
+        );
     }
     if let PreviewState::NotFinished {
         reason: Unfinished::BudgetUsed,
     } = seen.state
     {
-        let message = "needs more time than this preview had";
+        let message = "too slow to test fully; it may still succeed when applied";
         warnings.add(WarningKind::Slow, message.to_owned());
     }
     warnings.0.sort_by_key(|warning| warning.kind);
@@ -223,11 +220,11 @@ pub(super) fn warnings(
 }
 
 impl TableLock {
-    /// What waits for it.
-    pub(super) fn keeps_waiting(&self) -> Option<&'static str> {
+    /// What the app cannot do with the table meanwhile.
+    pub(super) fn prevents(&self) -> Option<&'static str> {
         match self.mode {
-            LockMode::AccessExclusive => Some("reads and writes"),
-            LockMode::Exclusive | LockMode::ShareRowExclusive | LockMode::Share => Some("writes"),
+            LockMode::AccessExclusive => Some("read or changed"),
+            LockMode::Exclusive | LockMode::ShareRowExclusive | LockMode::Share => Some("changed"),
             LockMode::AccessShare
             | LockMode::RowShare
             | LockMode::RowExclusive
@@ -249,11 +246,11 @@ impl Warnings {
         match tables.get(&before.id) {
             Some(table) if *kind == ObjectKind::Table && table.has_rows => self.add(
                 WarningKind::DataLost,
-                format!("drops table {name}: its data is lost ({})", extent(table)),
+                format!("deletes the table {name} and its data ({})", extent(table)),
             ),
             _ => self.add(
                 WarningKind::Dropped,
-                format!("drops {kind} {name}: what still uses it fails"),
+                format!("deletes the {kind} {name}: anything that still uses it will fail"),
             ),
         }
     }
@@ -264,7 +261,9 @@ impl Warnings {
             let (kind, old) = (&before.kind, short(&before.name));
             self.add(
                 WarningKind::Renamed,
-                format!("renames {kind} {old} to {name}: what uses the old name fails"),
+                format!(
+                    "renames the {kind} {old} to {name}: anything that uses the old name will fail"
+                ),
             );
         }
         for old in before.columns() {
@@ -277,13 +276,13 @@ impl Warnings {
                         let new = new.name();
                         self.add(
                             WarningKind::Renamed,
-                            format!("renames column {old_name} of {name} to {new}: what uses the old name fails"),
+                            format!("renames the column {old_name} of {name} to {new}: anything that uses the old name will fail"),
                         );
                     }
                     if new.required && !old.required {
                         self.add(
                             WarningKind::Required,
-                            format!("makes column {} of {name} required", new.name()),
+                            format!("makes the column {} of {name} required", new.name()),
                         );
                     }
                 }
@@ -295,7 +294,7 @@ impl Warnings {
                 self.add(
                     WarningKind::Required,
                     format!(
-                        "adds the required column {column} to {name}: rows without it are refused"
+                        "adds the required column {column} to {name}: rows without it will be refused"
                     ),
                 );
             }
@@ -312,12 +311,14 @@ impl Warnings {
         {
             self.add(
                 WarningKind::DataLost,
-                format!("drops column {name} of {table}: its data is lost"),
+                format!("deletes the column {name} of {table} and the data in it"),
             );
         } else {
             self.add(
                 WarningKind::Dropped,
-                format!("drops column {name} of {table}: what still uses it fails"),
+                format!(
+                    "deletes the column {name} of {table}: anything that still uses it will fail"
+                ),
             );
         }
     }
@@ -334,14 +335,12 @@ impl Warnings {
         if altered.lost == Some(true) {
             self.add(
                 WarningKind::DataLost,
-                format!("empties column {name} of {table} where it has a value: that is lost"),
+                format!("deletes values in the column {name} of {table}"),
             );
         } else if altered.changed == Some(true) {
             self.add(
                 WarningKind::DataLost,
-                format!(
-                    "changes values in column {name} of {table}: what is rounded or cut is lost"
-                ),
+                format!("rounds or shortens values in the column {name} of {table}"),
             );
         }
     }
@@ -353,7 +352,7 @@ impl Warnings {
                 let name = short(&after.name);
                 self.add(
                     WarningKind::NotRestored,
-                    format!("brings table {name} back without the rows that version {version} dropped with it"),
+                    format!("restores the table {name} without its rows, which version {version} deleted"),
                 );
             }
             (Some(before), Some(after)) if after.kind == ObjectKind::Table => {
@@ -363,11 +362,11 @@ impl Warnings {
                     match before.columns().find(|old| old.id == new.id) {
                         None => self.add(
                             WarningKind::NotRestored,
-                            format!("brings column {name} of {table} back without the values that version {version} dropped with it"),
+                            format!("restores the column {name} of {table} without its values, which version {version} deleted"),
                         ),
                         Some(old) if old.type_name() != new.type_name() => self.add(
                             WarningKind::NotRestored,
-                            format!("gives column {name} of {table} its old type: what version {version} rounded or cut stays lost"),
+                            format!("restores the type of the column {name} of {table}, not the values that version {version} rounded or shortened"),
                         ),
                         Some(_) => {}
                     }

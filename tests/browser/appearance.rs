@@ -741,7 +741,7 @@ fn seen() -> Value {
         "versions": [
             version(2, json!({
                 "warnings": [
-                    {"kind": "dataLost", "message": "drops column label of ctx0_entries: its data is lost"},
+                    {"kind": "dataLost", "message": "deletes the column label of ctx0_entries and the data in it"},
                     {"kind": "rewritten", "message": "rewrites ctx0_entries (101 MB)"},
                 ],
                 "changes": [{"diff": diff}],

@@ -63,7 +63,7 @@ async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
     assert_eq!(report.await.unwrap().current_version.get(), 2);
     let nothing = manager.preview().await.unwrap();
     assert!(nothing.versions.is_empty());
-    assert_eq!(nothing.to_string(), "v2: there is nothing to do\n");
+    assert_eq!(nothing.to_string(), "v2: nothing to do\n");
 }
 
 #[tokio::test]
@@ -169,11 +169,11 @@ async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() 
 
     let text = preview.to_string();
     for line in [
-        "v1 → v2, as seen on this database; nothing was changed",
-        "  ! drops column spare of ctx0_test_notes: its data is lost",
-        "  locks ctx0_test_notes (AccessExclusiveLock: reads and writes must wait)",
+        "v1 → v2, tested on this database and undone",
+        "  ! deletes the column spare of ctx0_test_notes and the data in it",
+        "  locks ctx0_test_notes (AccessExclusiveLock): can't be read or changed meanwhile",
         "  ctx0_test_notes: 1 row deleted",
-        "A backup is recommended first.",
+        "Back up the database first (recommended):",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }

@@ -132,7 +132,7 @@ async fn the_bundled_versions_can_be_taken_back_and_applied_again() {
         panic!("{preview}")
     };
     assert!(
-        lost.starts_with("drops table ctx0_entries: its data is lost ("),
+        lost.starts_with("deletes the table ctx0_entries and its data ("),
         "{lost}"
     );
     assert!(preview.backup.is_some());

@@ -34,33 +34,45 @@ const RISKY: [Case; 24] = [
     (
         "drop table ctx0_full cascade",
         &[
-            (DataLost, "drops table ctx0_full: its data is lost"),
-            (Dropped, "drops view ctx0_view: what still uses it fails"),
+            (DataLost, "deletes the table ctx0_full and its data"),
+            (
+                Dropped,
+                "deletes the view ctx0_view: anything that still uses it will fail",
+            ),
         ],
     ),
     (
         "drop table ctx0_empty",
-        &[(Dropped, "drops table ctx0_empty: what still uses it fails")],
+        &[(
+            Dropped,
+            "deletes the table ctx0_empty: anything that still uses it will fail",
+        )],
     ),
     (
         "alter table ctx0_full drop column note cascade",
         &[
-            (DataLost, "drops column note of ctx0_full: its data is lost"),
-            (Dropped, "drops view ctx0_view: what still uses it fails"),
+            (
+                DataLost,
+                "deletes the column note of ctx0_full and the data in it",
+            ),
+            (
+                Dropped,
+                "deletes the view ctx0_view: anything that still uses it will fail",
+            ),
         ],
     ),
     (
         "alter table ctx0_full drop column spare",
         &[(
             Dropped,
-            "drops column spare of ctx0_full: what still uses it fails",
+            "deletes the column spare of ctx0_full: anything that still uses it will fail",
         )],
     ),
     (
         "alter table ctx0_empty drop column note",
         &[(
             Dropped,
-            "drops column note of ctx0_empty: what still uses it fails",
+            "deletes the column note of ctx0_empty: anything that still uses it will fail",
         )],
     ),
     (
@@ -73,74 +85,80 @@ const RISKY: [Case; 24] = [
     ),
     (
         "truncate ctx0_full",
-        &[(DataLost, "empties ctx0_full: its data is lost")],
+        &[(DataLost, "deletes all data in ctx0_full")],
     ),
     (
         "alter table ctx0_full alter column amount type bigint",
         &[
             (Rewritten, "rewrites ctx0_full ("),
-            (Locked, "locks ctx0_full for reads and writes"),
+            (Locked, "ctx0_full can't be read or changed"),
         ],
     ),
     (
         "alter table ctx0_full alter column size type varchar(10) using size::varchar(10)",
         &[
             (Rewritten, "rewrites ctx0_full ("),
-            (Locked, "locks ctx0_full for reads and writes"),
+            (Locked, "ctx0_full can't be read or changed"),
         ],
     ),
     (
         "alter table ctx0_full add column stamp timestamptz default clock_timestamp()",
         &[
             (Rewritten, "rewrites ctx0_full ("),
-            (Locked, "locks ctx0_full for reads and writes"),
+            (Locked, "ctx0_full can't be read or changed"),
         ],
     ),
     (
         "alter table ctx0_full alter column note set not null",
-        &[(Required, "makes column note of ctx0_full required")],
+        &[(Required, "makes the column note of ctx0_full required")],
     ),
     (
         "alter table ctx0_empty add column owner text not null",
         &[(
             Required,
-            "adds the required column owner to ctx0_empty: rows without it are refused",
+            "adds the required column owner to ctx0_empty: rows without it will be refused",
         )],
     ),
     (
         "alter table ctx0_full rename column spare to rest",
         &[(
             Renamed,
-            "renames column spare of ctx0_full to rest: what uses the old name fails",
+            "renames the column spare of ctx0_full to rest: anything that uses the old name will fail",
         )],
     ),
     (
         "alter table ctx0_empty rename to ctx0_void",
         &[(
             Renamed,
-            "renames table ctx0_empty to ctx0_void: what uses the old name fails",
+            "renames the table ctx0_empty to ctx0_void: anything that uses the old name will fail",
         )],
     ),
     (
         "drop view ctx0_view",
-        &[(Dropped, "drops view ctx0_view: what still uses it fails")],
+        &[(
+            Dropped,
+            "deletes the view ctx0_view: anything that still uses it will fail",
+        )],
     ),
     (
         "drop function ctx0_answer()",
         &[(
             Dropped,
-            "drops function ctx0_answer(): what still uses it fails",
+            "deletes the function ctx0_answer(): anything that still uses it will fail",
         )],
     ),
     (
         "drop type ctx0_mood",
-        &[(Dropped, "drops type ctx0_mood: what still uses it fails")],
+        &[(
+            Dropped,
+            "deletes the type ctx0_mood: anything that still uses it will fail",
+        )],
     ),
     (
         "drop sequence ctx0_numbers",
         &[(
             Dropped,
-            "drops sequence ctx0_numbers: what still uses it fails",
+            "deletes the sequence ctx0_numbers: anything that still uses it will fail",
         )],
     ),
     (
@@ -173,7 +191,10 @@ const RISKY: [Case; 24] = [
     ),
     (
         "drop table ctx0_empty; create table ctx0_empty (id bigint); alter table ctx0_empty enable row level security",
-        &[(Dropped, "drops table ctx0_empty: what still uses it fails")],
+        &[(
+            Dropped,
+            "deletes the table ctx0_empty: anything that still uses it will fail",
+        )],
     ),
 ];
 
@@ -258,11 +279,11 @@ async fn what_cannot_be_looked_at_counts_as_full() {
     for (sql, lost) in [
         (
             "drop table ctx0_empty",
-            "drops table ctx0_empty: its data is lost",
+            "deletes the table ctx0_empty and its data",
         ),
         (
             "alter table ctx0_empty drop column note",
-            "drops column note of ctx0_empty: its data is lost",
+            "deletes the column note of ctx0_empty and the data in it",
         ),
     ] {
         let preview = preview(&project, sql).await;
