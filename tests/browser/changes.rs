@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     chromium::{Browser, Window},
     daemon::{Start, TOKEN},
-    project::{Folder, Gate, Project},
+    project::{self, Folder, Gate},
 };
 
 const NOTES: &str = "create table public.ctx0_notes (id int primary key, label text);
@@ -32,7 +32,7 @@ async fn seconds(window: &Window) -> String {
 
 #[tokio::test]
 async fn view_changes_sends_nothing_and_only_a_click_tests() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[("Notes", NOTES), ("Notes without labels", WITHOUT_LABEL)]);
     let daemon = Start::on(&project)
         .migrations(&folder)
@@ -86,20 +86,20 @@ async fn view_changes_sends_nothing_and_only_a_click_tests() {
     window.click("View Changes").await;
     window.until("button('Test on My Data')").await;
     assert_eq!(window.js(counts, &[]).await, json!(1));
-    assert_eq!(project.versions().await, [""; 0]);
+    assert_eq!(project.ledger().await, [0; 0]);
     window.assert_clean_console().await;
 }
 
 #[tokio::test]
 async fn what_is_lost_is_said_above_the_buttons_and_consent_is_to_what_was_seen() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let two = Folder::of(&[("Notes", NOTES), ("Notes without labels", WITHOUT_LABEL)]);
     let folder = Folder::of(&[
         ("Notes", NOTES),
         ("Notes without labels", WITHOUT_LABEL),
         ("More notes", "insert into public.ctx0_notes values (2);"),
     ]);
-    project.apply_first(&folder).await;
+    project::apply_first(&project, &folder).await;
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -131,13 +131,13 @@ async fn what_is_lost_is_said_above_the_buttons_and_consent_is_to_what_was_seen(
     window.js("parts('input')[0].click();", &[]).await;
 
     // Meanwhile another daemon has applied one of them.
-    project.apply_all(&two).await;
+    project::apply_all(&project, &two).await;
     window.click("Apply Update").await;
     window.until_state("outdated").await;
     window.picture("outdated").await;
     window.click("Review Again").await;
     window.until_state("available").await;
-    assert_eq!(project.versions().await, ["1", "2"]);
+    assert_eq!(project.ledger().await, [1, 2]);
     // The tick was for the other update.
     assert_eq!(
         window
@@ -157,13 +157,13 @@ async fn what_is_lost_is_said_above_the_buttons_and_consent_is_to_what_was_seen(
         .await;
     window.click("Apply Update").await;
     window.until_state("applied").await;
-    assert_eq!(project.versions().await, ["1", "2", "3"]);
+    assert_eq!(project.ledger().await, [1, 2, 3]);
     window.assert_clean_console().await;
 }
 
 #[tokio::test]
 async fn applying_during_a_test_asks_first() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
@@ -189,20 +189,20 @@ async fn applying_during_a_test_asks_first() {
             .contains("The test is still running. Apply the update without it?")
     );
     window.picture("asking").await;
-    assert_eq!(project.versions().await, [""; 0]);
+    assert_eq!(project.ledger().await, [0; 0]);
     window.click("Keep Testing").await;
     window.click("Apply Update").await;
     window.click("Apply Without Testing").await;
     window.until_state("applying").await;
     Gate::open(&project).await;
     window.until_state("applied").await;
-    assert_eq!(project.versions().await, ["1"]);
+    assert_eq!(project.ledger().await, [1]);
     window.assert_clean_console().await;
 }
 
 #[tokio::test]
 async fn a_failure_that_the_test_saw_is_said_first_and_applying_is_no_longer_the_default() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[
         ("Notes", NOTES),
         ("Notes without labels", WITHOUT_LABEL),
@@ -211,7 +211,7 @@ async fn a_failure_that_the_test_saw_is_said_first_and_applying_is_no_longer_the
             "select 1 / (select count(*) from public.ctx0_schema_versions where version > 9);",
         ),
     ]);
-    project.apply_first(&folder).await;
+    project::apply_first(&project, &folder).await;
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -238,7 +238,7 @@ async fn a_failure_that_the_test_saw_is_said_first_and_applying_is_no_longer_the
 
 #[tokio::test]
 async fn a_test_that_failed_can_be_tried_again() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -259,7 +259,7 @@ async fn a_test_that_failed_can_be_tried_again() {
 
 #[tokio::test]
 async fn windows_share_one_test_and_a_run_ends_it() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
@@ -288,7 +288,7 @@ async fn windows_share_one_test_and_a_run_ends_it() {
 
 #[tokio::test]
 async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[("Notes", NOTES)]).requiring_a_backup();
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
@@ -305,7 +305,7 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
     assert_eq!(window.js(state, &[]).await, json!(["true", ""]));
     window.click("Apply Update").await;
     assert_eq!(window.js(state, &[]).await, json!(["true", "checkbox"]));
-    assert_eq!(project.versions().await, [""; 0]);
+    assert_eq!(project.ledger().await, [0; 0]);
     // The keyboard is enough.
     window.press(" ").await;
     window
@@ -322,7 +322,7 @@ async fn a_required_backup_is_asked_for_and_who_said_so_is_recorded() {
 
 #[tokio::test]
 async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
-    let project = Project::up_to_date().await;
+    let project = project::up_to_date().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -345,7 +345,7 @@ async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
     assert!(window.text().await.contains("ctx0_entries"));
     window.click("Dismiss").await;
     window.until_state("").await;
-    assert_eq!(project.versions().await, ["1", "2"]);
+    assert_eq!(project.ledger().await, [1, 2]);
 
     window.command("rollback 1").await;
     window.click("Test on My Data").await;
@@ -353,12 +353,12 @@ async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
     window.until_state("rolledBack").await;
     assert_eq!(window.text().await, "● ctx0 schema rolled back to v1 ×");
     window.picture("rolled-back").await;
-    assert_eq!(project.versions().await, ["1"]);
+    assert_eq!(project.ledger().await, [1]);
     window.good_news_ends().await;
     window.until_state("available").await;
     window.click("Apply Update").await;
     window.until_state("applied").await;
-    assert_eq!(project.versions().await, ["1", "2"]);
+    assert_eq!(project.ledger().await, [1, 2]);
 
     window.command("rollback 7").await;
     window.click("Test on My Data").await;
@@ -373,7 +373,7 @@ async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
 
 #[tokio::test]
 async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
-    let project = Project::up_to_date().await;
+    let project = project::up_to_date().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let (asks, other) = (
@@ -406,12 +406,12 @@ async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
     let check = "return banner.schema.checkUpdates().then(() => true);";
     assert_eq!(other.js(check, &[]).await, json!(true));
     assert_eq!(other.text().await, "");
-    assert_eq!(project.versions().await, ["1", "2"]);
+    assert_eq!(project.ledger().await, [1, 2]);
 }
 
 #[tokio::test]
 async fn a_schema_that_somebody_else_changed_is_told_with_the_difference() {
-    let project = Project::up_to_date().await;
+    let project = project::up_to_date().await;
     project.sql("drop index public.ctx0_entries_tags_idx").await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;

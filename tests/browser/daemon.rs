@@ -4,12 +4,13 @@ use std::{env, path::PathBuf, process::Stdio, sync::OnceLock};
 
 use ctx0_schema::{ENV_KEY, ENV_URL};
 use ctx0_stack::Port;
+use ctx0_stack::project::Project;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
 
-use crate::project::{Folder, Project};
+use crate::project::Folder;
 
 /// A key that no daemon would choose by itself.
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";

@@ -4,7 +4,7 @@
 use ctx0_schema::uninstall_sql;
 use serde_json::json;
 
-use crate::{chromium::Browser, daemon::Start, project::Project};
+use crate::{chromium::Browser, daemon::Start, project};
 
 const PRELOAD: &str = include_str!("../../examples/desktop/electron/preload.cjs");
 const BRIDGE: &str = include_str!("../../examples/desktop/electron/bridge.mjs");
@@ -42,7 +42,7 @@ const ELECTRON: &str = r#"
 
 #[tokio::test]
 async fn a_page_in_electron_uses_the_same_banner_and_client() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.window().await;

@@ -6,12 +6,12 @@ use serde_json::json;
 use crate::{
     chromium::Browser,
     daemon::Start,
-    project::{Folder, Project},
+    project::{self, Folder},
 };
 
 #[tokio::test]
 async fn a_failure_in_the_middle_says_what_was_applied_and_retry_goes_on_from_there() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[
         ("First", "select 1;"),
         ("Second", "select 2;"),
@@ -63,7 +63,7 @@ async fn a_failure_in_the_middle_says_what_was_applied_and_retry_goes_on_from_th
 
 #[tokio::test]
 async fn missing_functions_are_explained_with_the_text_to_paste() {
-    let project = Project::empty().await;
+    let project = project::empty().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -103,7 +103,7 @@ async fn missing_functions_are_explained_with_the_text_to_paste() {
 
 #[tokio::test]
 async fn text_that_cannot_be_copied_is_selected_instead() {
-    let project = Project::empty().await;
+    let project = project::empty().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -126,9 +126,9 @@ async fn text_that_cannot_be_copied_is_selected_instead() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_app_is_left_alone() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     project
-        .manager()
+        .bundled()
         .apply_all_pending()
         .await
         .expect("it is applied");
@@ -150,7 +150,7 @@ async fn a_database_of_a_newer_app_is_left_alone() {
 
 #[tokio::test]
 async fn a_ledger_that_does_not_match_is_never_called_up_to_date() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     project
         .sql(
             "update public.ctx0_schema_versions set migration_name = '001_other' where version = 1",
@@ -176,7 +176,7 @@ async fn a_ledger_that_does_not_match_is_never_called_up_to_date() {
 async fn a_hostile_description_is_shown_and_does_nothing() {
     let hostile = "<img src=x onerror=\"window.hurt = 1\"><script>window.hurt = 1</script>${window.hurt = 1}\u{202e}desrever";
     let fails = "do $$ begin raise exception '<b onmouseover=alert(1)>%</b>', repeat('<img src=x onerror=hurt=1>', 40); end $$;";
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[(hostile, fails)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;

@@ -5,12 +5,12 @@ use serde_json::json;
 use crate::{
     chromium::Browser,
     daemon::Start,
-    project::{Folder, Gate, Project},
+    project::{self, Folder, Gate},
 };
 
 #[tokio::test]
 async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_it_worked() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -70,7 +70,7 @@ async fn with_nothing_configured_the_daemon_brings_a_database_that_is_a_version_
 
 #[tokio::test]
 async fn a_dismissed_banner_comes_back_with_the_next_check() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -83,7 +83,7 @@ async fn a_dismissed_banner_comes_back_with_the_next_check() {
 
 #[tokio::test]
 async fn the_next_check_comes_by_itself() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).interval(3).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -100,13 +100,13 @@ async fn the_next_check_comes_by_itself() {
 
 #[tokio::test]
 async fn a_banner_goes_when_another_daemon_has_applied_the_update() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.until_state("available").await;
     project
-        .manager()
+        .bundled()
         .apply_all_pending()
         .await
         .expect("it is applied");
@@ -118,7 +118,7 @@ async fn a_banner_goes_when_another_daemon_has_applied_the_update() {
 
 #[tokio::test]
 async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[
         ("Initial ctx0 schema", "select 1;"),
@@ -158,7 +158,7 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
 
 #[tokio::test]
 async fn two_windows_share_one_run() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
@@ -192,7 +192,7 @@ async fn two_windows_share_one_run() {
 
 #[tokio::test]
 async fn a_run_goes_on_when_the_window_is_closed() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL), ("Last", "select 2;")]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
@@ -212,7 +212,7 @@ async fn a_run_goes_on_when_the_window_is_closed() {
 async fn the_keyboard_is_enough_and_the_focus_is_kept() {
     let (tab, enter, escape) = ("\u{e004}", "\u{e007}", "\u{e00c}");
     let focus = "return banner.shadowRoot.activeElement?.textContent ?? document.activeElement.id;";
-    let project = Project::installed().await;
+    let project = project::installed().await;
     let folder = Folder::of(&[
         ("Fails", "select * from public.ctx0_missing;"),
         ("Last", "select 2;"),
@@ -259,7 +259,7 @@ async fn the_keyboard_is_enough_and_the_focus_is_kept() {
 
 #[tokio::test]
 async fn the_focus_goes_back_to_where_it_came_from() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -274,7 +274,7 @@ async fn the_focus_goes_back_to_where_it_came_from() {
 
 #[tokio::test]
 async fn a_window_in_the_background_notifies_once_a_version() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.window().await;

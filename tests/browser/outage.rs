@@ -9,12 +9,12 @@ use tokio::time::sleep;
 use crate::{
     chromium::Browser,
     daemon::{Start, TOKEN},
-    project::{Folder, Gate, Project},
+    project::{self, Folder, Gate},
 };
 
 #[tokio::test]
 async fn a_database_that_is_away_is_said_to_be_and_found_again() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     project.stack.stop_rest().await.expect("it stops");
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
@@ -37,7 +37,7 @@ async fn a_database_that_is_away_is_said_to_be_and_found_again() {
 
 #[tokio::test]
 async fn a_restarted_daemon_finds_its_open_windows_again() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let port = Port::reserve().expect("a port");
     let start = || Start::on(&project).port(&port).token(TOKEN).start();
     let mut daemon = start().await;
@@ -74,7 +74,7 @@ async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
 
 #[tokio::test]
 async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_back() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);
     let port = Port::reserve().expect("a port");
@@ -91,7 +91,7 @@ async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_ba
     window.until_state("reconnecting").await;
     // The database goes on without the daemon.
     Gate::open(&project).await;
-    while project.versions().await.is_empty() {
+    while project.ledger().await.is_empty() {
         sleep(Duration::from_millis(20)).await;
     }
     let _daemon = start().await;

@@ -1,102 +1,60 @@
-//! A project for one test: a real PostgreSQL behind REST.
+//! A project for one test, on a PostgreSQL that the test may stop, and folders of migrations for its
+//! daemon.
 
 use std::{fs, path::Path};
 
-use ctx0_schema::{Config, Migrations, SchemaVersionManager, Version, install_sql};
-use ctx0_stack::{Rows, Stack};
+use ctx0_schema::{Migrations, Run, Version};
+use ctx0_stack::{Stack, project::Project};
 use serde_json::json;
 use tempfile::TempDir;
 
-pub(crate) struct Project {
-    pub(crate) stack: Stack,
+/// Nothing of ours.
+pub(crate) async fn empty() -> Project {
+    Project::on(Stack::postgres().await.expect("a stack starts")).await
 }
 
-impl Project {
-    /// Nothing of ours.
-    pub(crate) async fn empty() -> Self {
-        Self {
-            stack: Stack::postgres().await.expect("a stack starts"),
-        }
-    }
+/// The functions are installed, no version is applied.
+pub(crate) async fn installed() -> Project {
+    let project = empty().await;
+    project.install().await;
+    project
+}
 
-    /// The functions are installed, no version is applied.
-    pub(crate) async fn installed() -> Self {
-        let project = Self::empty().await;
-        project.install().await;
+/// As the specification's user has it: version 1 of this crate's migrations.
+pub(crate) async fn at_version_1() -> Project {
+    let project = installed().await;
+    apply(project.bundled().apply_migration(first())).await;
+    project
+}
+
+/// All versions of this crate's migrations.
+pub(crate) async fn up_to_date() -> Project {
+    let project = at_version_1().await;
+    apply(project.bundled().apply_all_pending()).await;
+    project
+}
+
+/// Applies the first version of a folder, as another daemon would.
+pub(crate) async fn apply_first(project: &Project, folder: &Folder) {
+    apply(
         project
-    }
+            .manager(folder.migrations())
+            .apply_migration(first()),
+    )
+    .await;
+}
 
-    /// As the specification's user has it: version 1 of this crate's migrations.
-    pub(crate) async fn at_version_1() -> Self {
-        let project = Self::installed().await;
-        let first = Version::new(1).expect("a version");
-        project
-            .manager()
-            .apply_migration(first)
-            .await
-            .expect("version 1 is applied");
-        project
-    }
+/// Applies all versions of a folder, as another daemon would.
+pub(crate) async fn apply_all(project: &Project, folder: &Folder) {
+    apply(project.manager(folder.migrations()).apply_all_pending()).await;
+}
 
-    /// All versions of this crate's migrations.
-    pub(crate) async fn up_to_date() -> Self {
-        let project = Self::at_version_1().await;
-        let run = project.manager().apply_all_pending();
-        run.await.expect("it is applied");
-        project
-    }
+async fn apply(run: Run) {
+    run.await.expect("it is applied");
+}
 
-    pub(crate) async fn install(&self) {
-        self.sql(install_sql()).await;
-        self.stack
-            .reload_schema()
-            .await
-            .expect("the schema is read again");
-    }
-
-    pub(crate) fn manager(&self) -> SchemaVersionManager {
-        self.manager_of(Migrations::bundled().expect("migrations"))
-    }
-
-    fn manager_of(&self, migrations: Migrations) -> SchemaVersionManager {
-        let config =
-            Config::new(self.stack.url(), self.stack.service_key()).expect("a configuration");
-        SchemaVersionManager::new(&config, migrations).expect("a manager")
-    }
-
-    /// Applies the first version of a folder, as another daemon would.
-    pub(crate) async fn apply_first(&self, folder: &Folder) {
-        let first = Version::new(1).expect("a version");
-        let run = self.manager_of(folder.migrations()).apply_migration(first);
-        run.await.expect("version 1 is applied");
-    }
-
-    /// Applies all versions of a folder, as another daemon would.
-    pub(crate) async fn apply_all(&self, folder: &Folder) {
-        let run = self.manager_of(folder.migrations()).apply_all_pending();
-        run.await.expect("it is applied");
-    }
-
-    pub(crate) async fn sql(&self, sql: &str) -> Rows {
-        self.stack
-            .sql(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\n{sql}"))
-    }
-
-    /// The versions in the ledger, whatever they are of.
-    pub(crate) async fn versions(&self) -> Vec<String> {
-        let rows = self
-            .sql("select version::text from public.ctx0_schema_versions order by version")
-            .await;
-        rows.into_iter().flatten().flatten().collect()
-    }
-
-    /// The versions in the ledger, read back over REST.
-    pub(crate) async fn ledger(&self) -> Vec<u32> {
-        let ledger = self.manager().history().await.expect("the ledger");
-        ledger.iter().map(|row| row.version.get()).collect()
-    }
+fn first() -> Version {
+    Version::new(1).expect("a version")
 }
 
 /// A folder of migrations.

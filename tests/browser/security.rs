@@ -9,7 +9,7 @@ use tokio::{
 use crate::{
     chromium::Browser,
     daemon::{Daemon, Start, TOKEN},
-    project::Project,
+    project,
 };
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn the_address_without_its_last_slash_leads_to_the_page() {
 
 #[tokio::test]
 async fn a_page_of_another_origin_gets_nowhere_even_with_the_address() {
-    let project = Project::at_version_1().await;
+    let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let other = Elsewhere::serve().await;
     let browser = Browser::start().await;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ctx0_stack::project::Project;
 use tokio::{
     task::JoinHandle,
     time::{interval, sleep},
@@ -16,12 +17,12 @@ use tokio::{
 use crate::{
     chromium::Browser,
     daemon::Start,
-    project::{Folder, Gate, Project},
+    project::{self, Folder, Gate},
 };
 
 #[tokio::test]
 async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_it_is_cancelled() {
-    let project = Project::installed().await;
+    let project = project::installed().await;
     Gate::close(&project).await;
     project
         .sql("create table public.ctx0_notes (id int primary key); alter table public.ctx0_notes enable row level security; notify pgrst, 'reload schema'")
@@ -80,7 +81,7 @@ async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_i
     window.click("Apply Update").await;
     window.until_state("applied").await;
     reader.reads_on().await;
-    assert_eq!(project.versions().await, ["1"]);
+    assert_eq!(project.ledger().await, [1]);
 }
 
 /// Whether something holds the table against its readers.

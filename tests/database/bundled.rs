@@ -2,8 +2,7 @@
 
 use ctx0_schema::{Migrations, Verification, install_sql};
 use ctx0_stack::Stack;
-
-use crate::support::{Project, version, warnings};
+use ctx0_stack::project::{Project, version, warnings};
 
 fn text(version_number: u32) -> String {
     Migrations::bundled()

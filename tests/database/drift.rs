@@ -7,8 +7,7 @@ mod settings;
 
 use ctx0_schema::Verification;
 use ctx0_stack::Stack;
-
-use crate::support::{Project, migrations, version};
+use ctx0_stack::project::{Project, migrations, version};
 
 /// A bit of everything that is described.
 const SCHEMA: &str = include_str!("drift/schema.sql");

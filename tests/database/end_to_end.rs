@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use ctx0_schema::{Error, LedgerError, Progress};
+use ctx0_stack::project::{Project, migrations, version};
 use serde_json::{json, to_value};
-
-use crate::support::{Project, migrations, version};
 
 const TABLE: (&str, &str) = (
     "001_table",

@@ -3,8 +3,7 @@
 use ctx0_schema::{
     Action, AttemptOutcome, Error, RPC_VERSION, Verification, install_sql, uninstall_sql,
 };
-
-use crate::support::Project;
+use ctx0_stack::project::Project;
 
 #[tokio::test]
 async fn installing_again_changes_nothing() {

@@ -6,13 +6,11 @@ use ctx0_schema::{
     Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
     install_sql,
 };
+use ctx0_stack::project::{Project, migrations, version};
 use ctx0_stack::{Options, Stack};
 use serde_json::json;
 
-use crate::{
-    rest::Rest,
-    support::{Project, migrations, version},
-};
+use crate::rest::Rest;
 
 async fn one_connection() -> Project {
     let options = Options {

@@ -17,5 +17,4 @@ mod rights;
 mod rollback;
 mod session_state;
 mod statements;
-mod support;
 mod warnings;

@@ -1,9 +1,8 @@
 //! The messages of a window, answered by a real database.
 
 use ctx0_schema::{Ipc, IpcEvents, Scheduler};
+use ctx0_stack::project::{Project, migrations};
 use serde_json::{Value, json};
-
-use crate::support::{Project, migrations};
 
 async fn call(ipc: &Ipc, method: &str, params: Value) -> Value {
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});

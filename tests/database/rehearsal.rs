@@ -6,14 +6,12 @@ use ctx0_schema::{
     Action, Backup, Error, LockMode, Migrations, ObjectKind, Preview, PreviewState, Unfinished,
     WarningKind,
 };
+use ctx0_stack::project::{Project, migrations, version, warnings};
 use ctx0_stack::{Options, Stack};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::{
-    rest::Rest,
-    support::{Project, migrations, version, warnings},
-};
+use crate::rest::Rest;
 
 /// How many generated migrations are tried unless `CTX0_REHEARSALS` says otherwise.
 const REHEARSALS: u64 = 200;

@@ -1,6 +1,7 @@
 //! Requests to the REST layer as each role, past the manager, and the call of
 //! `ctx0_apply_migration` as they and SQL make it.
 
+use ctx0_stack::project::Project;
 use reqwest::{
     Client, Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -8,8 +9,6 @@ use reqwest::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-
-use crate::support::Project;
 
 /// Requests to the REST layer, each under the key of a role.
 pub(crate) struct Rest<'a> {

@@ -4,14 +4,12 @@
 
 use ctx0_schema::{install_sql, uninstall_sql};
 use ctx0_stack::Stack;
+use ctx0_stack::project::Project;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    rest::{Rest, arguments, call_text, literal, sha256},
-    support::Project,
-};
+use crate::rest::{Rest, arguments, call_text, literal, sha256};
 
 const STRANGERS: [&str; 2] = ["anon", "authenticated"];
 

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use ctx0_schema::{Action, Error, Migrations, SchemaVersionManager, WarningKind};
+use ctx0_stack::project::{Project, migrations, version, warnings};
 use serde_json::{json, to_value};
-
-use crate::support::{Project, migrations, version, warnings};
 
 const MANIFEST: &str = r#"{"currentVersion": 3, "migrations": [
     {"version": 1, "name": "001_a", "description": "A", "file": "001_a.sql", "down": "001_a.down.sql"},

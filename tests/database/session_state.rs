@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use ctx0_stack::project::{Project, migrations};
 use ctx0_stack::{Options, Stack};
 use serde_json::json;
 
-use crate::{
-    rest::{Answer, Rest, arguments, call_text},
-    support::{Project, migrations},
-};
+use crate::rest::{Answer, Rest, arguments, call_text};
 
 /// Each of these outlives its transaction unless it is taken back.
 const LASTING: [&str; 16] = [

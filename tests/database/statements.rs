@@ -4,12 +4,11 @@
 use std::cell::RefCell;
 
 use ctx0_schema::{Error, Migrations};
+use ctx0_stack::project::{Project, migrations};
 use ctx0_stack::{Parser, StackError};
 use fastrand::Rng;
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::{runtime::Handle, task::block_in_place};
-
-use crate::support::{Project, migrations};
 
 /// Generated texts. Each is parsed whole and in its statements.
 const CASES: u32 = 2_000;

@@ -1,8 +1,7 @@
 //! What a preview warns of, over migrations whose true effect is known.
 
 use ctx0_schema::{Preview, WarningKind};
-
-use crate::support::{Project, migrations, warnings};
+use ctx0_stack::project::{Project, migrations, warnings};
 
 /// What is there before each case: tables with rows and without, and what hangs on them.
 const BEFORE: &str = r"

@@ -13,8 +13,5 @@ mod duplicates;
 mod failures;
 mod long_running;
 mod lost_responses;
-#[path = "../database/support.rs"]
-#[expect(dead_code, reason = "the database suite uses the rest of it")]
-mod project;
 mod rehearsal;
 mod support;

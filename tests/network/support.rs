@@ -6,6 +6,7 @@ use ctx0_schema::{
     Config, ConfigBuilder, Migrations, Progress, Run, RunError, RunReport, SchemaVersionManager,
     WaitReason, install_sql,
 };
+use ctx0_stack::project::{Project, migrations};
 use ctx0_stack::{Options, Stack, fault::FaultProxy};
 use serde::Deserialize;
 use tokio::{
@@ -13,8 +14,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-
-use crate::project::{Project, migrations};
 
 /// Long enough for anything that comes to an end, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);

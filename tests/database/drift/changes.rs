@@ -3,7 +3,7 @@
 use ctx0_schema::Verification;
 
 use super::{set_up, verify};
-use crate::support::Project;
+use ctx0_stack::project::Project;
 
 /// The same schema in other words: each of these is printed differently than what was recorded.
 pub(super) const REWORDED: &str = "

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{changes::reported, record};
-use crate::support::Project;
+use ctx0_stack::project::Project;
 
 /// How many expressions a schema has of each kind.
 const EACH: usize = 8;

@@ -6,7 +6,7 @@ use ctx0_schema::Verification;
 use ctx0_stack::Stack;
 
 use super::{SCHEMA, generated, record, verify};
-use crate::support::{Project, skip};
+use ctx0_stack::project::{Project, skip};
 
 #[tokio::test]
 async fn a_dump_that_was_restored_is_no_change() {

@@ -3,7 +3,7 @@
 use ctx0_schema::Verification;
 
 use super::{set_up, verify};
-use crate::support::Project;
+use ctx0_stack::project::Project;
 
 const SETTINGS: [&str; 12] = [
     "timezone = 'Asia/Kolkata'",

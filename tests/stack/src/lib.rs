@@ -83,6 +83,7 @@ pub mod fault;
 mod gateway;
 mod keys;
 mod port;
+pub mod project;
 mod rest;
 mod schema;
 mod scratch;

@@ -1,4 +1,11 @@
-//! A project for one test: a database with Supabase's roles, and the manager on it.
+//! What the test suites of `ctx0-schema` share: a project, the manager on it, and small helpers.
+//!
+//! `ctx0-schema` uses this crate in its tests only, so that the two may use each other.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a helper of tests panics where the test fails"
+)]
 
 use std::{
     fmt::Write as _,
@@ -9,8 +16,9 @@ use ctx0_schema::{
     Config, ConfigBuilder, Migrations, Preview, SchemaVersionManager, Version, Warning,
     WarningKind, install_sql,
 };
-use ctx0_stack::{Kind, Rows, Stack};
 use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{Kind, Rows, Stack};
 
 /// All that the tests leave in a database is named `ctx0_…`.
 const REMOVE_EVERYTHING: &str = r"
@@ -53,25 +61,28 @@ notify pgrst, 'reload schema';
 /// One database is shared by all tests where it is an external one.
 static EXTERNAL: Mutex<()> = Mutex::const_new(());
 
-pub(crate) struct Project {
-    pub(crate) stack: Stack,
+/// A project for one test. What it has of ctx0 goes with it, also on an external Supabase.
+pub struct Project {
+    /// The gateway, the REST layer and the database.
+    pub stack: Stack,
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Project {
     /// A project without anything of ours.
-    pub(crate) async fn empty() -> Self {
+    pub async fn empty() -> Self {
         Self::on(Stack::for_tests().await.expect("a stack starts")).await
     }
 
     /// A project in which the functions are installed.
-    pub(crate) async fn installed() -> Self {
+    pub async fn installed() -> Self {
         let project = Self::empty().await;
         project.install().await;
         project
     }
 
-    pub(crate) async fn on(stack: Stack) -> Self {
+    /// On this stack, which must not have anything of ctx0.
+    pub async fn on(stack: Stack) -> Self {
         let turn = match stack.kind() {
             Kind::External => Some(EXTERNAL.lock().await),
             Kind::Embedded | Kind::Postgres => None,
@@ -87,7 +98,8 @@ impl Project {
         project
     }
 
-    pub(crate) async fn install(&self) {
+    /// Installs the functions, as someone does in the SQL editor.
+    pub async fn install(&self) {
         self.sql(install_sql()).await;
         self.stack
             .reload_schema()
@@ -95,7 +107,8 @@ impl Project {
             .expect("the schema is read again");
     }
 
-    pub(crate) async fn sql(&self, sql: &str) -> Rows {
+    /// Runs SQL behind the API.
+    pub async fn sql(&self, sql: &str) -> Rows {
         self.stack
             .sql(sql)
             .await
@@ -103,28 +116,31 @@ impl Project {
     }
 
     /// The first value of the first row.
-    pub(crate) async fn value(&self, sql: &str) -> String {
+    pub async fn value(&self, sql: &str) -> String {
         let rows = self.sql(sql).await;
         rows.first()
             .and_then(|row| row.first().cloned().flatten())
             .unwrap_or_default()
     }
 
-    pub(crate) fn config(&self) -> ConfigBuilder {
+    /// A configuration for the project, with the service key.
+    pub fn config(&self) -> ConfigBuilder {
         Config::builder(self.stack.url(), self.stack.service_key())
     }
 
-    pub(crate) fn manager(&self, migrations: Migrations) -> SchemaVersionManager {
+    /// A manager of these migrations.
+    pub fn manager(&self, migrations: Migrations) -> SchemaVersionManager {
         let config = self.config().build().expect("a valid configuration");
         SchemaVersionManager::new(&config, migrations).expect("a manager")
     }
 
-    pub(crate) fn bundled(&self) -> SchemaVersionManager {
+    /// A manager of the migrations that come with the crate.
+    pub fn bundled(&self) -> SchemaVersionManager {
         self.manager(Migrations::bundled().expect("the bundled migrations"))
     }
 
     /// The versions in the ledger, behind the API.
-    pub(crate) async fn ledger(&self) -> Vec<u32> {
+    pub async fn ledger(&self) -> Vec<u32> {
         let rows = self
             .sql("select version from public.ctx0_schema_versions order by version")
             .await;
@@ -141,14 +157,14 @@ impl Project {
 
     /// A line for each catalog, table and sequence of the whole database, by which another state
     /// is known: contents down to the row versions, without the counts that `analyze` keeps.
-    pub(crate) async fn everything(&self) -> Vec<String> {
+    pub async fn everything(&self) -> Vec<String> {
         let rows = self.stack.admin_sql(EVERYTHING).await;
         let rows = rows.expect("the state can be read").into_iter();
         rows.map(|mut row| row.remove(0).expect("a line")).collect()
     }
 
     /// Every definition of ours, one a line: for comparing two states of a database.
-    pub(crate) async fn catalog(&self) -> String {
+    pub async fn catalog(&self) -> String {
         let rows = self.sql(CATALOG).await;
         rows.into_iter().fold(String::new(), |mut text, row| {
             let cells: Vec<_> = row.into_iter().map(Option::unwrap_or_default).collect();
@@ -179,7 +195,7 @@ impl Drop for Project {
 }
 
 /// What a preview warns of on a machine of any speed.
-pub(crate) fn warnings(preview: &Preview) -> Vec<&Warning> {
+pub fn warnings(preview: &Preview) -> Vec<&Warning> {
     let warnings = preview.warnings();
     warnings
         .filter(|warning| warning.kind != WarningKind::Slow)
@@ -187,16 +203,17 @@ pub(crate) fn warnings(preview: &Preview) -> Vec<&Warning> {
 }
 
 /// Says, past the test harness, that a test did not run, and what it needs.
-pub(crate) fn skip(test: &str, needs: &str) {
+pub fn skip(test: &str, needs: &str) {
     writeln!(io::stderr(), "skipped: {test} needs {needs}").expect("standard error");
 }
 
-pub(crate) fn version(number: u32) -> Version {
+/// This version.
+pub fn version(number: u32) -> Version {
     Version::new(number).expect("a version")
 }
 
 /// Migrations with these names and texts, numbered from 1.
-pub(crate) fn migrations(files: &[(&str, &str)]) -> Migrations {
+pub fn migrations(files: &[(&str, &str)]) -> Migrations {
     let entries: Vec<_> = (1..)
         .zip(files)
         .map(|(version, (name, _))| {
