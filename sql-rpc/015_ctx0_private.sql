@@ -1,5 +1,5 @@
 -- The schema for everything that no client calls. PostgREST does not expose it, and
--- nobody but the owner has any right on it.
+-- only its owner has privileges on it.
 create schema if not exists ctx0_private;
 
 comment on schema ctx0_private is

@@ -1,6 +1,6 @@
 -- table_problem(p_owner): why the tables of ctx0 must not be written to, with the remedy, or
--- null. The functions write to them as the owner, so a trigger or rule of somebody else would
--- run with the owner's rights, and a table of somebody else may get one at any time.
+-- null. The functions write to them as the owner, so a trigger or rule of another role
+-- would run with the owner's privileges, and another role's table can get one at any time.
 --
 -- Arguments
 --   p_owner  the role that the tables must belong to; a superuser's are accepted as well
@@ -48,7 +48,7 @@ $$;
 comment on function ctx0_private.table_problem(name) is
   'ctx0: why its tables must not be written to';
 
--- Whoever installs this must not take over a table with somebody else's triggers.
+-- The installation must not adopt a table with another role's triggers.
 do $$
 declare
   v_problem text := ctx0_private.table_problem(p_owner => case

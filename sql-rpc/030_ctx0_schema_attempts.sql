@@ -1,7 +1,6 @@
--- The attempts: one row for each request to change the schema that was decided,
--- whatever the decision. They are the audit of failures, and they make a repeated
--- request harmless: `result` is the answer that was given, and every later copy of
--- the same request gets it again.
+-- The attempts: one row for each request to change the schema, whatever its outcome.
+-- They are the audit log, and they make a repeated request harmless: `result` is the
+-- response, and every later copy of the same request gets it again.
 
 -- Release 2 had them in public, and uninstalling leaves them there.
 do $$
@@ -50,7 +49,7 @@ create index if not exists ctx0_schema_attempts_version_idx
   on ctx0_private.ctx0_schema_attempts (version, finished_at desc);
 
 comment on table ctx0_private.ctx0_schema_attempts is
-  'ctx0: every decided request to change the schema, with its answer';
+  'ctx0: every request to change the schema, with its response';
 comment on column ctx0_private.ctx0_schema_attempts.outcome is
   'applied, already_applied, rolled_back, already_rolled_back, conflict or failed';
 comment on column ctx0_private.ctx0_schema_attempts.down_sql is

@@ -1,12 +1,12 @@
--- answer: what every function of ctx0 in public returns. The type marks those functions
--- as ours, and it cannot hold an answer without the release of the functions.
+-- answer: the return type of every ctx0 function in public. It marks those functions as
+-- ours, and it cannot hold a response without the RPC release.
 create domain ctx0_private.answer as jsonb
   check (value ? 'rpc_version');
 
 comment on domain ctx0_private.answer is
-  'ctx0: an answer to a client, with the release of the installed functions';
+  'ctx0: a response to a client, with the RPC release';
 
--- answer(p_fields): the answer with these fields. The only place that knows the release.
+-- answer(p_fields): a response with these fields. The only place that knows the RPC release.
 create function ctx0_private.answer(p_fields jsonb)
 returns ctx0_private.answer
 language sql
@@ -17,4 +17,4 @@ as $$
 $$;
 
 comment on function ctx0_private.answer(jsonb) is
-  'ctx0: an answer to a client';
+  'ctx0: a response to a client';

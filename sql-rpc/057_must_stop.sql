@@ -1,5 +1,5 @@
--- preview_lock(p_preview), cancel_lock(p_preview): the advisory locks by which a running preview
--- is found, and by which it is asked to end where its backend may not be signalled.
+-- preview_lock(p_preview), cancel_lock(p_preview): the advisory locks that identify a running
+-- preview, and that ask it to end where its backend may not be signalled.
 create function ctx0_private.preview_lock(p_preview uuid)
 returns bigint
 language sql
@@ -43,7 +43,7 @@ comment on function ctx0_private.lock_holder(bigint) is
   'ctx0: the process that holds an advisory lock';
 
 -- must_stop(p_preview, p_stop_at): whether a rehearsal must not begin another statement, because
--- its time is used or somebody has asked for its end. Never for a change (both null).
+-- its budget is used or it was cancelled. Never true for a change (both null).
 create function ctx0_private.must_stop(p_preview uuid, p_stop_at timestamptz)
 returns boolean
 language sql

@@ -1,14 +1,13 @@
 -- clean_session(p_before): removes whatever a migration left on the connection.
 --
--- PostgREST keeps its connections and gives them to the next request, of anyone. A plain `set`,
--- a temporary table, a session lock, a channel, a held cursor or a prepared statement would go
--- with them. `reset all` is needed because settings with a name of their own, such as
+-- PostgREST keeps its connections and uses them for the next request, whoever sends it. A plain
+-- `set`, a temporary table, a session lock, a channel, a held cursor or a prepared statement would
+-- stay. `reset all` is needed because settings with a name of their own, such as
 -- `app.user`, are listed nowhere; what the connection itself had set is set again.
 --
 -- A `deallocate all` in a block or function drops PostgREST's prepared statements too, and every
--- later request on this connection would fail with 26000. Nobody else can prepare them again,
--- so PostgreSQL is told to close the connection as soon as it is idle, and PostgREST opens a
--- new one.
+-- later request on this connection would fail with 26000. They cannot be prepared again from here,
+-- so PostgreSQL closes the connection as soon as it is idle, and PostgREST opens a new one.
 --
 -- Arguments
 --   p_before  the result of remember_session() before the migration ran

@@ -1,9 +1,9 @@
 -- lock_holders(p_statement): the sessions that hold a relation which the statement names, as
 -- [{relation, mode, pid, user, application, state, since}].
 --
--- A lock timeout does not say whom it waited for. Names are compared as whole words: a holder of
+-- A lock timeout does not say which session it waited for. Names are compared as whole words: a holder of
 -- `notes` has nothing to do with a statement on `note`. What PostgreSQL hides from a role that is
--- no member of pg_read_all_stats comes as null.
+-- not a member of pg_read_all_stats is null.
 create function ctx0_private.lock_holders(p_statement text)
 returns jsonb
 language sql

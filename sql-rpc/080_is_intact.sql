@@ -1,5 +1,5 @@
 -- is_intact(p_sql, p_checksum): whether a text, given as its statements, has this checksum
--- (SHA-256 in hex of the whole text in UTF-8). A text without a checksum is not intact; no
+-- (SHA-256 in hex of the whole text in UTF-8). A text without a checksum is not intact; a missing
 -- text is.
 create function ctx0_private.is_intact(p_sql text[], p_checksum text)
 returns boolean

@@ -1,6 +1,6 @@
 -- installed_in_public(): the objects of the installation in schema public, as (class, id): the
 -- ledger, what belongs to its columns, the functions that return ctx0_private.answer, and the
--- helpers that release 2 had in public: whoever pastes one of them again does not change the schema.
+-- helpers that release 2 had in public: pasting one of them again is no change of the schema.
 create function ctx0_private.installed_in_public()
 returns table (class oid, id oid)
 language sql

@@ -2,7 +2,7 @@
 -- expressions, and U+0002 behind it.
 --
 -- PostgreSQL may print the same expression differently after a dump was restored, and in another
--- release. The marks tell reprint what to have parsed again; all else is compared as text. The
+-- release. The marks tell reprint() what to parse again; everything else is compared as text. The
 -- expressions are looked for in their order; one that is not found stays unmarked.
 create function ctx0_private.marked(p_definition text, p_expressions text[])
 returns text

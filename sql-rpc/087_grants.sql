@@ -1,4 +1,4 @@
--- grants(p_type, p_acl, p_owner): what others than the owner may do, as parts of a
+-- grants(p_type, p_acl, p_owner): what roles other than the owner may do, as parts of a
 -- definition: {grant, role, privileges, null, null}.
 --
 -- `all` stands for every privilege that such an object has: PostgreSQL 17 added one to tables, and
@@ -32,4 +32,4 @@ end
 $$;
 
 comment on function ctx0_private.grants("char", aclitem[], oid) is
-  'ctx0: what others than the owner may do with an object';
+  'ctx0: what roles other than the owner may do with an object';

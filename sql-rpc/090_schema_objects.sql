@@ -5,15 +5,15 @@
 --           "ctx0_", but for the installation itself;
 --           false: everything that is not the system's or an extension's
 --
--- Result: one row an object. Its definition is a list of parts, each as
+-- Result: one row per object. Its definition is a list of parts, each as
 --   {part, name, definition, id, flags}
 -- with part one of: column, constraint, index, trigger, policy, rule, statistics, publication,
 -- comment, grant, option, value, body. The id stays the same when a part is renamed. Flags of a
--- column: n (not null), d (filled by itself: a default, identity or generated), g (generated); of a
+-- column: n (not null), d (has a default, an identity or is generated), g (generated); of a
 -- policy: a, u (lets anon or authenticated through); of the options of a view: i (security_invoker);
--- of a function: s (runs with its owner's rights and can be called).
+-- of a function: s (security definer, and can be called).
 --
--- p_only: these alone.
+-- p_only: only these.
 --
 -- Equal schemas have equal definitions: the order follows from names and places, every name is
 -- qualified, and the settings that change how PostgreSQL prints are fixed here. The expressions in
@@ -21,7 +21,7 @@
 --
 -- Not described: where and how data is kept (tablespaces, clustering, data itself), comments on
 -- parts of tables other than columns, and casts, operators, collations and text search objects.
--- The owner is an option only where it is not the role as which migrations run.
+-- The owner is described only where it is not the role that runs migrations.
 create type ctx0_private.schema_object as (
   class      oid,
   id         oid,
@@ -246,7 +246,7 @@ begin
           select case when i.indexprs is null and i.indpred is null then pg_get_indexdef(c.oid)
                       else ctx0_private.marked(pg_get_indexdef(c.oid), ctx0_private.index_expressions(c.oid)) end) d (definition)
        where i.indrelid = any (v_relations)
-         -- That of a constraint is told with the constraint.
+         -- The index of a constraint is described with the constraint.
          and not exists (select from pg_depend d
                           where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
                             and d.refclassid = 'pg_constraint'::regclass and d.deptype = 'i')
@@ -348,7 +348,7 @@ begin
         from parts p
        group by p.object
     ), granted as materialized (
-      -- Most relations share a few lists of rights, so each list is taken apart once.
+      -- Most relations share a few access control lists, so each list is expanded once.
       select l.acl_type, l.acl, l.relowner, ctx0_private.grants(l.acl_type, l.acl, l.relowner) as parts
         from (select distinct r.acl_type, r.acl, r.relowner from relations r where r.acl is not null) l
     )
@@ -359,7 +359,7 @@ begin
       from relations r
       left join defined d on d.object = r.oid
       left join granted g on g.acl_type = r.acl_type and g.acl = r.acl and g.relowner = r.relowner
-     -- The sequence of an identity column is told with the column, and has no rights of its own.
+     -- The sequence of an identity column is described with the column, and has no privileges.
      where r.relkind <> 'S' or not exists (
              select from pg_depend d
               where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype = 'i');
@@ -466,7 +466,7 @@ begin
       from pg_extension e
      where p_only is null or e.oid in (select unnest(p_only))
     union all
-    -- What the keys that everybody may have can do beyond grants.
+    -- What the roles of the public keys can do beyond grants.
     select 'pg_authid'::regclass::oid, r.oid, 'role', quote_ident(r.rolname), array(
              select array['option', o.name, '', null, null]
                from (

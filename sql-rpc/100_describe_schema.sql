@@ -2,7 +2,7 @@
 --   {"format": 2, "objects": {"table public.ctx0_entries": [[part, name, definition], …], …}}
 -- It is recorded with each version, and compared by ctx0_verify_schema. `format` counts the ways in
 -- which releases describe a schema: only two descriptions of the same format can be compared. Raise
--- it whenever schema_objects describes more, or describes it otherwise.
+-- it whenever schema_objects describes more, or differently.
 create function ctx0_private.describe_schema()
 returns jsonb
 language plpgsql

@@ -1,5 +1,5 @@
--- run_migration(...): runs the statements of one version and keeps the ledger in step, in a
--- block of its own: a failure rolls the block back and is returned as data.
+-- run_migration(...): runs the statements of one version and updates the ledger, in a
+-- subtransaction: a failure rolls it back and is returned as data.
 --
 -- Arguments
 --   p_action        apply or rollback
@@ -17,7 +17,7 @@
 --                         message, detail, hint, context, schema_name, table_name, column_name,
 --                         constraint_name, retryable, holders, checksum (of p_sql); nothing of the version is left
 --
--- What the statements leave on the connection is for the caller to clean.
+-- The caller cleans up what the statements leave on the connection.
 create function ctx0_private.run_migration(
   p_action       text,
   p_version      integer,
@@ -63,7 +63,7 @@ begin
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
     perform pg_catalog.set_config('safeupdate.enabled', '0', true);
 
-    -- Every name by its schema, because the migration may have set the search_path.
+    -- Every name is qualified, because the migration may have set the search_path.
     foreach v_statement_sql in array p_sql loop
       if ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
         raise sqlstate 'CTX02';
@@ -73,7 +73,7 @@ begin
       execute v_statement_sql;
     end loop;
 
-    -- What was deferred must fail here, where it is still caught, and not at commit.
+    -- Deferred constraints must fail here, where the error is caught, and not at commit.
     v_statement := 0;
     v_statement_sql := '';
     perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
@@ -110,7 +110,7 @@ begin
   exception
     when sqlstate 'CTX02' then
       return jsonb_build_object('outcome', 'stopped');
-    -- `others` leaves out the first two: a timeout or an assertion is an answer as well.
+    -- `others` does not include the first two, and a timeout or an assertion is an outcome as well.
     when query_canceled or assert_failure or others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
@@ -129,4 +129,4 @@ end
 $$;
 
 comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, timestamptz) is
-  'ctx0: runs the statements of one schema version and keeps the ledger in step';
+  'ctx0: runs the statements of one schema version and updates the ledger';

@@ -1,5 +1,5 @@
--- change_schema(...): decides on one request to change the schema, carries it out and
--- records it. What ctx0_apply_migration and ctx0_rollback_migration have in common.
+-- change_schema(...): decides on one request to change the schema, runs it and records it.
+-- ctx0_apply_migration and ctx0_rollback_migration share it.
 --
 -- Arguments: as those two, with
 --   p_action    apply or rollback
@@ -8,7 +8,7 @@
 --   p_checksum  of p_sql
 --   p_down_sql  of an apply the text that rolls it back, or null
 --
--- Result: as those two. 
+-- Result: as those two.
 create function ctx0_private.change_schema(
   p_action           text,
   p_version          integer,
@@ -72,7 +72,7 @@ begin
   v_known := found;
 
   if p_action = 'rollback' then
-    -- What was stored when the version was applied is what rolls it back.
+    -- The down statements are those stored when the version was applied.
     select coalesce(a.down_sql, case when v_ledger.attempt is null then p_sql end) into v_sql
       from (select) one
       left join ctx0_private.ctx0_schema_attempts a on a.attempt = v_ledger.attempt;
@@ -111,13 +111,13 @@ begin
     perform ctx0_private.clean_session(p_before => v_session);
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
     if v_answer ->> 'outcome' <> 'failed' then
-      -- PostgREST learns of new tables and columns by this, where no event trigger tells it.
+      -- Tells PostgREST about new tables and columns where no event trigger does.
       perform pg_notify('pgrst', 'reload schema');
       begin
         v_objects := ctx0_private.describe_schema();
       exception when others then
-        -- A schema that cannot be described is no reason to undo its change. Later it
-        -- cannot be said whether it has drifted.
+        -- A schema that cannot be described is no reason to undo its change. Drift cannot
+        -- be detected then.
         null;
       end;
     end if;
@@ -140,4 +140,4 @@ end
 $$;
 
 comment on function ctx0_private.change_schema(text, integer, text, text, text[], text, text[], text, integer, uuid, text) is
-  'ctx0: decides on one request to change the schema, carries it out and records it';
+  'ctx0: decides on one request to change the schema, runs it and records it';

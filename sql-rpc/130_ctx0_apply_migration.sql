@@ -4,33 +4,33 @@
 --   p_version           the version, one more than the ledger's highest
 --   p_name              its name, such as "003_tags"
 --   p_description       what it does, in a sentence
---   p_sql               its text, cut after each statement; the pieces in order are the whole text
+--   p_sql               its statements in order; joined they are the whole text
 --   p_checksum          SHA-256 (hex) of the whole text in UTF-8
---   p_down_sql          the text that takes it back, cut likewise, or null; kept for a rollback
+--   p_down_sql          the statements that roll it back, or null; stored for a rollback
 --   p_down_checksum     SHA-256 (hex) of that text
 --   p_applied_by        who asks
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
---   p_attempt           names this request: every copy of it gets the answer of the first
---   p_backup_by         who said that there is a backup, or null; recorded
+--   p_attempt           identifies this request: every copy of it gets the response of the first
+--   p_backup_by         who confirmed a backup, or null; recorded
 --
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
---   already_applied  the ledger has this version from this very text
+--   already_applied  the ledger has this version, from the same text
 --   locked           another migration is running; nothing was done or recorded
 --   conflict         + reason: damaged | unsafe_table | attempt_reused | different_migration | unexpected_version | gap
 --                    + message; nothing was done
 --   failed           as run_migration; nothing of the migration is left
---   An answer given for the second time carries "replayed": true.
+--   A repeated response has "replayed": true.
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a missing argument.
 -- Who may call it: service_role.
 --
 -- Failures are data, not errors: the row in ctx0_schema_attempts must survive them, and PostgREST
--- repeats a request that ends in 40001 or 40P01 by itself, without end.
+-- repeats a request that ends in 40001 or 40P01 by itself, without limit.
 --
 -- lock_timeout: while a statement waits for a table, every later query on that table queues behind
 -- it, so it waits briefly. statement_timeout counts where the caller's role or PostgREST (12 or
 -- newer, which reads it from here) sets it before the call. default_transaction_isolation is read
--- by PostgREST too: the look into the ledger must see what was committed before the lock was got.
+-- by PostgREST too: reading the ledger must see what was committed before the lock was acquired.
 create function public.ctx0_apply_migration(
   p_version          integer,
   p_name             text,
@@ -64,8 +64,8 @@ begin
       message = 'ctx0_apply_migration needs p_version (from 1), p_name, p_sql, p_checksum and p_attempt';
   end if;
 
-  -- A body that was damaged on the way is not an answer to this attempt: it is
-  -- told so and not recorded, so that the true one can still come.
+  -- A body that was damaged on the way says nothing about this attempt. It is refused
+  -- and not recorded, so that an intact copy can still arrive.
   if not ctx0_private.is_intact(p_sql => p_sql, p_checksum => p_checksum) or not ctx0_private.is_intact(p_sql => p_down_sql, p_checksum => p_down_checksum) then
     return ctx0_private.answer(p_fields => jsonb_build_object(
       'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,

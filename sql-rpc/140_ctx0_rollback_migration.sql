@@ -1,17 +1,17 @@
--- ctx0_rollback_migration(...): takes back the highest version, completely or not at all.
+-- ctx0_rollback_migration(...): rolls back the highest version, completely or not at all.
 --
--- It runs the way back that was stored when the version was applied, so that an older build can
--- take back what a newer one did.
+-- It runs the down statements that were stored when the version was applied, so an older build can
+-- roll back what a newer one applied.
 --
 -- Arguments
 --   p_version           the version, the ledger's highest
---   p_down_sql          the way back for a version that was recorded by hand, and so without
---                       one; cut after each statement. Not looked at otherwise.
+--   p_down_sql          the down statements for a version that was recorded by hand, and so
+--                       without any; ignored otherwise
 --   p_down_checksum     SHA-256 (hex) of that text
 --   p_applied_by        who asks
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
---   p_attempt           names this request: every copy of it gets the answer of the first
---   p_backup_by         who said that there is a backup, or null; recorded
+--   p_attempt           identifies this request: every copy of it gets the response of the first
+--   p_backup_by         who confirmed a backup, or null; recorded
 --
 -- Result: jsonb as ctx0_apply_migration, with the outcomes
 --   rolled_back          + execution_ms, statements
@@ -58,4 +58,4 @@ end
 $$;
 
 comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text) is
-  'ctx0: takes back the highest schema version in one transaction, exactly once for each attempt';
+  'ctx0: rolls back the highest schema version in one transaction, exactly once for each attempt';

@@ -1,8 +1,8 @@
 -- sequence_values(p_only): where sequences stand, as {oid: [last_value, is_called]}; all of them,
 -- or those in p_only. One that cannot be read now is left out.
 --
--- They are read a few hundred at a time in a block that is rolled back, so that no lock on them
--- is kept, and no session that uses one has to wait.
+-- They are read a few hundred at a time in a subtransaction that is rolled back, so that no lock on
+-- them is kept and no session that uses one has to wait.
 create function ctx0_private.sequence_values(p_only oid[] default null)
 returns jsonb
 language plpgsql

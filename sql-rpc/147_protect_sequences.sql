@@ -37,4 +37,4 @@ end
 $$;
 
 comment on function ctx0_private.protect_sequences(text) is
-  'ctx0: lets the numbers of sequences come back after a rehearsal';
+  'ctx0: makes sequences return to their numbers after a rehearsal';

@@ -1,6 +1,6 @@
 -- touched_objects(): the objects that this transaction has made, changed or dropped so far, and no
 -- others: those whose row in the catalog it has written, and those that it has locked as a change
--- does. What other sessions change at the same time is not ours to tell.
+-- does. What other sessions change at the same time is not included.
 --
 -- A row that is visible although the transaction that wrote it is still in progress is our own;
 -- this also holds for the numbers of subtransactions.

@@ -1,5 +1,5 @@
 -- observe_tables(): what this transaction has done to tables so far, as
---   files  {table: number of its file}: another number, and the table was rewritten
+--   files  {table: number of its file}; a different number means that the table was rewritten
 --   rows   {table: [inserted, updated, deleted]}, with what earlier transactions of the connection
 --          did and have not reported yet, and with what was rolled back since
 --   locks  {relation: [strength, name of the strongest lock]}, from 1 (access share) to 8 (access exclusive)

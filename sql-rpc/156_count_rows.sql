@@ -46,4 +46,4 @@ end
 $$;
 
 comment on function ctx0_private.digest_column(oid, text, text) is
-  'ctx0: the values of a column in short';
+  'ctx0: a digest of the values of a column';

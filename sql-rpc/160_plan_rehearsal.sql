@@ -38,7 +38,7 @@ begin
     end if;
     v_sql := v_step.sql;
     if v_step.action = 'rollback' then
-      -- What was stored when the version was applied is what rolls it back.
+      -- The down statements are those stored when the version was applied.
       select coalesce(a.down_sql, case when v.attempt is null then v_step.sql end) into v_sql
         from public.ctx0_schema_versions v
         left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt

@@ -94,7 +94,7 @@ begin
       )
       select coalesce(jsonb_agg(jsonb_build_object(
                'id', a.attrelid, 'number', a.attnum, 'type', format_type(a.atttypid, a.atttypmod),
-               -- Of values that are changed row by row as well, nothing is known by this.
+               -- If rows were updated as well, this says nothing about the values.
                'digest', case when p_is -> 'rows' -> old.id::text is not distinct from p_was -> 'rows' -> old.id::text
                               then ctx0_private.digest_column(p_table => a.attrelid, p_column => a.attname, p_as => 'text') end)), '[]')
         from old

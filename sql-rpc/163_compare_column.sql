@@ -1,7 +1,6 @@
--- compare_column(p_column): what a change of its type does to the values of a column, asked of the
--- values themselves: {number, lost, changed}. Lost: some become null. Changed: some do not come
--- back as they were, since they were rounded, cut or computed anew. Both are null where the
--- comparison fails.
+-- compare_column(p_column): what a change of type does to the values of a column, found by converting
+-- them: {number, lost, changed}. Lost: some become null. Changed: some differ after converting them
+-- back, because they were rounded, cut or recomputed. Both are null where the comparison fails.
 --
 -- Arguments
 --   p_column  {id, number, type, digest}: the column after the change, with digest_column()
@@ -30,7 +29,7 @@ begin
   else
     v_cast := ctx0_private.digest_column(p_table => v_table, p_column => v_name, p_as => p_column ->> 'type');
     if v_after is null or v_cast = v_after then
-      -- The plain conversion: whatever does not survive the way there and back is changed.
+      -- The plain conversion: a value that differs after converting it there and back is changed.
       begin
         execute format('select exists (select from %1$s where (%2$I::%3$s)::%4$s is distinct from %2$I)',
                        v_table::regclass, v_name, p_column ->> 'type', v_type)

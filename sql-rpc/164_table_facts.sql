@@ -1,10 +1,10 @@
--- table_facts(p_versions, p_stop_at): facts about the tables that lose or rewrite something,
--- read where it has not happened: after the rehearsal was rolled back.
+-- table_facts(p_versions, p_stop_at): facts about the tables that would lose or rewrite data, read
+-- after the rehearsal was rolled back.
 --
 -- Result: a list of
 --   {id, relation, bytes, count, has_rows, filled: [column numbers], altered: [{number, lost, changed}]}
 --     count    the number of rows; null where the table is larger than 64 MB or could not be read
---     filled   of the columns that go, those that hold a value
+--     filled   of the dropped columns, those that hold a value
 --     altered  of the columns whose type changes: whether values become null, whether others differ
 --   Where a table cannot be read, all that could be lost counts as lost.
 create function ctx0_private.table_facts(p_versions jsonb, p_stop_at timestamptz)
@@ -74,7 +74,7 @@ begin
          into v_has_rows, v_filled;
       v_count := ctx0_private.count_rows(p_table => v_table.id) -> 'count';
     exception when query_canceled or others then
-      -- In use now, or no time is left. Who cannot look must not say that there is nothing to lose.
+      -- In use, or no time is left. What cannot be read counts as data that would be lost.
       v_has_rows := true;
       v_filled := v_table.dropped::integer[];
       v_count := null;
@@ -94,4 +94,4 @@ end
 $$;
 
 comment on function ctx0_private.table_facts(jsonb, timestamptz) is
-  'ctx0: facts about the tables that lose or rewrite something';
+  'ctx0: facts about the tables that would lose or rewrite data';

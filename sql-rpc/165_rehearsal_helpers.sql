@@ -1,5 +1,5 @@
--- used_sequences(): the sequences that this transaction has drawn from or set where they are, and
--- not in a new file of its own.
+-- used_sequences(): the sequences that this transaction has drawn from or set in place, and not in a
+-- new file.
 create function ctx0_private.used_sequences()
 returns oid[]
 language sql
@@ -19,10 +19,10 @@ as $$
 $$;
 
 comment on function ctx0_private.used_sequences() is
-  'ctx0: the sequences that this transaction has moved for good';
+  'ctx0: the sequences that this transaction has moved irrevocably';
 
 -- restarted_sequences(p_before): the sequences that this transaction has set to a number that they
--- have passed, as [{relation, from, to}]: they give numbers that may be taken.
+-- have passed, as [{relation, from, to}]: they may give numbers that are in use.
 create function ctx0_private.restarted_sequences(p_before jsonb)
 returns jsonb
 language sql
@@ -46,10 +46,10 @@ as $$
 $$;
 
 comment on function ctx0_private.restarted_sequences(jsonb) is
-  'ctx0: the sequences that give numbers which may be taken';
+  'ctx0: the sequences that may give numbers that are in use';
 
--- is_added_value(p_message): whether the message speaks of a value of an enum that an earlier version
--- of the same rehearsal has added. Once that version is applied, it can be used.
+-- is_added_value(p_message): whether the message is about an enum value that an earlier version of the
+-- same rehearsal has added. It can be used once that version is applied.
 create function ctx0_private.is_added_value(p_message text)
 returns boolean
 language sql
@@ -64,10 +64,10 @@ as $$
 $$;
 
 comment on function ctx0_private.is_added_value(text) is
-  'ctx0: whether a message speaks of an enum value that this transaction has added';
+  'ctx0: whether a message is about an enum value that this transaction has added';
 
--- defer_constraints(): defers again what is deferred at the start of a transaction. Each version has
--- one of its own when it is applied.
+-- defer_constraints(): defers the constraints that are deferred at the start of a transaction. Each
+-- version has its own transaction when it is applied.
 create function ctx0_private.defer_constraints()
 returns void
 language plpgsql
@@ -94,4 +94,4 @@ end
 $$;
 
 comment on function ctx0_private.defer_constraints() is
-  'ctx0: defers again what is deferred at the start of a transaction';
+  'ctx0: defers the constraints that are deferred at the start of a transaction';

@@ -1,5 +1,5 @@
--- rehearse_steps(...): runs versions in a block that ends in an error of its own, so that everything
--- is rolled back. What plpgsql's variables have learned by then stays.
+-- rehearse_steps(...): runs versions in a block that ends with a private error, so that everything is
+-- rolled back. PL/pgSQL variables keep what was learned by then.
 --
 -- Arguments
 --   p_steps    from plan_rehearsal()
@@ -79,14 +79,14 @@ begin
       perform ctx0_private.defer_constraints();
     end loop;
 
-    -- What it has drawn from or set, and where that stands now.
+    -- The sequences that it has drawn from or set, and their values now.
     v_left := ctx0_private.sequence_values(p_only => ctx0_private.used_sequences());
     raise sqlstate 'CTX00';
   exception
     when sqlstate 'CTX00' then
       null;
     when query_canceled then
-      -- The end of a migration is in v_versions already; this was while looking.
+      -- The outcome of a migration is in v_versions already; this happened while looking.
       v_stopped := true;
       v_versions := v_versions || jsonb_build_object(
         'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name', 'outcome', 'stopped');
@@ -105,7 +105,7 @@ begin
   end if;
   return jsonb_build_object(
     'versions', v_versions,
-    -- The timeout of a statement fires once, so no more is read when it has.
+    -- A statement timeout fires only once, so nothing more is read after it.
     'tables', ctx0_private.table_facts(
       p_versions => v_versions, p_stop_at => case when v_stopped then '-infinity'::timestamptz end),
     'sequences', ctx0_private.restore_sequences(p_before => v_numbers, p_left => v_left),

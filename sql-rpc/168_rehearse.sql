@@ -16,7 +16,7 @@ begin
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'a rehearsal needs p_steps, a list';
   end if;
-  -- The lock of rehearsals first, so that whoever meets the other one knows that no rehearsal has it.
+  -- The lock of rehearsals first: a session that then finds the other one taken knows that a change has it.
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
     return jsonb_build_object('outcome', 'locked', 'rehearsal', true);
   end if;
@@ -50,7 +50,7 @@ begin
       exit when not (v_seen -> 'disturbed')::boolean or clock_timestamp() >= v_stop_at;
     end loop;
   exception when query_canceled then
-    -- While it looked: nothing is known, but nothing has failed.
+    -- It was stopped while looking: nothing is known, but nothing has failed.
     v_seen := jsonb_build_object(
       'versions', jsonb_build_array(
         (v_plan -> 'steps' -> 0) - '{sql,checksum,description}'::text[] || '{"outcome": "stopped"}'),
@@ -63,4 +63,4 @@ end
 $$;
 
 comment on function ctx0_private.rehearse(jsonb, integer, uuid, interval) is
-  'ctx0: runs versions and tells what they change';
+  'ctx0: runs versions and reports what they change';

@@ -6,14 +6,14 @@
 --                         {"action": "apply", version, name, description, sql: [statements], checksum}
 --                         {"action": "rollback", version, sql: [statements] or null, checksum or null}
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
---   p_preview           names this rehearsal, so that ctx0_cancel_preview finds it
+--   p_preview           identifies this rehearsal for ctx0_cancel_preview
 --   p_budget_ms         how long it may take in all: no statement is begun later. At most 5,000,
 --                       in ctx0_rehearse_migrations_long 25,000
 --
 -- Result: jsonb with "outcome", "current_version" and "rpc_version", and
 --   rehearsed  + versions: one a step that was begun, each as run_migration with action, version and name.
 --                  The last one may have failed, or be
---                    stopped         the budget is used, or somebody has cancelled it
+--                    stopped         the budget is used, or it was cancelled
 --                    after_previous  it uses an enum value that a version before it adds, which PostgreSQL
 --                                    allows only once that is committed
 --                  The others have
@@ -24,7 +24,7 @@
 --                    rewrites: [{id, relation, empty, count}]: tables whose file was replaced
 --                    rows:    [{id, relation, existed, root, kept, inserted, updated, deleted}]; root of a
 --                             partition; kept: the rows that were left as they are, where they were counted
---                    restarted: [{relation, from, to}]: sequences that give numbers which may be taken
+--                    restarted: [{relation, from, to}]: sequences that may give numbers that are in use
 --                    unseen:  what could not be seen, in words
 --                    large_objects: how many were deleted
 --              + tables: as table_facts
@@ -35,12 +35,11 @@
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a wrong argument.
 -- Who may call it: service_role.
 --
--- What does not follow a transaction is seen to: the settings and other left-overs of the session are
--- removed, advisory locks released, sequences protected or set back. What stays nevertheless is told in
--- the documentation of the client: dead rows and disk space until the next vacuum, the estimates that
+-- A rollback does not undo everything. Settings and other state of the session are restored, advisory
+-- locks released, sequences protected or set back. What stays is in the documentation of the client: dead rows and disk space until the next vacuum, the estimates that
 -- `analyze` and `create index` write, and whatever the migration does outside of this database.
 --
--- lock_timeout: nobody's queries queue behind a rehearsal for long. statement_timeout: while a rehearsal
+-- lock_timeout: no query queues behind a rehearsal for long. statement_timeout: while a rehearsal
 -- holds a table, the app waits for it. PostgREST reads it here, before the call; there is one function
 -- for each of the two because it cannot be changed while the function runs.
 create function public.ctx0_rehearse_migrations(
@@ -67,7 +66,7 @@ end
 $$;
 
 comment on function public.ctx0_rehearse_migrations(jsonb, integer, uuid, integer) is
-  'ctx0: runs schema versions, tells what they would change, and rolls everything back';
+  'ctx0: runs schema versions, reports what they would change, and rolls everything back';
 
 create function public.ctx0_rehearse_migrations_long(
   p_steps            jsonb,
@@ -93,4 +92,4 @@ end
 $$;
 
 comment on function public.ctx0_rehearse_migrations_long(jsonb, integer, uuid, integer) is
-  'ctx0: as ctx0_rehearse_migrations, for a longer time';
+  'ctx0: as ctx0_rehearse_migrations, with a longer timeout';

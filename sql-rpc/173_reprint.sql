@@ -13,7 +13,7 @@
 --
 -- The text becomes a temporary view, function or rule and is printed from there. A view is only
 -- parsed, so nothing is computed, no function is called, and live tables are locked as by a reader.
--- All of it is taken back before the function returns. No event trigger runs: they are switched off
+-- All of it is rolled back before the function returns. No event trigger runs: they are switched off
 -- where the role may do so, and otherwise nothing is created.
 create function ctx0_private.reprint(
   p_object       text,

@@ -4,7 +4,7 @@
 -- Result
 --   differs  what is outside of the marks differs, or what is between them is printed differently
 --            after PostgreSQL has parsed both, or what was recorded can no longer be parsed
---   unknown  why that could not be found out, where nothing else differs
+--   unknown  why the two could not be compared, where nothing else differs
 create function ctx0_private.compare_definitions(
   p_object    text,
   p_before    jsonb,

@@ -7,7 +7,7 @@
 --               {action, version, finished_at, server_version, format}
 --   objects   the objects that were changed since:
 --               [{name, before: [[part, name, definition], …] or null, after: likewise}]
---   unknown   those of which it could not be found out: [{name, reason}]
+--   unknown   the objects that could not be compared: [{name, reason}]
 --   Both are empty where nothing was recorded, or in another format.
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -44,7 +44,7 @@ begin
    where a.outcome in ('applied', 'rolled_back')
    order by a.finished_at desc
    limit 1;
-  -- Whoever changed the ledger by hand has changed the schema by hand too.
+  -- If the ledger was changed by hand, so was the schema.
   if v_recorded.objects is null
      or v_current <> v_recorded.version - (v_recorded.action = 'rollback')::integer then
     v_recorded := null;

@@ -1,11 +1,11 @@
--- ctx0_schema_status(): how the database stands, for a person or a program.
+-- ctx0_schema_status(): the state of the database, for a person or a program.
 --
 -- Result: jsonb
 --   rpc_version      the release of these functions (a counter)
 --   server_version   PostgreSQL's version, such as "15.8"
 --   current_version  the highest version in the ledger, 0 where it is empty
 --   locked           whether a migration is running at this moment
---   owner            the role as which migrations run
+--   owner            the role that runs migrations
 --   ledger           the ledger's rows, lowest version first
 --   reversible       the versions whose down SQL is stored
 --   last_attempt     the newest row of ctx0_schema_attempts without its texts, or null
@@ -23,7 +23,7 @@ begin
   return ctx0_private.answer(p_fields => jsonb_build_object(
     'server_version', current_setting('server_version'),
     'current_version', ctx0_private.current_version(),
-    -- A rehearsal holds the lock too, and a second one by which it is known.
+    -- A rehearsal holds this lock too, and a second one that marks it as a rehearsal.
     'locked', exists (
       select from (
         select array_agg(l.objid::integer) as locks

@@ -1,7 +1,7 @@
 -- Hands everything to `postgres` where a superuser installed it, as the SQL endpoint of
 -- older self-hosted stacks does: migrations run as the owner of these functions, and that
--- must not be a superuser. Then every right of everyone else is revoked, whoever default
--- privileges have given it to, and the service role gets the few that it needs.
+-- must not be a superuser. Then every privilege of every other role is revoked, whatever default
+-- privileges have granted, and the service role gets the few that it needs.
 do $$
 declare
   v_owner  text := current_user;

@@ -1,6 +1,6 @@
--- A release may describe objects in other words than the one before. Where the schema was
--- as the last change left it, the description of that change is written again in the words
--- of this release, so that installing it is no drift.
+-- A release may describe objects differently from the one before. Where the schema was as the
+-- last change left it, the description of that change is recorded again as this release words
+-- it, so that installing it is no drift.
 update ctx0_private.ctx0_schema_attempts a
    set objects = now.objects,
        fingerprint = pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(now.objects::text, 'UTF8')), 'hex'),

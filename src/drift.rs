@@ -76,7 +76,7 @@ impl fmt::Display for Verification {
     }
 }
 
-/// The answer of `ctx0_verify_schema`.
+/// The response of `ctx0_verify_schema`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Findings {
     current_version: Version,

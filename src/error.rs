@@ -533,7 +533,7 @@ fn unreachable(proxy: Option<&str>) -> String {
     }
 }
 
-/// Why a migration failed, as the database told it.
+/// Why a migration failed, as the database reported it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -542,9 +542,9 @@ pub struct MigrationError {
     pub action: Action,
     /// The version.
     pub version: Version,
-    /// The file; none where the database took a version back that this build does not know.
+    /// The file; `None` if the down SQL of a rollback came from another build.
     pub file: Option<String>,
-    /// The statement, from 1; none where no single one failed, such as at a deferred constraint.
+    /// The statement, from 1; `None` if no single one failed, as with a deferred constraint.
     pub statement: Option<usize>,
     /// The line of the file on which the statement begins, from 1.
     pub line: Option<usize>,
@@ -660,11 +660,11 @@ pub enum ConflictReason {
     Damaged,
     /// The request's id was used before, for something else.
     AttemptReused,
-    /// The version is there, from another migration.
+    /// The version was applied from a different migration.
     DifferentMigration,
     /// Someone changed the version since it was read.
     UnexpectedVersion,
-    /// A version before it is missing, or one above it is there.
+    /// A version below it is missing, or one above it is applied.
     Gap,
     /// No down migration is stored for the version.
     NotReversible,

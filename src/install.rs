@@ -70,7 +70,7 @@ pub const fn install_sql() -> &'static str {
             "172_event_triggers"
             "173_reprint"
             "174_compare_definitions"
-            "174_ctx0_cancel_preview"
+            "176_ctx0_cancel_preview"
             "180_ctx0_verify_schema"
             "190_ctx0_schema_status"
             "900_owner_and_rights"
@@ -81,8 +81,8 @@ pub const fn install_sql() -> &'static str {
 
 /// Removes the functions of [`install_sql`], of this release or an earlier one.
 ///
-/// The record stays: the ledger, and beside it in `public` the attempts, which installing again
-/// takes back into use. The last lines say how to drop both. The tables of ctx0 stay as well.
+/// The record stays: the ledger and, moved beside it into `public`, the attempts. Installing again
+/// puts both back into use. The last lines say how to drop them. The tables of ctx0 stay as well.
 #[must_use]
 pub const fn uninstall_sql() -> &'static str {
     concat!(

@@ -19,7 +19,7 @@ use crate::{
     schema_objects::{Definition, ObjectChange},
 };
 
-/// What a change of the schema would do, seen on the user's own database.
+/// What a change of the schema would do to the user's own database.
 ///
 /// Displays as text for a person, with a unified diff of the definitions; [`Preview::in_colour`]
 /// does the same for a terminal.
@@ -32,16 +32,15 @@ pub struct Preview {
     pub current_version: Version,
     /// The version that it would have.
     pub target_version: Version,
-    /// What each version would do, in the order in which they would run. Each says in its
-    /// [`state`](PreviewedVersion::state) whether it was tested: behind one that fails, none is.
+    /// What each version would do, in the order in which they would run. Its
+    /// [`state`](PreviewedVersion::state) says whether it was tested: after a failure, none is.
     pub versions: Vec<PreviewedVersion>,
-    /// Whether a backup should be made first: because a version asks for it, or because
-    /// data would be lost or rewritten.
+    /// The backup to make first, if a version asks for one, or if data would be lost or rewritten.
     pub backup: Option<BackupAdvice>,
     /// Sequences that the preview has moved and could not set back, for example because another
     /// session uses them. Numbers that were only drawn are used up, which is harmless.
     pub sequences: Vec<MovedSequence>,
-    /// Stands for what was previewed: [`Run::agreed_to`](crate::Run::agreed_to) does that or nothing.
+    /// Identifies what was previewed: [`Run::agreed_to`](crate::Run::agreed_to) applies exactly that.
     pub token: PreviewToken,
 }
 
@@ -51,7 +50,7 @@ pub struct Preview {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PreviewedVersion {
-    /// Whether it is applied or taken back.
+    /// Whether it is applied or rolled back.
     pub action: Action,
     /// The version.
     pub version: Version,
@@ -62,22 +61,22 @@ pub struct PreviewedVersion {
     pub description: String,
     /// Whether it was tested.
     pub state: PreviewState,
-    /// Milliseconds that it took here; none where it was not tested to its end.
+    /// How long it took here, in milliseconds; `None` if it was not tested to its end.
     pub execution_ms: Option<u64>,
-    /// What the user should know, the gravest first.
+    /// What the user should know, the most severe first.
     pub warnings: Vec<Warning>,
     /// The objects whose definition differs.
     pub changes: Vec<ObjectChange>,
-    /// The tables and views that were there before and are locked, where no earlier version
-    /// locks them as strongly.
+    /// The existing tables and views that it locks, unless an earlier version locks them as
+    /// strongly.
     pub locks: Vec<TableLock>,
-    /// The tables whose file is written anew.
+    /// The tables that it rewrites.
     pub rewrites: Vec<Rewrite>,
-    /// The tables in which rows are changed.
+    /// The tables in which it changes rows.
     pub rows: Vec<RowChange>,
-    /// What it does that could not be seen, in words.
+    /// What it does that could not be observed, in words.
     pub unseen: Vec<String>,
-    /// Why it failed. Nothing of it was left in the database.
+    /// Why it failed. It was rolled back.
     pub failure: Option<Box<MigrationError>>,
 }
 
@@ -91,17 +90,17 @@ pub struct PreviewedVersion {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum PreviewState {
-    /// It ran to its end.
+    /// It succeeded.
     Tested,
-    /// It fails.
+    /// It failed.
     Failed,
-    /// The preview ended before it did. It may work.
+    /// The preview ended first. It may succeed when applied.
     NotFinished {
         /// Why.
         reason: Unfinished,
     },
-    /// It needs what another version commits, such as a new value of an enum, so it can be
-    /// tested when that version is applied. It may work.
+    /// It uses what an earlier version has to commit first, such as a new enum value. It can be tested
+    /// once that version is applied.
     After {
         /// The version that has to be applied first.
         version: Version,
@@ -144,7 +143,7 @@ pub enum Cancellation {
 pub struct MovedSequence {
     /// The sequence.
     pub relation: String,
-    /// The last number before; none where it could not be read.
+    /// The last number before; `None` if it could not be read.
     pub from: Option<i64>,
     /// The last number now.
     pub to: Option<i64>,
@@ -214,7 +213,7 @@ impl fmt::Display for LockMode {
 pub struct Rewrite {
     /// The table.
     pub relation: String,
-    /// Its size today with its indexes, in bytes; none where it could not be read.
+    /// Its current size with its indexes, in bytes; `None` if it could not be read.
     pub bytes: Option<u64>,
 }
 
@@ -312,7 +311,7 @@ impl fmt::Debug for PreviewToken {
 }
 
 impl Preview {
-    /// Puts together what the database told of the steps.
+    /// Puts together what the database reported about the steps.
     pub(crate) fn new(
         current: Version,
         steps: &[Step],
@@ -410,7 +409,7 @@ impl PreviewedVersion {
     }
 }
 
-/// What `ctx0_rehearse_migrations` tells, with the failure as the steps explain it.
+/// What `ctx0_rehearse_migrations` reports, with failures placed in the files of the steps.
 #[derive(Debug, Default)]
 pub(crate) struct Rehearsal {
     pub(crate) versions: Vec<SeenVersion>,
@@ -486,7 +485,7 @@ pub(crate) struct TableFacts {
     altered: Vec<AlteredColumn>,
 }
 
-/// What a change of its type does to the values of a column; none where it could not be compared.
+/// What a change of type does to the values of a column; `None` if it could not be compared.
 #[derive(Clone, Debug, Deserialize)]
 struct AlteredColumn {
     number: u32,

@@ -35,11 +35,10 @@ impl From<&Migration> for SchemaVersion {
     }
 }
 
-/// The answer to "is there a newer schema?".
+/// How the database compares with this build.
 ///
-/// Serialises to the four keys of the specification. Three more are there only where they say
-/// something: `backup`, `setup`, and `problem` where the ledger does not fit this build; then nothing
-/// is pending, and it is not up to date either.
+/// Serialises to the four keys of the specification, and to `backup`, `setup` and `problem` where they
+/// have a value. With a `problem` nothing is pending, and the database is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -53,14 +52,14 @@ pub struct UpdateCheck {
     pub latest_version: Version,
     /// What would be applied, in this order.
     pub pending_migrations: Vec<SchemaVersion>,
-    /// Where a pending version asks for a backup first.
+    /// The backup that a pending version asks for, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupAdvice>,
     /// Why the setup script has to run before anything can be applied. Only the
     /// [`Scheduler`](crate::Scheduler) looks for that, with one more request when something is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup: Option<SetupNeeded>,
-    /// Why nothing may be applied, where that is so.
+    /// Why nothing can be applied, if the ledger disagrees with this build.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "with_message"
@@ -109,7 +108,7 @@ impl SetupNeeded {
     }
 }
 
-/// How the database stands.
+/// The state of the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -120,27 +119,27 @@ pub struct DatabaseStatus {
     pub server_version: String,
     /// The highest version in the ledger.
     pub current_version: Version,
-    /// Whether a migration is running at this moment.
+    /// Whether a migration is running.
     pub locked: bool,
-    /// The role as which migrations run.
+    /// The role that runs migrations.
     pub owner: String,
     /// The ledger, lowest version first.
     pub ledger: Vec<AppliedVersion>,
-    /// The versions for which the database knows the way back, lowest first.
+    /// The versions whose down SQL is stored in the database, lowest first.
     pub reversible: Vec<Version>,
-    /// The newest request to change the schema, whatever became of it.
+    /// The latest request to change the schema, whatever its outcome.
     pub last_attempt: Option<Attempt>,
 }
 
-/// A run that reached its end. Serialises to `{"success": true, "applied": […]}`, with
-/// `rolledBack` where versions were taken back.
+/// A run that succeeded. Serialises to `{"success": true, "applied": […]}`, with `rolledBack` after a
+/// rollback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunReport {
-    /// The versions that this run applied, in order. One that another process applied in
-    /// the meantime is not among them.
+    /// The versions that this run applied, in order. A version that another process applied
+    /// meanwhile is not included.
     pub applied: Vec<Version>,
-    /// The versions that this run took back, newest first; likewise.
+    /// The versions that this run rolled back, newest first.
     pub rolled_back: Vec<Version>,
     /// The version that the database has now.
     pub current_version: Version,
@@ -158,14 +157,14 @@ impl Serialize for RunReport {
     }
 }
 
-/// A run that ended early. What it had done stays done.
+/// A run that failed. The versions that it applied or rolled back before stay so.
 /// Serialises to `{"success": false, "applied": […], "error": "…"}`, with `rolledBack` likewise.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunError {
     /// The versions that this run applied before, in order.
     pub applied: Vec<Version>,
-    /// The versions that this run took back before, newest first.
+    /// The versions that this run rolled back before, newest first.
     pub rolled_back: Vec<Version>,
     /// Why it ended.
     pub error: Error,
@@ -218,7 +217,7 @@ pub(crate) struct RunResult<'a> {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Progress {
-    /// A version is being applied, or taken back.
+    /// A version is being applied or rolled back.
     Started {
         /// Which of the two.
         action: Action,
@@ -232,7 +231,7 @@ pub enum Progress {
         /// How many there are in this run.
         total: usize,
     },
-    /// It takes longer.
+    /// The run is waiting.
     #[non_exhaustive]
     Waiting {
         /// The version.
@@ -244,23 +243,23 @@ pub enum Progress {
         #[cfg_attr(feature = "json-schema", schemars(with = "u64"))]
         waited: Duration,
     },
-    /// A version is there, and recorded.
+    /// A version was applied.
     #[non_exhaustive]
     Applied {
         /// The version.
         version: Version,
-        /// Milliseconds that it took in the database; none where another process applied it.
+        /// How long it took in the database, in milliseconds; `None` if another process applied it.
         execution_ms: Option<u64>,
     },
-    /// A version is there no more.
+    /// A version was rolled back.
     #[non_exhaustive]
     RolledBack {
         /// The version.
         version: Version,
-        /// Milliseconds that it took in the database; none where another process took it back.
+        /// How long it took in the database, in milliseconds; `None` if another process rolled it back.
         execution_ms: Option<u64>,
     },
-    /// The run ends here.
+    /// A version failed, and the run ends.
     #[non_exhaustive]
     Failed {
         /// The version.
@@ -276,9 +275,9 @@ pub enum Progress {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// A migration is running, this one or another's.
+    /// A migration is running: this one, or one of another process.
     Running,
-    /// No usable answer came; it is asked again.
+    /// There was no usable response; the request is repeated.
     NoResponse,
     /// A table that the migration needs is in use.
     TableInUse,

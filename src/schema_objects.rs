@@ -72,7 +72,7 @@ pub struct Part {
     #[serde(skip)]
     pub(crate) lets_through: Vec<&'static str>,
     /// For the body of a function: whether it runs with its owner's rights and can be called. For
-    /// the options of a view: whether it reads with the rights of whoever asks.
+    /// the options of a view: `security_invoker`, whether it reads with the rights of its caller.
     #[serde(skip)]
     pub(crate) security: bool,
 }

@@ -14,10 +14,10 @@ use crate::{
     schema_objects::{Definition, ObjectKind, Part, PartKind},
 };
 
-/// What takes longer is worth a word, in milliseconds.
+/// A version that takes longer gets a warning, in milliseconds.
 const SLOW: u64 = 1_000;
 
-/// The roles of whoever has the anon key, or no key of the project's own.
+/// The roles that anyone with a public key can use.
 const PUBLIC_ROLES: [&str; 3] = ["anon", "authenticated", "public"];
 
 /// Something that the user should know before agreeing.
@@ -25,44 +25,44 @@ const PUBLIC_ROLES: [&str; 3] = ["anon", "authenticated", "public"];
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Warning {
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: WarningKind,
-    /// The same in words, as a part of a sentence.
+    /// What the version does, without a capital and without a full stop: "deletes the column …".
     pub message: String,
 }
 
-/// Kinds of warnings, the gravest first.
+/// Kinds of warnings, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum WarningKind {
-    /// Data is gone afterwards.
+    /// Data is lost.
     DataLost,
-    /// Others can read or change data that they could not before.
+    /// Other roles can read or change data that they could not before.
     Opened,
-    /// Rows that are there are changed.
+    /// Existing rows are changed.
     RowsChanged,
-    /// A rollback does not bring back what its version had lost.
+    /// A rollback does not restore what its version deleted or changed.
     NotRestored,
-    /// A sequence gives numbers again that may be taken.
+    /// A sequence is set back, so that new rows may get numbers that are in use.
     SequenceReset,
-    /// A table that has rows is written anew.
+    /// A table with rows is rewritten.
     Rewritten,
-    /// A table is locked for long.
+    /// A table is locked for a long time.
     Locked,
-    /// It takes long.
+    /// It takes a long time, or more than the budget.
     Slow,
-    /// Something that others may use is gone.
+    /// Something that others may use is deleted.
     Dropped,
-    /// Something that others may use has another name.
+    /// Something that others may use is renamed.
     Renamed,
-    /// Rows must have a value that they could be without.
+    /// Rows need a value that was optional before.
     Required,
 }
 
 impl WarningKind {
-    /// Whether a backup would be wise.
+    /// Whether a backup is recommended.
     #[must_use]
     pub fn touches_data(self) -> bool {
         match self {
@@ -103,7 +103,7 @@ impl Tables {
     }
 }
 
-/// All that there is to say of a version, the gravest first.
+/// The warnings about a version, the most severe first.
 pub(super) fn warnings(
     action: Action,
     version: Version,
@@ -158,7 +158,7 @@ pub(super) fn warnings(
         let name = short(&rows.relation);
         let (deleted, updated) = (count(rows.deleted, "row"), count(rows.updated, "row"));
         match kind {
-            // What is done to a table of its own concerns nobody.
+            // Nobody has used a table that the version itself created.
             Rows::OfANewTable => continue,
             Rows::Moved => warnings.add(
                 WarningKind::RowsChanged,

@@ -1,4 +1,4 @@
-//! A database of the tests' own behind the seam: a queue of answers, and what was asked.
+//! A scripted transport for unit tests: a queue of responses, and a record of the requests.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{BoxFuture, HttpResponse, Request, Transport, TransportError};
 
-/// Answers from a script, and remembers what was asked.
+/// Responds from a script, and records the requests.
 #[derive(Clone)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
 
@@ -29,14 +29,14 @@ pub(crate) enum Scripted {
     Refused,
     /// The connection breaks.
     Lost,
-    /// No answer for as long as the caller waits.
+    /// No response for as long as the caller waits.
     Silent,
     /// This, but later.
     Later(Duration, Box<Scripted>),
 }
 
 impl Fake {
-    /// Answers from a queue; what is beyond its end gets the last answer again.
+    /// Responds from a queue; further requests get the last response again.
     pub(crate) fn new(queue: impl IntoIterator<Item = Scripted>) -> Self {
         let mut queue: VecDeque<_> = queue.into_iter().collect();
         Self::by(move |_| {
@@ -49,7 +49,7 @@ impl Fake {
         })
     }
 
-    /// Answers each request as a function says.
+    /// Responds to each request as a function decides.
     pub(crate) fn by(script: impl FnMut(&Request) -> Scripted + Send + 'static) -> Self {
         let state = State {
             script: Box::new(script),
@@ -59,7 +59,7 @@ impl Fake {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Answers as a function says and remembers nothing.
+    /// Responds as a function decides and records nothing.
     pub(crate) fn forgetful(script: impl FnMut(&Request) -> Scripted + Send + 'static) -> Self {
         let fake = Self::by(script);
         fake.state().remembers = false;
@@ -133,7 +133,7 @@ impl Transport for Fake {
     }
 }
 
-/// An answer with this JSON.
+/// A response with this JSON.
 pub(crate) fn response(status: u16, body: Value) -> Scripted {
     Scripted::Response(HttpResponse {
         status,

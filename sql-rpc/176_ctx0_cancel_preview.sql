@@ -4,7 +4,7 @@
 --   p_preview  the id under which it was started
 --
 -- Result: jsonb with "rpc_version" and "outcome":
---   cancelled    its statement was cancelled; the rehearsal rolls back and answers at once
+--   cancelled    its statement was cancelled; the rehearsal rolls back and responds at once
 --   requested    the owner of these functions may not cancel a statement of PostgREST's role. The
 --                rehearsal was asked to end and has not begun another statement
 --   not_running  there is no such rehearsal, or it has just ended
