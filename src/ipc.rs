@@ -2,10 +2,10 @@
 
 mod events;
 mod message;
-mod preview;
-mod run;
 #[cfg(feature = "json-schema")]
 mod schema;
+mod shared_preview;
+mod shared_run;
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use self::{
     message::{
         Consent, Event, NoParams, PreviewParams, Refusal, RollbackParams, parameters, result,
     },
-    preview::Previews,
-    run::{Change, RunRequest, Runs},
+    shared_preview::Previews,
+    shared_run::{Change, RunRequest, Runs},
 };
 use crate::{manager::SchemaVersionManager, scheduler::Scheduler};
 

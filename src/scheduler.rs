@@ -136,10 +136,13 @@ pub struct SchedulerBuilder {
 }
 
 impl SchedulerBuilder {
-    /// The longest time between two checks. Default: 6 hours. Values below one second count
-    /// as one second, values above 30 days as 30 days.
+    /// The longest time between two checks: 1 s to 30 days, 6 hours by default. A value out of range
+    /// is replaced by the nearest one in range, with a `tracing` event at `warn`.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.clamp(*INTERVALS.start(), *INTERVALS.end());
+        if self.interval != interval {
+            tracing::warn!(asked = ?interval, used = ?self.interval, "the interval between checks is out of range");
+        }
         self
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{MAX_MESSAGE_BYTES, run::Change};
+use super::{MAX_MESSAGE_BYTES, shared_run::Change};
 use crate::{
     error::Error,
     ledger::LedgerError,
