@@ -208,9 +208,9 @@ async fn numbers_of_a_sequence_in_use_are_used_up_and_that_is_said() {
         .collect();
     assert_eq!(moved, [("public.notes_id_seq", Some(3), Some(4))]);
     assert!(
-        preview
-            .to_string()
-            .contains("Numbers of the sequence notes_id_seq are used up, which is harmless")
+        preview.to_string().contains(
+            "This preview used up numbers of the sequence notes_id_seq, which is harmless."
+        )
     );
     assert_eq!(network.value(last).await, "4");
     app.end().await;
