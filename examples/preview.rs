@@ -7,10 +7,10 @@
 //! cargo run --example preview -- --rollback-to 1   # what taking back to version 1 would do there
 //! ```
 //!
-//! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set it looks at that project, and changes
+//! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set it previews on that project, and changes
 //! nothing there.
 //!
-//! Exit codes: 0 it would succeed, 1 it would fail or could not be asked, 2 wrong usage.
+//! Exit codes: 0 it would succeed, 1 it would fail or the database could not be asked, 2 wrong usage.
 
 use std::{
     env,

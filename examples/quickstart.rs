@@ -1,4 +1,4 @@
-//! From "is there a newer schema?" to the ledger, in one terminal.
+//! Checks for a newer schema, asks, applies it and shows the ledger, in a terminal.
 //!
 //! ```text
 //! cargo run --example quickstart            # asks before it changes anything
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! With `SUPABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` set it works on that project,
-//! for example on `supabase start`. With neither it starts a real PostgreSQL of its own,
+//! for example on `supabase start`. With neither it starts a temporary PostgreSQL,
 //! which is gone when it ends.
 //!
 //! Exit codes: 0 the database is up to date, 1 something failed, 2 wrong usage,
@@ -102,7 +102,7 @@ async fn database() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
     if env::var_os(ENV_URL).is_some() || env::var_os(ENV_KEY).is_some() {
         return Ok((Config::from_env()?, None));
     }
-    println!("{ENV_URL} is not set: starting a PostgreSQL of its own …");
+    println!("{ENV_URL} is not set: starting a temporary PostgreSQL…");
     let stack = Stack::embedded().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;

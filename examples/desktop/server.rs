@@ -1,4 +1,4 @@
-//! The page and the socket, for the windows of this daemon and nobody else.
+//! Serves the page and the socket, to the windows of this daemon only.
 //!
 //! Every page in a browser on this computer, and every program of another user, can reach a
 //! port on loopback. So everything is below a token that only the windows know. `Host` stops
@@ -163,7 +163,7 @@ impl Server {
                 .serve_connection(TokioIo::new(stream), service.clone())
                 .with_upgrades();
             connections.spawn(async move {
-                // A broken connection concerns nobody else.
+                // A broken connection does not concern the other windows.
                 let _ = connection.await;
             });
         }
@@ -183,7 +183,7 @@ impl Gate {
             .get(header::HOST)
             .is_some_and(|host| host.as_bytes() == self.host.as_bytes());
         // A browser sends the origin with everything but plain navigation. An app that is no
-        // browser sends none, and got the token from whoever started the daemon.
+        // browser sends none, and got the token from the process that started the daemon.
         let own = format!("http://{}", self.host);
         let origin = headers
             .get_all(header::ORIGIN)
@@ -253,7 +253,7 @@ async fn serve(mut window: WebSocket, ipc: Ipc) {
     let mut responses = JoinSet::new();
     loop {
         let text = tokio::select! {
-            // What happens in a run is told before its response.
+            // The events of a run come before its response.
             biased;
             Some(event) = events.next() => event,
             Some(response) = responses.join_next() => match response {

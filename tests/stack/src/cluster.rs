@@ -22,7 +22,7 @@ use crate::{Port, StackError, account::Account, scratch::Scratch, sql, template}
 /// seconds.
 const READY: Duration = Duration::from_secs(60);
 
-/// A running server of its own, stopped and removed when this is dropped and
+/// A running server, stopped and removed when this is dropped and
 /// when the process ends.
 #[derive(Debug)]
 pub(crate) struct Cluster {

@@ -81,11 +81,11 @@ pub enum Fault {
     /// [`FaultProxy::deliver_late_copies`]. The client gets that first answer, and does not wait
     /// for the second.
     LateDuplicate(Duration),
-    /// The answer, head included, drips out in pieces of `chunk` bytes with a pause after each.
+    /// The response, head included, arrives in chunks of `chunk` bytes with a pause after each.
     SlowBytes {
-        /// Bytes in a piece; 0 counts as 1.
+        /// Bytes in a chunk; 0 counts as 1.
         chunk: usize,
-        /// The pause after each piece.
+        /// The pause after each chunk.
         every: Duration,
     },
 }
@@ -230,9 +230,9 @@ impl FaultProxy {
         self.shared.state().script.clear();
     }
 
-    /// Lets the proxy lose patience as a gateway does: where upstream has not answered after this
-    /// time, the client gets a 504 in its place and upstream works on. `None` waits for ever,
-    /// as a new proxy does. A request that is already waiting keeps its old limit.
+    /// Lets the proxy time out as a gateway does: if upstream has not responded after this time, the
+    /// client gets a 504 and upstream continues. `None` waits without limit, as a new proxy does. A
+    /// request that is already waiting keeps its old limit.
     pub fn gateway_timeout(&self, limit: Option<Duration>) {
         self.shared.state().gateway_timeout = limit.unwrap_or(Duration::MAX);
     }
@@ -292,7 +292,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 struct Shared {
     upstream: String,
     state: Mutex<State>,
-    /// Whether late copies are to be late no more.
+    /// Whether late copies are to be delivered now.
     hurry: watch::Sender<bool>,
     /// Counts what may still reach upstream or is being worked on there.
     flights: TaskTracker,

@@ -29,8 +29,8 @@
 //! | REST layer | this crate's | this crate's | its own |
 //! | kill and restart | the REST layer | both | nothing |
 //!
-//! A cluster has the one database `postgres`, and nothing to make another one
-//! from. The first of a PostgreSQL version is kept as a template in
+//! A cluster has one database, `postgres`, and no template database. The first
+//! cluster of a PostgreSQL version is kept as a template in
 //! `ctx0-templates-*` of the temporary directory, and the embedded PostgreSQL
 //! keeps its unpacked runtime in the user's cache directory. Everything else
 //! goes with the stack, `kill -9` of the process included: a small shell waits

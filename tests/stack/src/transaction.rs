@@ -79,7 +79,7 @@ impl Db for Catalog {
 pub(crate) struct Transaction(pub(crate) SqlxTx);
 
 impl Transaction {
-    /// Has all statements see the same state: postrust counts rows in a statement of its own,
+    /// Has all statements see the same state: postrust counts rows in a separate statement,
     /// where PostgREST has one for both.
     pub(crate) fn see_one_state(&mut self) {
         self.queue("set transaction isolation level repeatable read", &[]);
