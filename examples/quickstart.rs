@@ -141,8 +141,11 @@ fn show(progress: Progress) {
         }
         Progress::Waiting { reason, waited, .. } => {
             let what = match reason {
-                WaitReason::Running => "a migration is running",
-                WaitReason::NoResponse => "no answer yet, asking again",
+                WaitReason::Running => "it is still running",
+                WaitReason::OtherChange => "another change is running",
+                WaitReason::Preview => "a preview is running",
+                WaitReason::FunctionsMissing => "the installed functions are missing, trying again",
+                WaitReason::NoResponse => "no response yet, trying again",
                 WaitReason::TableInUse => "a table is in use, trying again",
                 _ => "waiting",
             };

@@ -46,8 +46,13 @@ begin
   end if;
 
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return jsonb_build_object('outcome', 'locked', 'version', p_version, 'attempt', p_attempt);
+    return jsonb_build_object(
+      'outcome', 'locked', 'version', p_version, 'attempt', p_attempt,
+      'held_by', case when ctx0_private.lock_holder(p_key => ctx0_private.attempt_lock(p_attempt => p_attempt)) is not null
+                      then 'attempt' else coalesce(ctx0_private.running(), 'change') end);
   end if;
+  -- Later copies of this request see that it is this one that runs.
+  perform pg_try_advisory_xact_lock(ctx0_private.attempt_lock(p_attempt => p_attempt));
 
   v_problem := ctx0_private.table_problem(p_owner => current_user);
   if v_problem is not null then

@@ -16,7 +16,8 @@
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
 --   already_applied  the ledger has this version, from the same text
---   locked           another migration is running; nothing was done or recorded
+--   locked           + held_by: attempt (an earlier copy of this request) | change | rehearsal
+--                    nothing was done or recorded
 --   conflict         + reason: damaged | unsafe_table | attempt_reused | different_migration | unexpected_version | gap
 --                    + message; nothing was done
 --   failed           as run_migration; nothing of the migration is left

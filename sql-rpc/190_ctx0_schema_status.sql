@@ -23,18 +23,7 @@ begin
   return ctx0_private.answer(p_fields => jsonb_build_object(
     'server_version', current_setting('server_version'),
     'current_version', ctx0_private.current_version(),
-    -- A rehearsal holds this lock too, and a second one that marks it as a rehearsal.
-    'locked', exists (
-      select from (
-        select array_agg(l.objid::integer) as locks
-          from pg_locks l
-         where l.locktype = 'advisory' and l.granted
-           and l.database = (select oid from pg_database where datname = current_database())
-           and l.classid = ctx0_private.lock_key() and l.objid in (1, 2) and l.objsubid = 2
-         group by l.pid
-      ) holder
-       where holder.locks = '{1}'
-    ),
+    'locked', ctx0_private.running() is not distinct from 'change',
     'owner', current_user,
     'ledger', (
       select coalesce(jsonb_agg(to_jsonb(v) order by v.version), '[]')

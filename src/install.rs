@@ -34,6 +34,7 @@ pub const fn install_sql() -> &'static str {
             "050_check_caller"
             "055_impose_limits"
             "057_must_stop"
+            "058_running"
             "060_remember_session"
             "062_clean_session"
             "065_words"

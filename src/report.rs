@@ -275,8 +275,14 @@ pub enum Progress {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// A migration is running: this one, or one of another process.
+    /// This version is running in the database, by an earlier copy of the same request.
     Running,
+    /// Another change of the schema is running, by another process for example.
+    OtherChange,
+    /// A preview is running.
+    Preview,
+    /// PostgREST does not find the installed functions; it may be reloading its schema cache.
+    FunctionsMissing,
     /// There was no usable response; the request is repeated.
     NoResponse,
     /// A table that the migration needs is in use.

@@ -271,18 +271,33 @@ fn sql(file: Option<&SqlFile>) -> (Option<Statements<'_>>, Option<Checksum>) {
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum ChangeOutcome {
-    Applied {
-        execution_ms: u64,
-    },
+    Applied { execution_ms: u64 },
     AlreadyApplied,
-    RolledBack {
-        execution_ms: u64,
-    },
+    RolledBack { execution_ms: u64 },
     AlreadyRolledBack,
-    /// A change is running: an earlier copy of this request, or another one.
-    Locked,
+    Locked { held_by: LockHeldBy },
     Conflict(Conflict),
     Failed(Failed),
+}
+
+/// What has the lock of the schema, so that nothing was done.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LockHeldBy {
+    /// An earlier copy of this request.
+    Attempt,
+    Change,
+    Rehearsal,
+}
+
+impl From<LockHeldBy> for WaitReason {
+    fn from(held_by: LockHeldBy) -> Self {
+        match held_by {
+            LockHeldBy::Attempt => Self::Running,
+            LockHeldBy::Change => Self::OtherChange,
+            LockHeldBy::Rehearsal => Self::Preview,
+        }
+    }
 }
 
 /// What `ctx0_rehearse_migrations` returns.

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     plan::Step,
     preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
+    report::WaitReason,
     rpc::{
         CancelPreview, RehearsalOutcome, RehearseMigrations, Rehearsed, RehearsedVersion,
         SHORT_REHEARSAL_MS, Verdict,
@@ -47,11 +48,14 @@ pub struct PreviewRequest {
 }
 
 impl PreviewRequest {
+    /// The budget of a preview for which none is set.
+    pub const DEFAULT_BUDGET: Duration = Duration::from_millis(SHORT_REHEARSAL_MS);
+
     pub(super) fn new(manager: SchemaVersionManager, goal: Goal) -> Self {
         Self {
             manager,
             goal,
-            budget: Duration::from_millis(SHORT_REHEARSAL_MS),
+            budget: Self::DEFAULT_BUDGET,
             id: Uuid::new_v4(),
         }
     }
@@ -88,7 +92,9 @@ impl PreviewRequest {
             Ok(match outcome {
                 RehearsalOutcome::Rehearsed(rehearsed) => Verdict::Done(Ok(rehearsed)),
                 // Perhaps an earlier copy of this request. It ends soon.
-                RehearsalOutcome::Locked { rehearsal: true } => Verdict::Running,
+                RehearsalOutcome::Locked { rehearsal: true } => {
+                    Verdict::Running(WaitReason::Preview)
+                }
                 RehearsalOutcome::Locked { rehearsal: false } => {
                     Verdict::Done(Err(Error::ChangeRunning))
                 }

@@ -216,7 +216,7 @@ impl Run {
                         execution_ms: None,
                     }))
                 }
-                ChangeOutcome::Locked => Verdict::Running,
+                ChangeOutcome::Locked { held_by } => Verdict::Running(held_by.into()),
                 ChangeOutcome::Conflict(conflict) => {
                     Verdict::Done(Err(conflict.into_error(version)?))
                 }

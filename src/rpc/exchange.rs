@@ -17,8 +17,8 @@ use crate::{
 pub(crate) enum Verdict<T> {
     /// It is the outcome.
     Done(T),
-    /// The database is still working on this request, or on another change. It is asked again.
-    Running,
+    /// The database is still working on this request, or on something else. It is asked again.
+    Running(WaitReason),
     /// The attempt has ended without effect because a table was in use. This is the outcome unless
     /// the policy allows a new attempt.
     TableInUse(T),
@@ -70,10 +70,10 @@ pub(crate) async fn exchange<T>(
         let waited = state.waited(now);
         let (reason, delay) = match verdict {
             Ok(Verdict::Done(outcome)) => break Ok(outcome),
-            Ok(Verdict::Running) => match state.while_running(now) {
+            Ok(Verdict::Running(reason)) => match state.while_running(now) {
                 Some(delay) => {
-                    retried(&sent, requests, delay, &"a change is running");
-                    (WaitReason::Running, delay)
+                    retried(&sent, requests, delay, &"a change or a preview is running");
+                    (reason, delay)
                 }
                 None => break Err(ExchangeError::StillRunning { waited }),
             },
@@ -88,7 +88,7 @@ pub(crate) async fn exchange<T>(
             Err(failed) => match state.after_error(now, &failed) {
                 Some(delay) => {
                     retried(&sent, requests, delay, &failed.error);
-                    (WaitReason::NoResponse, delay)
+                    (reason(&failed.error), delay)
                 }
                 None => {
                     break Err(ExchangeError::Failed {
@@ -103,6 +103,14 @@ pub(crate) async fn exchange<T>(
     };
     ended(&sent, requests, state.waited(Instant::now()), &end);
     end
+}
+
+fn reason(error: &Error) -> WaitReason {
+    if matches!(error, Error::RpcNotInstalled { .. }) {
+        WaitReason::FunctionsMissing
+    } else {
+        WaitReason::NoResponse
+    }
 }
 
 fn started(request: &Request) {

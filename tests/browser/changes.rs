@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    chromium::{Browser, Window},
+    chromium::Browser,
     daemon::{Start, TOKEN},
     project::{self, Folder, Gate},
 };
@@ -22,13 +22,6 @@ const COUNT_REQUESTS: &str = "
     sent.push(JSON.parse(text).method);
     return send.call(this, text);
   };";
-
-/// How long a test may take, as the page says it.
-async fn seconds(window: &Window) -> String {
-    let seconds = "return import(new URL('banner-view.js', location)).then(({ PREVIEW_SECONDS }) => String(PREVIEW_SECONDS));";
-    let seconds = window.js(seconds, &[]).await;
-    seconds.as_str().expect("a text").to_owned()
-}
 
 #[tokio::test]
 async fn view_changes_sends_nothing_and_only_a_click_tests() {
@@ -51,8 +44,7 @@ async fn view_changes_sends_nothing_and_only_a_click_tests() {
         window.text().await,
         "● ctx0 schema update available (v0 → v2) v1: Notes v2: Notes without labels \
          Testing runs this update on your database and undoes it. Meanwhile, ctx0 may have to wait for up to \
-         {N} seconds. Hide Changes Test on My Data Apply Update ×"
-            .replace("{N}", &seconds(&window).await)
+         5 seconds. Hide Changes Test on My Data Apply Update ×"
     );
     window.click("Hide Changes").await;
     window.click("View Changes").await;
@@ -233,6 +225,80 @@ async fn a_failure_that_the_test_saw_is_said_first_and_applying_is_no_longer_the
     assert!(said.contains("label"), "warnings are shown as well: {said}");
     assert_eq!(window.js(is_default, &[]).await, json!(false));
     window.picture("would-fail").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_test_that_is_too_slow_says_so_and_the_update_can_still_be_applied() {
+    let project = project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[
+        ("Notes", NOTES),
+        ("Waits", Gate::SQL),
+        ("Last", "select 1;"),
+    ]);
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    window.click("Test on My Data").await;
+    window.until("button('Test Again')").await;
+    let text = window.text().await;
+    for said in [
+        "Too slow to test fully: more than 5 s. It may still succeed when applied.",
+        "v2: Waits Too slow to test fully; it may still succeed when applied v3:",
+        "v3: Last Not tested.",
+    ] {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
+    assert!(!text.contains("fail"), "{text}");
+    window.picture("too-slow").await;
+    Gate::open(&project).await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2, 3]);
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn a_version_that_needs_what_another_commits_is_tested_later_and_not_called_a_failure() {
+    let project = project::installed().await;
+    let folder = Folder::of(&[
+        (
+            "Letters",
+            "create type public.ctx0_status as enum ('draft', 'sent');
+             create table public.ctx0_letter (id int primary key, status public.ctx0_status not null);
+             alter table public.ctx0_letter enable row level security;
+             insert into public.ctx0_letter values (1, 'draft'), (2, 'sent');",
+        ),
+        (
+            "A status for the archive",
+            "alter type public.ctx0_status add value if not exists 'archived';",
+        ),
+        (
+            "Archives what was sent",
+            "update public.ctx0_letter set status = 'archived' where status = 'sent';",
+        ),
+    ]);
+    project::apply_first(&project, &folder).await;
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("View Changes").await;
+    window.click("Test on My Data").await;
+    window.until("button('Test Again')").await;
+    let text = window.text().await;
+    for said in [
+        "v3 can only be tested once v2 is applied.",
+        "v3: Archives what was sent Can only be tested once v2 is applied.",
+    ] {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
+    assert!(!text.to_lowercase().contains("fail"), "{text}");
+    window.picture("after").await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2, 3]);
     window.assert_clean_console().await;
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::{Capabilities, WebDriver};
+use thirtyfour::{Capabilities, WebDriver, WebElement};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -268,6 +268,28 @@ impl Window {
     /// Waits until a button is there and has its place, since a click goes to where the button
     /// was when the mouse set out, and clicks on it.
     async fn click_on(&self, button: &str) {
+        let found = self.settled(button).await;
+        found.click().await.expect("it can be clicked");
+    }
+
+    /// Clicks twice, as fast as a mouse can, on whatever is there the second time.
+    pub(crate) async fn double_click(&self, label: &str) {
+        let found = self.settled(&format!("button({})", json!(label))).await;
+        let place = found.rect().await.expect("a place");
+        let (x, y) = (place.x + place.width / 2.0, place.y + place.height / 2.0);
+        for (kind, count) in [
+            ("mousePressed", 1),
+            ("mouseReleased", 1),
+            ("mousePressed", 2),
+            ("mouseReleased", 2),
+        ] {
+            let event =
+                json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": count});
+            self.devtools("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    async fn settled(&self, button: &str) -> WebElement {
         let settled = format!(
             "{PRELUDE}
              const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
@@ -282,14 +304,26 @@ impl Window {
         );
         let found = self.driver.execute(settled, Vec::new()).await;
         let found = found.unwrap_or_else(|error| panic!("in vain: {button}: {error}"));
-        let found = found.element().expect("a button");
-        found.click().await.expect("it can be clicked");
+        found.element().expect("a button")
     }
 
     /// Types where the focus is.
     pub(crate) async fn press(&self, keys: impl AsRef<str>) {
         let keys = self.driver.action_chain().send_keys(keys.as_ref());
         keys.perform().await.expect("keys can be pressed");
+    }
+
+    /// Holds Enter down until it has been repeated this many times.
+    pub(crate) async fn hold_enter(&self, repeats: usize) {
+        let enter = |kind: &str, is_repeat: bool| json!({"type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r", "autoRepeat": is_repeat});
+        for repeat in 0..=repeats {
+            self.devtools("Input.dispatchKeyEvent", enter("keyDown", repeat > 0))
+                .await;
+            // As slow as a keyboard, so that the page can change in between.
+            sleep(Duration::from_millis(30)).await;
+        }
+        self.devtools("Input.dispatchKeyEvent", enter("keyUp", false))
+            .await;
     }
 
     /// Types a command into the terminal.

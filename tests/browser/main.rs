@@ -3,12 +3,14 @@
 //! Pictures of every state are in `target/tmp/browser` afterwards.
 
 mod appearance;
+mod careless;
 mod changes;
 mod chromium;
 mod daemon;
 mod electron;
 mod failures;
 mod flow;
+mod model;
 mod outage;
 mod project;
 mod security;

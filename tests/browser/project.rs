@@ -114,6 +114,12 @@ end $$;";
             .await;
     }
 
+    /// Whether a migration is running, also in a test of it.
+    pub(crate) async fn is_waited_for(project: &Project) -> bool {
+        let running = "select 1 where ctx0_private.running() is not null";
+        !project.sql(running).await.is_empty()
+    }
+
     pub(crate) async fn open(project: &Project) {
         project
             .sql("insert into public.ctx0_gate values (true)")

@@ -490,7 +490,7 @@ fn already_applied() -> Value {
 }
 
 fn locked() -> Value {
-    json!({"outcome": "locked", "rpc_version": 3})
+    json!({"outcome": "locked", "held_by": "attempt", "rpc_version": 3})
 }
 
 fn conflict(reason: &str) -> Value {

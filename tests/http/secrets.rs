@@ -224,7 +224,7 @@ async fn run_into_every_error(key: &str) -> Vec<ctx0_schema::Error> {
     let failed = json!({"outcome": "failed", "statement": 1, "sqlstate": "P0001", "message": "no", "retryable": false});
     for answer in [
         json_answer(&failed),
-        json_answer(&json!({"outcome": "locked"})),
+        json_answer(&json!({"outcome": "locked", "held_by": "change"})),
         json_answer(&json!({"outcome": "conflict", "reason": "gap", "message": "no"})),
         json_answer(&json!({"outcome": "exploded"})),
         ResponseTemplate::new(503).set_body_string("<p>busy</p>"),

@@ -23,7 +23,7 @@ async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
     network.until_asleep().await;
     let mut second = Running::start(network.manager(&migrations).apply_all_pending());
 
-    second.until_waiting_for(WaitReason::Running).await;
+    second.until_waiting_for(WaitReason::OtherChange).await;
     daemon.until_waiting_for(WaitReason::NoResponse).await;
     daemon.until_waiting_for(WaitReason::Running).await;
     assert_eq!(daemon.success().await, (vec![1], 1));
@@ -107,7 +107,7 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
     assert_eq!(network.ledger().await, [0; 0]);
 
     let mut later = Running::start(manager.apply_all_pending());
-    later.until_waiting_for(WaitReason::Running).await;
+    later.until_waiting_for(WaitReason::OtherChange).await;
     network.open_gate().await;
     assert_eq!(later.success().await, (vec![2], 2));
     let truth = network.truth().await;

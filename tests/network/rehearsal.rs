@@ -144,7 +144,7 @@ async fn a_change_waits_for_a_preview_and_previews_for_one_another() {
         async move { manager.preview().await }
     });
     let mut run = Running::start(manager.apply_all_pending());
-    run.until_waiting_for(WaitReason::Running).await;
+    run.until_waiting_for(WaitReason::Preview).await;
     network.open_gate().await;
     assert_eq!(run.success().await, (vec![1], 1));
     assert!(preview.await.unwrap().unwrap().succeeds());

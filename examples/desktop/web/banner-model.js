@@ -52,6 +52,11 @@ export function tested({ preview }) {
   return preview?.state === "done" ? preview.result : undefined;
 }
 
+/** Whether a rollback may begin: only after a test that nobody cancelled. */
+export function mayRollBack(model) {
+  return tested(model)?.versions.every(({ state }) => state.reason !== "cancelled") ?? false;
+}
+
 /** The backup that is advised: by the preview, or else by the manifest. */
 export function backupAdvice(model) {
   if (model.dismissed || !offer(model)) return undefined;
@@ -200,7 +205,7 @@ const HANDLERS = {
   },
 
   cancelTest(model) {
-    if (model.preview?.state !== "running") return model;
+    if (model.preview?.state !== "running" || model.preview.isCancelled) return model;
     return [{ ...model, asking: false, preview: { ...model.preview, isCancelled: true } }, { do: "cancelPreview" }];
   },
 
@@ -212,7 +217,7 @@ const HANDLERS = {
     if (["unavailable", "problem", "outdated", "setup"].includes(state)) {
       return [{ ...model, view: { ...model.view, busy: true } }, { do: "check" }];
     }
-    if (state === "rollback" && !tested(model)) return HANDLERS.test(model, { now });
+    if (state === "rollback" && !mayRollBack(model)) return HANDLERS.test(model, { now });
     if (lacksBackup(model)) return [model, { do: "focusBackup" }];
     if (model.preview?.state === "running") return { ...model, asking: true };
     return start(model, now);
@@ -222,9 +227,10 @@ const HANDLERS = {
 
   keepTesting: (model) => ({ ...model, asking: false }),
 
-  offerRollback(model, { version, from }) {
+  offerRollback(model, { version }) {
+    if (model.view.state === "applying") return { ...model, dismissed: false, notice: "changeRunning" };
     const [left, ...effects] = leave(model);
-    return [show(left, { state: "rollback", version, from }), ...effects];
+    return [show(left, { state: "rollback", version }), ...effects];
   },
 
   dismiss(model) {

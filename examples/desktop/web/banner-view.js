@@ -1,8 +1,8 @@
 // What the banner shows, and in which words. Pure: a model in, plain values out.
 
-import { backupAdvice, lacksBackup, offer, tested } from "./banner-model.js";
+import { backupAdvice, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
 
-/** How long a preview may take, in seconds: the default of the library. */
+/** How long a preview may take, in seconds: `PreviewRequest::DEFAULT_BUDGET`, as a test checks. */
 export const PREVIEW_SECONDS = 5;
 
 /** What is shown for a model: texts, the list, and which buttons there are. */
@@ -104,7 +104,10 @@ const STATES = {
 };
 
 const WAITING = {
-  running: "Waiting for another task in the database",
+  running: "This step is still running in your database",
+  otherChange: "Waiting for another update to finish",
+  preview: "Waiting for a test of another window to end",
+  functionsMissing: "ctx0's functions aren't in the database yet. Trying again…",
   noResponse: "Waiting for the server…",
   tableInUse: "A table is in use. Trying again…",
 };
@@ -135,12 +138,12 @@ export function words({ code, message }) {
 function primary(model, { primary: label }) {
   if (model.view.state !== "rollback") return label;
   // Rolling back is never offered untested.
-  if (tested(model)) return label;
+  if (mayRollBack(model)) return label;
   return model.preview?.state === "running" || isFinal(model.preview?.error) ? undefined : testLabel(model);
 }
 
 function testButton(model, current) {
-  if (!current || model.asking || model.view.state === "rollback" && !tested(model)) return undefined;
+  if (!current || model.asking || (model.view.state === "rollback" && !mayRollBack(model))) return undefined;
   if (model.preview?.state === "running") return undefined;
   return (model.expanded || model.preview) && testLabel(model);
 }
@@ -216,7 +219,7 @@ function summary({ versions: seen }, isRollback) {
   else if (others.length > 0) parts.push(sentence(others[0].message) + more(others.length - 1));
   const isComplete = seen.every(isTested);
   if (losses.length === 0 && isComplete) parts.push(warnings.some(({ kind }) => kind === "dropped") ? "No data is deleted." : "Nothing is deleted.");
-  if (losses.length === 0 && !isComplete && failed < 0 && !ended) parts.push("Not all of it could be tested.");
+  if (!isComplete && failed < 0 && !ended) parts.push(later(seen.find(({ state }) => state.kind === "after")));
   const tone = failed >= 0 || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
   return { text: parts.map(stopped).join(" "), tone };
 }
@@ -234,6 +237,10 @@ function unfinished({ reason }, isRollback) {
   if (reason === "cancelled") return "Test cancelled.";
   return `Too slow to test fully: more than ${PREVIEW_SECONDS} s. ${may}`;
 }
+
+/** A version that needs what another one commits. */
+const later = (after) =>
+  after ? `v${after.version} can only be tested once v${after.state.version} is applied.` : "Not all of it could be tested.";
 
 const more = (count) => (count > 0 ? `, and ${count} more below` : "");
 
@@ -290,7 +297,8 @@ function notes(seen) {
 }
 
 const UNTESTED = {
-  notFinished: ({ reason }) => (reason === "cancelled" ? "Not tested to its end: the test was cancelled." : "Not tested to its end: too slow."),
+  // That it was too slow is a warning already.
+  notFinished: ({ reason }) => reason === "cancelled" && "Not tested to its end: the test was cancelled.",
   after: ({ version }) => `Can only be tested once v${version} is applied.`,
   notTested: () => "Not tested.",
 };

@@ -34,7 +34,9 @@ export class SchemaUpdateBanner extends HTMLElement {
     root.adoptedStyleSheets = [style()];
     this.#parts = build(root);
     const { toggle, test, cancel, copy, untested, keep, primary, dismiss, made } = this.#parts;
-    const on = (button, type) => button.addEventListener("click", () => this.#send({ type, now: Date.now() }));
+    // The second click of a double click would be on what the first one has brought there.
+    const on = (button, type) =>
+      button.addEventListener("click", ({ detail }) => detail < 2 && this.#send({ type, now: Date.now() }));
     on(toggle, "toggle");
     on(test, "test");
     on(cancel, "cancelTest");
@@ -46,6 +48,8 @@ export class SchemaUpdateBanner extends HTMLElement {
     made.addEventListener("change", () => this.#send({ type: "backedUp", checked: made.checked }));
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.dismiss();
+      // A key that is held down decides once.
+      if (event.repeat && ["Enter", " "].includes(event.key)) event.preventDefault();
     });
     // Only from outside: moves within a shadow tree stay in it.
     this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget));
@@ -233,7 +237,8 @@ export class SchemaUpdateBanner extends HTMLElement {
   /** What had the focus is gone: it goes to what is left, or back to where it came from. */
   #keepFocus() {
     const { cancel, keep, test, primary, dismiss } = this.#parts;
-    const next = [keep, cancel, primary, test, dismiss].find((button) => button.checkVisibility());
+    // Not to what changes something, which the next press of a key would begin.
+    const next = [keep, cancel, test, primary, dismiss].find((button) => button.checkVisibility());
     const target = next ?? this.#cameFrom;
     if (!target) return;
     target.focus();

@@ -19,7 +19,11 @@ fn applied(ms: u64) -> Scripted {
 }
 
 fn locked() -> Scripted {
-    response(200, json!({"outcome": "locked"}))
+    locked_by("attempt")
+}
+
+fn locked_by(what: &str) -> Scripted {
+    response(200, json!({"outcome": "locked", "held_by": what}))
 }
 
 fn failed(sqlstate: &str) -> Scripted {
@@ -95,6 +99,23 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_attempt() {
             ]
         );
         assert_eq!(run.result.unwrap().applied, [Version::new(1).unwrap()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_has_its_true_reason() {
+    let missing = refusal(404, "PGRST202", None);
+    for (scripted, reason) in [
+        (locked_by("attempt"), WaitReason::Running),
+        (locked_by("change"), WaitReason::OtherChange),
+        (locked_by("rehearsal"), WaitReason::Preview),
+        (missing, WaitReason::FunctionsMissing),
+        (refusal(503, "PGRST001", None), WaitReason::NoResponse),
+        (Scripted::Refused, WaitReason::NoResponse),
+        (failed("55P03"), WaitReason::TableInUse),
+    ] {
+        let run = Run::of([scripted, applied(9)]).await;
+        assert_eq!(run.waited_for, [reason]);
     }
 }
 

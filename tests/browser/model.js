@@ -1,0 +1,245 @@
+// Tests of the pure functions of `banner-model.js` and `banner-view.js`. Runs in the page, as the
+// body of an async function; the result is what failed.
+
+const load = (file) => import(new URL(file, location));
+const { START, lacksBackup, offer, tested, update } = await load("banner-model.js");
+const { PREVIEW_SECONDS, view, versions, words } = await load("banner-view.js");
+
+const failures = [];
+function test(name, body) {
+  try {
+    body();
+  } catch (error) {
+    failures.push(`${name}: ${error.message}`);
+  }
+}
+
+function equal(actual, expected) {
+  const [left, right] = [actual, expected].map((value) => JSON.stringify(value));
+  if (left !== right) throw new Error(`${left} is not ${right}`);
+}
+
+/** A pure function leaves its arguments as they are. */
+function freeze(value) {
+  if (typeof value !== "object" || value === null) return value;
+  Object.values(value).forEach(freeze);
+  return Object.freeze(value);
+}
+
+/** The model after some messages, and the effects of the last one. */
+function play(messages, model = START) {
+  let effects = [];
+  for (const message of messages) [model, ...effects] = update(freeze(model), freeze(message));
+  return { model, effects, does: effects.map((effect) => effect.do) };
+}
+
+const pending = (...numbers) => numbers.map((version) => ({ version, migration_name: `v_${version}`, description: `Does ${version}` }));
+const found = (numbers = [2], more = {}) => ({
+  type: "updateAvailable",
+  check: { currentVersion: 1, latestVersion: numbers.at(-1), pendingMigrations: pending(...numbers), ...more },
+});
+const seenVersion = (version, kind = "tested", more = {}) => ({
+  version, state: { kind }, warnings: [], changes: [], rows: [], unseen: [], failure: null, ...more,
+});
+const seen = (...list) => ({ token: "token", backup: null, versions: list });
+const lost = { kind: "dataLost", message: "deletes the column a" };
+const TEST = { type: "test", now: 0 };
+const ACT = { type: "act", now: 0 };
+const previewed = (model, result) => ({ type: "previewed", ticket: model.ticket, result });
+
+/** On offer, tested with this result. */
+function testedWith(result, ...before) {
+  const { model } = play([...(before.length > 0 ? before : [found()]), TEST]);
+  return play([previewed(model, result)], model).model;
+}
+
+// The consent.
+
+test("looking sends nothing", () => {
+  equal(play([found(), { type: "toggle" }]).effects, []);
+});
+
+test("a test starts from a click and only once", () => {
+  const { model, effects } = play([found(), TEST]);
+  equal(effects, [{ do: "preview", ticket: model.ticket, params: { again: false } }]);
+  equal(play([TEST], model).effects, []);
+});
+
+test("applying without a test sends no token", () => {
+  const { model, effects } = play([found(), ACT]);
+  equal(effects, [{ do: "apply", ticket: model.view.ticket, params: {} }]);
+  equal(play([ACT], model).effects, []);
+});
+
+test("applying after a test sends its token", () => {
+  const { effects } = play([ACT], testedWith(seen(seenVersion(2))));
+  equal(effects[0].params, { token: "token" });
+});
+
+test("applying during a test asks first", () => {
+  const asking = play([found(), TEST, ACT]);
+  equal([asking.effects, asking.model.asking], [[], true]);
+  equal(play([ACT], asking.model).effects, []);
+  equal(play([{ type: "keepTesting" }], asking.model).model.asking, false);
+  equal(play([{ type: "actUntested", now: 0 }], asking.model).does, ["apply"]);
+  equal(play([{ type: "actUntested", now: 0 }], play([found(), TEST]).model).effects, []);
+});
+
+test("the end of a test ends the question about it", () => {
+  const { model } = play([found(), TEST, ACT]);
+  equal(play([previewed(model, seen(seenVersion(2)))], model).model.asking, false);
+});
+
+test("a result that belongs to another offer is dropped", () => {
+  const { model } = play([found(), TEST]);
+  const late = previewed(model, seen(seenVersion(2)));
+  equal(tested(play([found([2, 3]), late], model).model), undefined);
+});
+
+test("a required backup is confirmed before anything is sent, and by its name", () => {
+  const required = found([2], { backup: { level: "required", instructions: "" } });
+  const unticked = play([required, ACT]);
+  equal([unticked.does, lacksBackup(unticked.model)], [["focusBackup"], true]);
+  const ticked = play([required, { type: "backedUp", checked: true }, ACT]);
+  equal(ticked.effects[0].params, { backupBy: "the user, in the banner" });
+});
+
+test("a backup that is not asked for is not claimed", () => {
+  equal(play([found(), { type: "backedUp", checked: true }, ACT]).effects[0].params, {});
+});
+
+test("the tick is for one update", () => {
+  const required = { backup: { level: "required", instructions: "" } };
+  const ticked = [found([2], required), { type: "backedUp", checked: true }];
+  for (const news of [found([2, 3], required), { type: "dismiss" }, { type: "applied", applied: [2], currentVersion: 2 }]) {
+    equal(play([...ticked, news]).model.backedUp, false);
+  }
+  equal(play([...ticked, found([2], required)]).model.backedUp, true);
+});
+
+test("what is no longer wanted is cancelled in the database", () => {
+  for (const news of [found([2, 3]), { type: "dismiss" }, { type: "offerRollback", version: 0 }]) {
+    equal(play([found(), TEST, news]).does.includes("cancelPreview"), true);
+  }
+  equal(play([found(), TEST, { type: "cancelTest" }, { type: "cancelTest" }]).effects, []);
+});
+
+test("the same update keeps what is known of it", () => {
+  const model = testedWith(seen(seenVersion(2)));
+  equal(tested(play([found()], model).model).token, "token");
+  equal(tested(play([found([2, 3])], model).model), undefined);
+});
+
+// Rolling back.
+
+const ROLLBACK = { type: "offerRollback", version: 0 };
+
+test("a rollback is tested first and sends the token", () => {
+  const offered = play([ROLLBACK]);
+  equal([offer(offered.model), offered.effects], [{ rollbackTo: 0 }, []]);
+  equal(play([ACT], offered.model).effects[0].params, { rollbackTo: 0, again: false });
+  const { effects } = play([ACT], testedWith(seen(seenVersion(1)), ROLLBACK));
+  equal([effects[0].do, effects[0].params], ["rollback", { version: 0, token: "token" }]);
+});
+
+test("a cancelled test is no consent to a rollback", () => {
+  const cancelled = seenVersion(1, "notFinished", { state: { kind: "notFinished", reason: "cancelled" } });
+  const model = testedWith(seen(cancelled), ROLLBACK);
+  equal(view(model).buttons.primary, "Test Again");
+  equal(play([ACT], model).does, ["preview"]);
+});
+
+test("a slow test is one", () => {
+  const slow = seenVersion(1, "notFinished", { state: { kind: "notFinished", reason: "budgetUsed" } });
+  equal(view(testedWith(seen(slow), ROLLBACK)).buttons.primary, "Roll Back");
+});
+
+test("a run is not covered by the offer of a rollback", () => {
+  const { model } = play([found(), ACT, ROLLBACK]);
+  equal([model.view.state, view(model).alert], ["applying", "An update is in progress. Try again when it finishes."]);
+});
+
+// What others do.
+
+test("a run of another window takes the place of the offer", () => {
+  const started = { type: "progress", now: 9, progress: { event: "started", action: "apply", version: 2, position: 1, total: 1 } };
+  const { model } = play([found(), TEST, started]);
+  equal([model.view.state, model.preview], ["applying", undefined]);
+});
+
+test("a refusal gives the offer back", () => {
+  const { model } = play([found(), ACT]);
+  const refused = { type: "ran", ticket: model.view.ticket, error: { code: "changeRunning", message: "" } };
+  const next = play([refused], model);
+  equal([next.model.view.state, next.does], ["available", ["check"]]);
+  equal(view(next.model).alert, "An update is in progress. Try again when it finishes.");
+});
+
+test("a short interruption is not shown, a longer one is", () => {
+  const lost = play([found(), { type: "connection", state: "lost" }]);
+  equal([lost.model.view.state, lost.does], ["available", ["waitForConnection"]]);
+  equal(play([{ type: "stillDisconnected" }], lost.model).model.view.state, "reconnecting");
+  equal(play([{ type: "connection", state: "open" }, { type: "stillDisconnected" }], lost.model).model.view.state, "available");
+});
+
+// The words.
+
+test("the line about data says the important first", () => {
+  const failed = { failure: { message: "division by zero" } };
+  const notFinished = (reason) => ({ state: { kind: "notFinished", reason } });
+  for (const [result, text, tone] of [
+    [[seenVersion(2)], "Nothing is deleted.", "good"],
+    [[seenVersion(2, "tested", { warnings: [lost] })], "Deletes the column a.", "grave"],
+    [[seenVersion(2, "tested", { warnings: [lost, lost, lost] })], "Deletes the column a, and 2 more below.", "grave"],
+    [[seenVersion(2, "failed", failed)], "This update will fail at v2 (division by zero).", "grave"],
+    [
+      [seenVersion(2, "tested", { warnings: [lost] }), seenVersion(3), seenVersion(4), seenVersion(5, "failed", failed)],
+      "This update will fail at v5 (division by zero). v2–v4 would still be applied. Deletes the column a.",
+      "grave",
+    ],
+    [
+      [seenVersion(2, "notFinished", notFinished("budgetUsed")), seenVersion(3, "notTested")],
+      `Too slow to test fully: more than ${PREVIEW_SECONDS} s. It may still succeed when applied.`,
+      "warning",
+    ],
+    [[seenVersion(2, "notFinished", notFinished("cancelled"))], "Test cancelled.", "warning"],
+    [
+      [seenVersion(2), seenVersion(3, "after", { state: { kind: "after", version: 2 } })],
+      "v3 can only be tested once v2 is applied.",
+      "warning",
+    ],
+    [
+      [seenVersion(2, "tested", { warnings: [lost] }), seenVersion(3, "after", { state: { kind: "after", version: 2 } })],
+      "Deletes the column a. v3 can only be tested once v2 is applied.",
+      "grave",
+    ],
+  ]) {
+    equal(view(testedWith(seen(...result))).summary, { text, tone });
+  }
+});
+
+test("a known failure is not the default", () => {
+  const failed = seen(seenVersion(2, "failed", { failure: { message: "no" } }));
+  equal(view(testedWith(failed)).isDefault, false);
+  equal(view(play([found()]).model).isDefault, true);
+});
+
+test("a wait says what for", () => {
+  const waiting = (reason) => ({ type: "progress", now: 0, progress: { event: "waiting", version: 2, reason, waitedMs: 0 } });
+  const details = ["running", "otherChange", "preview", "functionsMissing", "noResponse", "tableInUse", "of a later daemon"].map(
+    (reason) => view(play([waiting(reason)]).model).detail,
+  );
+  equal(new Set(details).size, 7);
+  equal(details.every((detail) => detail), true);
+});
+
+test("versions are put together", () => {
+  const cases = [[[], ""], [[2], "v2"], [[3, 2], "v2 and v3"], [[2, 3, 4], "v2–v4"], [[2, 3, 5], "v2, v3 and v5"]];
+  for (const [numbers, text] of cases) equal(versions(numbers), text);
+});
+
+test("an error of the library becomes a sentence", () => {
+  equal(words({ code: "unreachable", message: "could not connect: try again" }), "Could not connect: try again");
+});
+
+return failures;
