@@ -319,5 +319,6 @@ const SESSION: &str = "
   union all select 'statement ' || name, statement from pg_prepared_statements where from_sql
   union all select 'cursor ' || name, statement from pg_cursors where is_holdable
   union all select 'channel ' || name, '' from pg_listening_channels() name
-  union all select concat_ws(' ', 'lock', classid, objid, mode), '' from pg_locks
-             where pid = pg_backend_pid() and locktype = 'advisory'";
+  -- Counted, because one of them is named after the attempt.
+  union all select 'advisory locks: ' || mode, count(*)::text from pg_locks
+             where pid = pg_backend_pid() and locktype = 'advisory' group by mode";

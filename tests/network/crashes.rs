@@ -162,7 +162,7 @@ async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
 async fn functions_that_were_just_installed_are_waited_for() {
     let network = Network::uninformed().await;
     let mut run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
-    run.until_waiting_for(WaitReason::NoResponse).await;
+    run.until_waiting_for(WaitReason::FunctionsMissing).await;
     network.stack.reload_schema().await.expect("it is read");
     assert_eq!(run.success().await, (vec![1], 1));
     network.truth().await;
