@@ -33,6 +33,10 @@ declare
   v_disturbed   boolean := false;
 begin
   begin
+    if p_preview is not null then
+      -- It may be cancelled as long as this is held: to the end of this block.
+      perform pg_try_advisory_xact_lock(ctx0_private.preview_lock(p_preview => p_preview));
+    end if;
     v_numbers := ctx0_private.sequence_values();
     perform ctx0_private.protect_sequences(p_text => (
       select string_agg(s.sql, ' ')

@@ -23,9 +23,6 @@ begin
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
     return jsonb_build_object('outcome', 'locked', 'rehearsal', false);
   end if;
-  if p_preview is not null then
-    perform pg_try_advisory_xact_lock(ctx0_private.preview_lock(p_preview => p_preview));
-  end if;
 
   v_current := ctx0_private.current_version();
   if v_current <> p_expected_version then

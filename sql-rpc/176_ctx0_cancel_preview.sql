@@ -4,9 +4,10 @@
 --   p_preview  the id under which it was started
 --
 -- Result: jsonb with "rpc_version" and "outcome":
---   cancelled    its statement was cancelled; the rehearsal rolls back and responds at once
---   requested    the owner of these functions may not cancel a statement of PostgREST's role. The
---                rehearsal was asked to end and has not begun another statement
+--   cancelled    what the rehearsal ran has been rolled back
+--   requested    it was asked to end and has not ended within some seconds: its statement catches
+--                the cancellation, or the owner of these functions may not cancel a statement of
+--                PostgREST's role. It begins no other statement
 --   not_running  there is no such rehearsal, or it has just ended
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -31,19 +32,25 @@ begin
     perform pg_sleep(0.05);
   end loop;
   if v_pid is not null then
-    begin
-      if pg_cancel_backend(v_pid) then
-        v_outcome := 'cancelled';
+    -- As long as this is held, the rehearsal begins no other statement.
+    perform pg_try_advisory_xact_lock(ctx0_private.cancel_lock(p_preview => p_preview));
+    v_outcome := 'requested';
+    for v_wait in 0 .. 59 loop
+      -- Again each second, because a `do` block that catches query_canceled goes on.
+      if v_wait % 10 = 0 then
+        begin
+          perform pg_cancel_backend(v_pid);
+        exception when insufficient_privilege then
+          null; -- Then it ends before its next statement.
+        end;
       end if;
-    exception when insufficient_privilege then
-      v_outcome := 'requested';
-      perform pg_try_advisory_xact_lock(ctx0_private.cancel_lock(p_preview => p_preview));
-      -- As long as this is held, the rehearsal sees it before its next statement.
-      for v_wait in 1 .. 60 loop
-        exit when ctx0_private.lock_holder(p_key => v_key) is null;
-        perform pg_sleep(0.1);
-      end loop;
-    end;
+      perform pg_sleep(0.1);
+      v_pid := ctx0_private.lock_holder(p_key => v_key);
+      if v_pid is null then
+        v_outcome := 'cancelled';
+        exit;
+      end if;
+    end loop;
   end if;
   return ctx0_private.answer(p_fields => jsonb_build_object('outcome', v_outcome));
 end

@@ -127,10 +127,10 @@ pub enum Unfinished {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cancellation {
-    /// Its statement was cancelled. The preview ends at once.
+    /// It has ended: what it ran is rolled back.
     Cancelled,
-    /// The installed functions may not cancel a statement here. The preview ends before its
-    /// next statement.
+    /// It was asked to end and still goes on, after as long as a preview may take: its statement
+    /// catches the cancellation. It ends before its next statement.
     Requested,
     /// It does not run, or has just ended.
     NotRunning,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{SchemaVersionManager, goal::Goal};
@@ -142,18 +142,27 @@ pub struct PreviewCanceller {
 }
 
 impl PreviewCanceller {
-    /// Ends the preview in the database. The preview then reports what it has seen by then.
+    /// Ends the preview in the database, and returns when it has ended. The preview then reports
+    /// what it has seen by then.
     ///
     /// # Errors
     /// [`Error`], when the database could not be asked.
     pub async fn cancel(&self) -> Result<Cancellation, Error> {
-        let answer = self
-            .manager
-            .0
-            .rpc
-            .read(&CancelPreview { p_preview: self.id })
-            .await?;
-        Ok(answer.outcome)
+        let deadline = Instant::now() + *BUDGETS.end();
+        let mut outcome = self.request().await?;
+        // Each request waits some seconds in the database, and while it waits no statement begins.
+        while outcome == Cancellation::Requested && Instant::now() < deadline {
+            outcome = match self.request().await? {
+                Cancellation::NotRunning => Cancellation::Cancelled,
+                other => other,
+            };
+        }
+        Ok(outcome)
+    }
+
+    async fn request(&self) -> Result<Cancellation, Error> {
+        let request = CancelPreview { p_preview: self.id };
+        Ok(self.manager.0.rpc.read(&request).await?.outcome)
     }
 }
 

@@ -421,6 +421,75 @@ async fn a_preview_is_cancelled_from_outside_and_leaves_nothing() {
     assert_eq!(again, Cancellation::NotRunning);
 }
 
+/// A statement that catches the cancellation, once and again, and one that may not be cancelled.
+#[tokio::test]
+async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_statement() {
+    let catches = "do $$ begin perform pg_sleep(60); exception when query_canceled then perform pg_sleep(61); end $$";
+    let goes_on = "do $$ begin
+                     for i in 1 .. 2 loop
+                       begin perform pg_sleep(20); exception when query_canceled then perform pg_sleep(1.2); end;
+                     end loop;
+                   end $$";
+    let forbid = "revoke authenticator, pg_signal_backend from postgres";
+    for (first, forbid) in [
+        (catches, ""),
+        (goes_on, ""),
+        ("select pg_sleep(1)", forbid),
+        ("select pg_sleep(8)", forbid),
+    ] {
+        let project = Project::on(Stack::postgres().await.unwrap()).await;
+        project.install().await;
+        project.stack.admin_sql(forbid).await.unwrap();
+        project.sql("create table public.ctx0_slow (id int)").await;
+        let sql = format!("insert into ctx0_slow values (1);\n{first};\nselect pg_sleep(60);");
+        let manager = project.manager(migrations(&[("001_slow", &sql)]));
+        let request = manager.preview().budget(Duration::from_secs(25));
+        let canceller = request.canceller();
+        let cancel = async {
+            let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+            while project.value(sleeps).await == "0" {
+                tokio::task::yield_now().await;
+            }
+            canceller.cancel().await.unwrap()
+        };
+        let (preview, cancelled) = tokio::join!(request, cancel);
+        assert_eq!(cancelled, Cancellation::Cancelled, "{sql}");
+        assert_eq!(
+            preview.unwrap().versions[0].state,
+            PreviewState::NotFinished {
+                reason: Unfinished::Cancelled
+            },
+            "{sql}"
+        );
+        assert_eq!(project.value("select count(*) from ctx0_slow").await, "0");
+    }
+}
+
+/// The client cuts the text as the server reads it with `standard_conforming_strings = on`.
+#[tokio::test]
+async fn strings_are_read_as_they_were_cut_whatever_a_setting_says() {
+    let project = one_connection().await;
+    let text = r"insert into public.ctx0_texts values ('a\'); select ';';";
+    let hidden = format!(
+        "do $$ begin perform set_config('standard_conforming' || '_strings', 'off', false); end $$;\n{text}"
+    );
+    project.sql("create table public.ctx0_texts (a text)").await;
+    let manager = project.manager(migrations(&[("001_hidden", &hidden)]));
+    assert!(manager.preview().await.unwrap().succeeds());
+    manager.apply_all_pending().await.unwrap();
+    project
+        .sql("alter database postgres set standard_conforming_strings = off; alter role authenticator set standard_conforming_strings = off")
+        .await;
+    project.stack.stop_rest().await.unwrap();
+    project.stack.start_rest().await.unwrap();
+    let manager = project.manager(migrations(&[("001_hidden", &hidden), ("002_set", text)]));
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(
+        project.sql("select a from public.ctx0_texts").await,
+        [[Some(r"a\".to_owned())], [Some(r"a\".to_owned())]]
+    );
+}
+
 #[tokio::test]
 async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name() {
     let project = Project::installed().await;

@@ -347,10 +347,8 @@ async fn nothing_is_left_of_any_rehearsal() {
     }
     println!("{} failed and {} succeeded", figures[0], figures[1]);
     if env::var_os("CTX0_REHEARSAL_SEED").is_none() {
-        assert!(
-            figures.iter().all(|count| *count >= REHEARSALS / 10),
-            "{figures:?}"
-        );
+        let tenth = figures.iter().sum::<u64>() / 10;
+        assert!(figures.iter().all(|count| *count >= tenth), "{figures:?}");
     }
 }
 
