@@ -477,9 +477,10 @@ async fn strings_are_read_as_they_were_cut_whatever_a_setting_says() {
     let manager = project.manager(migrations(&[("001_hidden", &hidden)]));
     assert!(manager.preview().await.unwrap().succeeds());
     manager.apply_all_pending().await.unwrap();
-    project
-        .sql("alter database postgres set standard_conforming_strings = off; alter role authenticator set standard_conforming_strings = off")
-        .await;
+    for owner in ["database postgres", "role authenticator"] {
+        let off = format!("alter {owner} set standard_conforming_strings = off");
+        project.stack.admin_sql(&off).await.unwrap();
+    }
     project.stack.stop_rest().await.unwrap();
     project.stack.start_rest().await.unwrap();
     let manager = project.manager(migrations(&[("001_hidden", &hidden), ("002_set", text)]));
