@@ -6,7 +6,7 @@ use std::{
     net::Ipv4Addr,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -119,7 +119,7 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
     };
     let api = Api::new(pools)?;
     let api = Arc::new(api);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = listen(port).await?;
     tokio::spawn(Arc::clone(&api).follow());
 
     let rest = Router::new()
@@ -131,6 +131,20 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
         .fallback(gateway::no_route);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(api)
+}
+
+/// Listens on a port, also where a listener has just been closed: a process that another thread
+/// has forked keeps a copy of it until it starts its program.
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + READY;
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            listener => return listener,
+        }
+    }
 }
 
 /// Answers a request in a task of its own: PostgREST finishes what it has
