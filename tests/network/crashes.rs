@@ -104,7 +104,15 @@ async fn a_rest_server_that_is_restarted_at_any_moment_leaves_whole_versions() {
         run.until_started(position).await;
         sleep(later).await;
         network.stack.stop_rest().await.expect("it stops");
+        let stopped = network.value("select clock_timestamp()").await;
         network.stack.start_rest().await.expect("it starts");
+        // PostgreSQL still ends what the server had sent to it, and perhaps begins it only now.
+        network
+            .until(&format!(
+                "not exists (select from pg_stat_activity \
+                             where usename = 'authenticator' and backend_start < '{stopped}')"
+            ))
+            .await;
         end_five(&network, run).await;
     }
 }
