@@ -42,6 +42,7 @@ declare
   v_ledger        constant integer[] := array(select version from public.ctx0_schema_versions order by version);
   v_statement_sql text;
   v_statement     integer := 0;
+  v_path          text;
   v_ms            bigint;
   v_state         text;
   v_message       text;
@@ -70,6 +71,7 @@ begin
       end if;
       v_statement := v_statement operator(pg_catalog.+) 1;
       perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
+      v_path := pg_catalog.current_setting('search_path');
       execute v_statement_sql;
     end loop;
 
@@ -123,7 +125,7 @@ begin
         'column_name', nullif(v_column, ''), 'constraint_name', nullif(v_constraint, ''),
         'checksum', ctx0_private.checksum(p_sql => p_sql),
         'retryable', v_state in ('55P03', '40001', '40P01'),
-        'holders', case when v_state = '55P03' then ctx0_private.lock_holders(p_statement => v_statement_sql) end));
+        'holders', case when v_state = '55P03' then ctx0_private.lock_holders(p_statement => v_statement_sql, p_path => v_path) end));
   end;
 end
 $$;

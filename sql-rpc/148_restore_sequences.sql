@@ -2,9 +2,12 @@
 -- for good, where that is safe: nobody has drawn from it since, nobody uses it now, and the table
 -- of its column has no higher number.
 --
--- Arguments: as sequence_values(), before the rehearsal, and of what it used, at its end
+-- Arguments
+--   p_before  sequence_values() before the rehearsal
+--   p_left    what used_sequences() last said of each
 --
--- Result: those that stay moved, as [{relation, from, to}]; from is null where it is not known.
+-- Result: those that stay moved, and those of which that cannot be known, as [{relation, from, to}];
+-- from and to are null where they could not be read.
 create function ctx0_private.restore_sequences(p_before jsonb, p_left jsonb)
 returns jsonb
 language plpgsql
@@ -22,7 +25,7 @@ declare
 begin
   for v_sequence in
     select c.oid, format('%I.%I', n.nspname, c.relname) as name, p_before -> l.key as old, v_now -> l.key as now, l.value as left,
-           format('%I.%I', tn.nspname, t.relname) as table_name, a.attname as column_name, q.seqincrement > 0 as rises
+           case when t.oid is not null then format('%I.%I', tn.nspname, t.relname) end as table_name, a.attname as column_name, q.seqincrement > 0 as rises
       from jsonb_each(p_left) l
       join pg_class c on c.oid = l.key::oid
       join pg_namespace n on n.oid = c.relnamespace
@@ -32,7 +35,7 @@ begin
       left join pg_class t on t.oid = d.refobjid
       left join pg_namespace tn on tn.oid = t.relnamespace
       left join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
-     where v_now -> l.key is distinct from p_before -> l.key
+     where v_now -> l.key is distinct from p_before -> l.key or not v_now ? l.key
   loop
     v_restored := false;
     begin

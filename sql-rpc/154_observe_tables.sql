@@ -2,6 +2,7 @@
 --   files  {table: number of its file}; a different number means that the table was rewritten
 --   rows   {table: [inserted, updated, deleted]}, with what earlier transactions of the connection
 --          did and have not reported yet, and with what was rolled back since
+--   slots  [name]: the physical replication slots, which no rollback removes
 --   locks  {relation: [strength, name of the strongest lock]}, from 1 (access share) to 8 (access exclusive)
 -- each by the table's oid.
 create function ctx0_private.observe_tables()
@@ -25,6 +26,7 @@ begin
     select jsonb_build_object(
       'files', (select coalesce(jsonb_object_agg(oid, relfilenode), '{}') from tables),
       'rows', (select coalesce(jsonb_object_agg(oid, rows) filter (where rows <> '{0,0,0}'), '{}') from tables),
+      'slots', (select coalesce(jsonb_agg(slot_name), '[]') from pg_replication_slots where slot_type = 'physical'),
       'locks', (
         select coalesce(jsonb_object_agg(relation, jsonb_build_array(strength, v_modes[strength])), '{}')
           from (select l.relation, max(array_position(v_modes, l.mode)) as strength

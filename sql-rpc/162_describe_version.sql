@@ -6,7 +6,7 @@
 --   p_after      the same objects as they are now
 --   p_was, p_is  observe_tables() before and after
 --
--- Result: {objects, locks, rewrites, rows, columns, unseen, large_objects}, as ctx0_rehearse_migrations
+-- Result: {objects, locks, rewrites, rows, columns, unseen, large_objects, slots}, as ctx0_rehearse_migrations
 -- returns them.
 create function ctx0_private.describe_version(
   p_base   ctx0_private.schema_object[],
@@ -109,6 +109,10 @@ begin
         join pg_class c on c.oid = l.relation and c.relkind = 'f'
         join pg_namespace n on n.oid = c.relnamespace
        where l.locktype = 'relation' and l.granted and l.pid = pg_backend_pid() and l.mode = 'RowExclusiveLock')),
+    'slots', (
+      select coalesce(jsonb_agg(s.name), '[]')
+        from jsonb_array_elements_text(p_is -> 'slots') s (name)
+       where not p_was -> 'slots' ? s.name),
     'large_objects', (
       select count(*)
         from pg_locks l

@@ -1,25 +1,33 @@
--- used_sequences(): the sequences that this transaction has drawn from or set in place, and not in a
--- new file.
-create function ctx0_private.used_sequences()
-returns oid[]
+-- used_sequences(p_protected): the sequences that this transaction has drawn from or set, but for those
+-- that were protected before, with their values now, as sequence_values(). The value is null where it
+-- cannot be read, and where the migration has given the sequence a new file since. The locks
+-- that tell this stay when a subtransaction is rolled back.
+create function ctx0_private.used_sequences(p_protected oid[])
+returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select array(
-    select s.seqrelid
+  with used as materialized (
+    select s.seqrelid as id, exists (
+             select from pg_locks o
+              where o.locktype = 'relation' and o.pid = l.pid and o.relation = l.relation
+                and o.mode in ('ShareRowExclusiveLock', 'AccessExclusiveLock')) as replaced
       from pg_locks l
       join pg_sequence s on s.seqrelid = l.relation
      where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode = 'RowExclusiveLock'
-       and not exists (
-             select from pg_locks o
-              where o.locktype = 'relation' and o.pid = l.pid and o.relation = l.relation
-                and o.mode in ('ShareRowExclusiveLock', 'AccessExclusiveLock')));
+       and s.seqrelid <> all (p_protected)
+  ), now as materialized (
+    select ctx0_private.sequence_values(p_only => array(select id from used)) as values
+  )
+  select coalesce(jsonb_object_agg(u.id, case when not u.replaced then n.values -> u.id::text end), '{}')
+    from used u
+   cross join now n;
 $$;
 
-comment on function ctx0_private.used_sequences() is
-  'ctx0: the sequences that this transaction has moved irrevocably';
+comment on function ctx0_private.used_sequences(oid[]) is
+  'ctx0: the sequences that this transaction has moved';
 
 -- restarted_sequences(p_before): the sequences that this transaction has set to a number that they
 -- have passed, as [{relation, from, to}]: they may give numbers that are in use.

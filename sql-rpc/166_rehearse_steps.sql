@@ -28,7 +28,11 @@ declare
   v_was         jsonb;
   v_is          jsonb;
   v_numbers     jsonb;
+  v_protected   oid[] := '{}';
   v_left        jsonb := '{}';
+  v_used        jsonb;
+  v_moved       jsonb;
+  v_tables      jsonb;
   v_stopped     boolean := false;
   v_disturbed   boolean := false;
 begin
@@ -38,7 +42,7 @@ begin
       perform pg_try_advisory_xact_lock(ctx0_private.preview_lock(p_preview => p_preview));
     end if;
     v_numbers := ctx0_private.sequence_values();
-    perform ctx0_private.protect_sequences(p_text => (
+    v_protected := ctx0_private.protect_sequences(p_text => (
       select string_agg(s.sql, ' ')
         from jsonb_array_elements(p_steps) step
        cross join lateral jsonb_array_elements_text(step -> 'sql') s (sql)));
@@ -68,6 +72,8 @@ begin
         exit;
       end if;
 
+      v_used := ctx0_private.used_sequences(p_protected => v_protected);
+      v_left := v_used || v_left || jsonb_strip_nulls(v_used);
       v_touched := ctx0_private.touched_objects();
       v_all_touched := v_all_touched || v_touched;
       v_after := ctx0_private.look_at_objects(p_only => v_touched);
@@ -83,8 +89,9 @@ begin
       perform ctx0_private.defer_constraints();
     end loop;
 
-    -- The sequences that it has drawn from or set, and their values now.
-    v_left := ctx0_private.sequence_values(p_only => ctx0_private.used_sequences());
+    -- What a failed version used is not undone either.
+    v_used := ctx0_private.used_sequences(p_protected => v_protected);
+    v_left := v_used || v_left || jsonb_strip_nulls(v_used);
     raise sqlstate 'CTX00';
   exception
     when sqlstate 'CTX00' then
@@ -92,28 +99,44 @@ begin
     when query_canceled then
       -- The outcome of a migration is in v_versions already; this happened while looking.
       v_stopped := true;
+      v_used := null;
       v_versions := v_versions || jsonb_build_object(
         'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name', 'outcome', 'stopped');
   end;
-  perform ctx0_private.clean_session(p_before => p_session);
+  -- A request to cancel that was sent while the block ran may still arrive.
+  loop
+    begin
+      v_moved := ctx0_private.restore_sequences(
+        p_before => v_numbers,
+        p_left => v_left || case when v_used is null then ctx0_private.used_sequences(p_protected => v_protected) else '{}' end);
+      perform ctx0_private.clean_session(p_before => p_session);
+      exit;
+    exception when query_canceled then
+      v_stopped := true;
+    end;
+  end loop;
   perform set_config('search_path', 'pg_catalog, pg_temp', true);
   perform ctx0_private.impose_limits(p_lock_timeout => '2s');
 
-  if not v_stopped then
-    v_disturbed := exists (
-      select from unnest(ctx0_private.look_at_objects(p_only => v_all_touched)) n
-        full join (select o.* from unnest(v_base) o where o.id in (select unnest(v_all_touched))) b
-             on b.class = n.class and b.id = n.id
-       where to_jsonb(n) - 'class' is distinct from to_jsonb(b) - 'class'
-         and coalesce(n.kind, b.kind) <> 'role');
-  end if;
-  return jsonb_build_object(
-    'versions', v_versions,
+  begin
+    if not v_stopped then
+      v_disturbed := exists (
+        select from unnest(ctx0_private.look_at_objects(p_only => v_all_touched)) n
+          full join (select o.* from unnest(v_base) o where o.id in (select unnest(v_all_touched))) b
+               on b.class = n.class and b.id = n.id
+         where to_jsonb(n) - 'class' is distinct from to_jsonb(b) - 'class'
+           and coalesce(n.kind, b.kind) <> 'role');
+    end if;
     -- A statement timeout fires only once, so nothing more is read after it.
-    'tables', ctx0_private.table_facts(
-      p_versions => v_versions, p_stop_at => case when v_stopped then '-infinity'::timestamptz end),
-    'sequences', ctx0_private.restore_sequences(p_before => v_numbers, p_left => v_left),
-    'disturbed', v_disturbed);
+    v_tables := ctx0_private.table_facts(
+      p_versions => v_versions, p_stop_at => case when v_stopped then '-infinity'::timestamptz end);
+  exception when query_canceled then
+    -- What was seen cannot be judged, but nothing has failed.
+    v_tables := '[]';
+    v_versions := jsonb_build_array((p_steps -> 0) - '{sql,checksum,description}'::text[] || '{"outcome": "stopped"}');
+  end;
+  return jsonb_build_object(
+    'versions', v_versions, 'tables', v_tables, 'sequences', v_moved, 'disturbed', v_disturbed);
 end
 $$;
 

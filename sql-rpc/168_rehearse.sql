@@ -40,19 +40,11 @@ begin
     return v_plan || jsonb_build_object('outcome', 'conflict', 'current_version', v_current);
   end if;
 
-  begin
-    for v_try in 1 .. 3 loop
-      v_seen := ctx0_private.rehearse_steps(
-        p_steps => v_plan -> 'steps', p_session => v_session, p_preview => p_preview, p_stop_at => v_stop_at);
-      exit when not (v_seen -> 'disturbed')::boolean or clock_timestamp() >= v_stop_at;
-    end loop;
-  exception when query_canceled then
-    -- It was stopped while looking: nothing is known, but nothing has failed.
-    v_seen := jsonb_build_object(
-      'versions', jsonb_build_array(
-        (v_plan -> 'steps' -> 0) - '{sql,checksum,description}'::text[] || '{"outcome": "stopped"}'),
-      'tables', '[]'::jsonb, 'sequences', '[]'::jsonb);
-  end;
+  for v_try in 1 .. 3 loop
+    v_seen := ctx0_private.rehearse_steps(
+      p_steps => v_plan -> 'steps', p_session => v_session, p_preview => p_preview, p_stop_at => v_stop_at);
+    exit when not (v_seen -> 'disturbed')::boolean or clock_timestamp() >= v_stop_at;
+  end loop;
   return v_seen - 'disturbed' || jsonb_build_object(
     'outcome', 'rehearsed', 'current_version', v_current,
     'cancelled', clock_timestamp() < v_stop_at and v_seen -> 'versions' -> -1 ->> 'outcome' = 'stopped');

@@ -27,6 +27,7 @@
 --                    restarted: [{relation, from, to}]: sequences that may give numbers that are in use
 --                    unseen:  what could not be seen, in words
 --                    large_objects: how many were deleted
+--                    slots:   names of replication slots that were made, and that no rollback removes
 --              + tables: as table_facts
 --              + sequences: [{relation, from, to}]: those that could not be set back
 --              + cancelled: whether a stopped one was cancelled before its budget was used

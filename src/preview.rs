@@ -430,6 +430,8 @@ pub(crate) struct SeenVersion {
     pub(crate) unseen: Vec<String>,
     /// How many were deleted.
     pub(crate) large_objects: u64,
+    /// Replication slots that it has made, which stay.
+    pub(crate) slots: Vec<String>,
     pub(crate) failure: Option<MigrationError>,
 }
 

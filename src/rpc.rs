@@ -340,6 +340,7 @@ pub(crate) enum RehearsedVersion {
         restarted: Vec<MovedSequence>,
         unseen: Vec<String>,
         large_objects: u64,
+        slots: Vec<String>,
     },
 }
 

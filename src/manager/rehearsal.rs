@@ -209,6 +209,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             restarted,
             unseen,
             large_objects,
+            slots,
         } => SeenVersion {
             state: PreviewState::Tested,
             execution_ms: Some(execution_ms),
@@ -219,6 +220,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             restarted,
             unseen,
             large_objects,
+            slots,
             failure: None,
         },
     }

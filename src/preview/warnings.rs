@@ -47,6 +47,8 @@ pub enum WarningKind {
     NotRestored,
     /// A sequence is set back, so that new rows may get numbers that are in use.
     SequenceReset,
+    /// The preview has left something that a rollback does not remove, such as a replication slot.
+    LeftBehind,
     /// A table with rows is rewritten.
     Rewritten,
     /// A table is locked for a long time.
@@ -70,6 +72,7 @@ impl WarningKind {
             Self::Opened
             | Self::NotRestored
             | Self::SequenceReset
+            | Self::LeftBehind
             | Self::Locked
             | Self::Slow
             | Self::Dropped
@@ -188,6 +191,13 @@ pub(super) fn warnings(
         let message =
             format!("sets the sequence {name} back: new rows may get numbers that are in use");
         warnings.add(WarningKind::SequenceReset, message);
+    }
+    for slot in &seen.slots {
+        let message = format!(
+            "creates the replication slot {slot}, which undoing this test does not remove: \
+             while it exists, the database keeps its log files and the disk fills up"
+        );
+        warnings.add(WarningKind::LeftBehind, message);
     }
     let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
     for lock in &seen.locks {

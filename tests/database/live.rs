@@ -63,6 +63,173 @@ async fn a_sequence_that_no_statement_names_is_set_back() {
     assert_eq!(kinds, [WarningKind::SequenceReset], "{seen}");
 }
 
+/// The values of a sequence are never rolled back, so they must be set back also where the preview
+/// ends while it looks at what was changed.
+#[tokio::test]
+async fn a_sequence_is_set_back_when_a_preview_is_cancelled_while_it_looks() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create table public.orders (id int generated always as identity primary key);
+             insert into public.orders select from generate_series(1, 5);
+             create type public.ctx0_slow as (a int);
+             create function public.ctx0_slow_text(public.ctx0_slow) returns text language plpgsql as
+               $$ begin perform pg_sleep(60); return ''; end $$;
+             create cast (public.ctx0_slow as text) with function public.ctx0_slow_text(public.ctx0_slow);
+             create table public.ctx0_slow_values as select 1 as a;",
+        )
+        .await;
+    let stands = "select concat(last_value, is_called) from public.orders_id_seq";
+    let before = project.value(stands).await;
+    let sql = "do $$ begin perform setval('public.ord' || 'ers_id_seq', 30000); end $$;
+               alter table ctx0_slow_values alter column a type ctx0_slow using row(a)::ctx0_slow;";
+    let manager = project.manager(migrations(&[("001_test", sql)]));
+    let request = manager.preview();
+    let canceller = request.canceller();
+    let cancel = async {
+        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+        while project.value(sleeps).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        assert_ne!(project.value(stands).await, before);
+        canceller.cancel().await.unwrap()
+    };
+    let (preview, cancelled) = tokio::join!(request, cancel);
+    let preview = preview.unwrap();
+    assert_eq!(cancelled, Cancellation::Cancelled);
+    assert_eq!(
+        preview.versions[0].state,
+        PreviewState::NotFinished {
+            reason: Unfinished::Cancelled
+        }
+    );
+    assert_eq!(preview.sequences, []);
+    assert_eq!(project.value(stands).await, before);
+}
+
+#[tokio::test]
+async fn a_sequence_with_a_cache_is_set_back_and_one_that_cannot_be_read_is_named() {
+    let project = one_connection().await;
+    project
+        .sql("create sequence public.ctx0_cached cache 10; select nextval('public.ctx0_cached')")
+        .await;
+    let stands = "select concat(last_value, is_called) from public.ctx0_cached";
+    let before = project.value(stands).await;
+    let draws = "do $$ begin for i in 1 .. 25 loop perform nextval('public.ctx0_' || 'cached'); end loop; end $$";
+    let drawn = preview(&project, draws).await;
+    assert!(drawn.succeeds(), "{drawn}");
+    assert_eq!(drawn.sequences, []);
+    assert_eq!(project.value(stands).await, before);
+
+    project
+        .stack
+        .admin_sql(
+            "revoke pg_read_all_data from postgres;
+             create schema vault; grant usage on schema vault to postgres;
+             create sequence vault.numbers; revoke all on sequence vault.numbers from postgres;
+             grant update on sequence vault.numbers to postgres",
+        )
+        .await
+        .unwrap();
+    let moved = preview(&project, "select setval('vault.numbers', 700)").await;
+    let [sequence] = &moved.sequences[..] else {
+        panic!("{moved}")
+    };
+    assert_eq!(
+        (sequence.relation.as_str(), sequence.from, sequence.to),
+        ("vault.numbers", None, None)
+    );
+}
+
+/// It keeps log files until it is dropped.
+#[tokio::test]
+async fn a_replication_slot_that_a_preview_leaves_is_named() {
+    let project = Project::installed().await;
+    let preview = preview(
+        &project,
+        "select pg_create_physical_replication_slot('ctx0_left', true)",
+    )
+    .await;
+    let slots = "select count(*) from pg_replication_slots where slot_name = 'ctx0_left'";
+    assert_eq!(project.value(slots).await, "1");
+    project
+        .sql("select pg_drop_replication_slot('ctx0_left')")
+        .await;
+    let said = said(&preview);
+    assert!(
+        matches!(said[..], [(WarningKind::LeftBehind, message)] if message.contains("ctx0_left")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create schema app;
+             create table public.notes (id int); create table app.notes (id int); create table app.tags (id int);
+             create table public.events (id int) partition by range (id);
+             create table app.events_1 partition of public.events for values from (1) to (10);
+             create index notes_by_id on app.notes (id);",
+        )
+        .await;
+    let holds = project.stack.sql(
+        "begin; lock table only app.notes, app.tags, app.events_1 in row exclusive mode; select pg_sleep(60)",
+    );
+    let asks = async {
+        let holder =
+            "select pid from pg_locks where relation = 'app.events_1'::regclass and granted";
+        let mut pid = String::new();
+        while pid.is_empty() {
+            pid = project
+                .value(&format!("select coalesce(({holder}), 0)"))
+                .await;
+            if pid == "0" {
+                pid.clear();
+                tokio::task::yield_now().await;
+            }
+        }
+        for (statement, path, expected) in [
+            ("alter table notes add a int", "public", ""),
+            ("alter table notes add a int", "app, public", "app.notes"),
+            ("alter table public.notes add a int", "app, public", ""),
+            ("ALTER TABLE App.Notes add a int", "public", "app.notes"),
+            (r#"alter table "app" . "notes" add a int"#, "", "app.notes"),
+            (r#"alter table app."Notes" add a int"#, "public", ""),
+            ("drop index app.notes_by_id", "public", "app.notes"),
+            ("alter table events add a int", "public", "app.events_1"),
+            ("drop table notes -- app.notes", "public", ""),
+            ("drop /* app.notes */ table notes /**/", "public", ""),
+            (
+                "drop table app.notes, app.tags",
+                "public",
+                "app.notes,app.tags",
+            ),
+            (
+                "do $$ begin execute 'drop table app.tags'; end $$",
+                "public",
+                "app.tags",
+            ),
+        ] {
+            let told = format!(
+                "select coalesce(string_agg(h ->> 'relation', ',' order by h ->> 'relation'), '')
+                   from jsonb_array_elements(ctx0_private.lock_holders(p_statement => $sql${statement}$sql$, p_path => '{path}')) h"
+            );
+            assert_eq!(
+                project.value(&told).await,
+                expected,
+                "{statement} in {path}"
+            );
+        }
+        project
+            .sql(&format!("select pg_cancel_backend({pid})"))
+            .await;
+    };
+    let (held, ()) = tokio::join!(holds, asks);
+    held.expect_err("it was cancelled");
+}
+
 #[tokio::test]
 async fn concurrent_ddl_neither_breaks_a_preview_nor_is_told_as_its_own() {
     let project = Project::installed().await;

@@ -328,8 +328,8 @@ async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
 async fn nothing_is_left_of_any_rehearsal() {
     let project = with_data().await;
     let rest = Rest::of(&project);
-    let mut figures = [0; 2];
-    let before = (project.everything().await, session(&rest).await);
+    let mut figures = [0; 3];
+    let mut before = (project.everything().await, session(&rest).await);
     for seed in seeds() {
         let migrations = generated(&mut Rng::with_seed(seed));
         let preview = project.manager(migrations.clone()).preview().await;
@@ -337,18 +337,39 @@ async fn nothing_is_left_of_any_rehearsal() {
             preview.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", texts(&migrations)));
         figures[usize::from(preview.succeeds())] += 1;
         let after = (project.everything().await, session(&rest).await);
+        let changed = changed(&before.0, &after.0);
+        // A sequence that the migration first moves and then gives a new file is only named.
+        let mut named: Vec<_> = preview
+            .sequences
+            .iter()
+            .map(|moved| moved.relation.as_str())
+            .collect();
+        named.sort_unstable();
+        let mut moved: Vec<_> = changed
+            .iter()
+            .filter_map(|line| {
+                line.split_once(" <row")
+                    .map(|(name, _)| format!("public.{name}"))
+            })
+            .collect();
+        moved.sort_unstable();
+        moved.dedup();
         assert!(
-            after == before,
-            "CTX0_REHEARSAL_SEED={seed} left something behind: {:?}\n{}\n{preview}",
-            changed(&before.0, &after.0),
+            named == moved && changed.len() == 2 * moved.len() && after.1 == before.1,
+            "CTX0_REHEARSAL_SEED={seed} left something behind: {changed:?}\n{}\n{preview}",
             texts(&migrations),
         );
-        assert_eq!(preview.sequences, [], "seed {seed}");
+        figures[2] += u64::from(!moved.is_empty());
+        before = after;
     }
-    println!("{} failed and {} succeeded", figures[0], figures[1]);
+    let [failed, succeeded, moved] = figures;
+    println!("{failed} failed, {succeeded} succeeded, {moved} moved a sequence");
     if env::var_os("CTX0_REHEARSAL_SEED").is_none() {
-        let tenth = figures.iter().sum::<u64>() / 10;
-        assert!(figures.iter().all(|count| *count >= tenth), "{figures:?}");
+        let tenth = (failed + succeeded) / 10;
+        assert!(
+            failed >= tenth && succeeded >= tenth && moved <= tenth / 2,
+            "{figures:?}"
+        );
     }
 }
 
@@ -463,6 +484,9 @@ create index ctx0_test_a_note_idx on public.ctx0_test_a (note);
 create sequence public.ctx0_test_numbers;
 create view public.ctx0_test_view as select id, note from public.ctx0_test_a;
 create function public.ctx0_test_f(a int) returns int language sql as 'select a';
+create function public.ctx0_test_refill() returns void language plpgsql as
+  $$ begin perform setval('public.ctx0_test_' || 'b_id_seq', 900), nextval('public.ctx0_test_' || 'cached'); end $$;
+create sequence public.ctx0_test_cached cache 10;
 create function public.user_session() returns jsonb language plpgsql as $$ begin return jsonb_build_object(
   'settings', (select jsonb_object_agg(name, setting) from pg_settings 
     where name not in ('application_name', 'transaction_isolation', 'role')
@@ -522,6 +546,10 @@ const STATEMENTS: &[&str] = &[
     "select setval('ctx0_test_numbers', 1000)",
     "alter sequence ctx0_test_numbers increment 10 restart 500",
     "drop sequence ctx0_test_numbers",
+    "do $$ begin perform setval('public.ctx0_test_' || 'numbers', 77); end $$",
+    "do $$ declare s regclass; begin for s in select seqrelid from pg_sequence loop perform setval(s, 3); end loop; end $$",
+    "do $$ begin execute 'insert into public.ctx0_test' || '_a (note) values (1)'; end $$",
+    "select ctx0_test_refill()",
     "set statement_timeout = '1min'",
     "set search_path = extensions",
     "select set_config('ctx0.test', 'left', false)",

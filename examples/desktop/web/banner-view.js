@@ -209,7 +209,7 @@ export function summarize(model) {
 function summary({ versions: seen }, isRollback) {
   const warnings = seen.flatMap((version) => version.warnings);
   const losses = warnings.filter(({ kind }) => kind === "dataLost");
-  const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset", "dropped"].includes(kind));
+  const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset", "leftBehind", "dropped"].includes(kind));
   const parts = [];
   const failed = seen.findIndex(fails);
   if (failed >= 0) parts.push(failure(seen, failed, isRollback));
