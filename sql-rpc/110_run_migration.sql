@@ -66,7 +66,7 @@ begin
 
     -- Every name is qualified, because the migration may have set the search_path.
     foreach v_statement_sql in array p_sql loop
-      if ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
+      if p_stop_at is not null and ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
         raise sqlstate 'CTX02';
       end if;
       v_statement := v_statement operator(pg_catalog.+) 1;

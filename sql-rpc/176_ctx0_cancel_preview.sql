@@ -32,10 +32,11 @@ begin
     perform pg_sleep(0.05);
   end loop;
   if v_pid is not null then
-    -- As long as this is held, the rehearsal begins no other statement.
-    perform pg_try_advisory_xact_lock(ctx0_private.cancel_lock(p_preview => p_preview));
     v_outcome := 'requested';
     for v_wait in 0 .. 59 loop
+      -- As long as this is held, the rehearsal begins no other statement. Not to be had only while
+      -- the rehearsal is looking whether anybody holds it.
+      perform pg_try_advisory_xact_lock_shared(ctx0_private.cancel_lock(p_preview => p_preview));
       -- Again each second, because a `do` block that catches query_canceled goes on.
       if v_wait % 10 = 0 then
         begin

@@ -1,6 +1,6 @@
 //! A preview on a database that others use: it harms nobody, and tells only its own changes.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, fmt::Write, time::Duration};
 
 use ctx0_schema::{
     Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
@@ -630,6 +630,20 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
         );
         assert_eq!(project.value("select count(*) from ctx0_slow").await, "0");
     }
+}
+
+/// Whether it must stop is asked before each statement.
+#[tokio::test]
+async fn a_preview_of_many_statements_under_many_locks_fits_into_its_budget() {
+    let project = Project::installed().await;
+    let mut sql = "do $$ begin for i in 1 .. 1500 loop execute format('create table public.ctx0_%s ()', i); end loop; end $$;\n\
+         create table public.ctx0_numbers (number int);\n"
+        .to_owned();
+    for number in 0..5000 {
+        writeln!(sql, "insert into public.ctx0_numbers values ({number});").unwrap();
+    }
+    let preview = preview(&project, &sql).await;
+    assert_eq!(preview.versions[0].state, PreviewState::Tested, "{preview}");
 }
 
 /// The client cuts the text as the server reads it with `standard_conforming_strings = on`.
