@@ -30,27 +30,47 @@ comment on function ctx0_private.used_sequences(oid[]) is
   'ctx0: the sequences that this transaction has moved';
 
 -- restarted_sequences(p_before): the sequences that this transaction has set to a number that they
--- have passed, as [{relation, from, to}]: they may give numbers that are in use.
+-- have passed, as [{relation, from, to}], and that may now give numbers that are in use. Where the column
+-- of the sequence has no later numbers, none is.
 create function ctx0_private.restarted_sequences(p_before jsonb)
 returns jsonb
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object('relation', format('%I.%I', n.nspname, c.relname),
-                                               'from', p_before -> v.key -> 0, 'to', v.value -> 0)), '[]')
-    from jsonb_each(ctx0_private.sequence_values(p_only => array(
-           select l.relation
-             from pg_locks l
-             join pg_sequence s on s.seqrelid = l.relation
-            where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock'))) v
-    join pg_sequence q on q.seqrelid = v.key::oid
-    join pg_class c on c.oid = q.seqrelid
-    join pg_namespace n on n.oid = c.relnamespace
-   where (p_before -> v.key -> 1)::boolean
-     and ((v.value -> 0)::bigint < (p_before -> v.key -> 0)::bigint or not (v.value -> 1)::boolean) = (q.seqincrement > 0)
-     and v.value <> p_before -> v.key;
+declare
+  v_restarted jsonb := '[]';
+  v_sequence  record;
+  v_repeats   boolean;
+begin
+  for v_sequence in
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name, p_before -> v.key -> 0 as old, v.value -> 0 as now, u.last
+      from jsonb_each(ctx0_private.sequence_values(p_only => array(
+             select l.relation
+               from pg_locks l
+               join pg_sequence s on s.seqrelid = l.relation
+              where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.mode <> 'AccessShareLock'))) v
+      join pg_sequence q on q.seqrelid = v.key::oid
+      join pg_class c on c.oid = q.seqrelid
+      join pg_namespace n on n.oid = c.relnamespace
+     cross join lateral (
+             select (v.value -> 0)::bigint - case when (v.value -> 1)::boolean then 0 else q.seqincrement end as last) u
+     where (p_before -> v.key -> 1)::boolean
+       and sign(q.seqincrement) * (u.last - (p_before -> v.key -> 0)::numeric) < 0
+  loop
+    begin
+      v_repeats := ctx0_private.has_numbers_beyond(p_sequence => v_sequence.oid, p_value => v_sequence.last) is not false;
+    exception when others then
+      v_repeats := true;
+    end;
+    if v_repeats then
+      v_restarted := v_restarted
+        || jsonb_build_object('relation', v_sequence.name, 'from', v_sequence.old, 'to', v_sequence.now);
+    end if;
+  end loop;
+  return v_restarted;
+end
 $$;
 
 comment on function ctx0_private.restarted_sequences(jsonb) is

@@ -54,6 +54,7 @@ pub const fn install_sql() -> &'static str {
             "130_ctx0_apply_migration"
             "140_ctx0_rollback_migration"
             "145_sequence_values"
+            "146_has_numbers_beyond"
             "147_protect_sequences"
             "148_restore_sequences"
             "150_touched_objects"

@@ -58,9 +58,65 @@ async fn a_sequence_that_no_statement_names_is_set_back() {
         assert_eq!(preview.sequences, [], "{sql}");
         assert_eq!(project.value(stands).await, before, "{sql}");
     }
-    let seen = preview(&project, "select setval('public.orders_id_seq', 1)").await;
-    let kinds: Vec<_> = said(&seen).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, [WarningKind::SequenceReset], "{seen}");
+}
+
+#[tokio::test]
+async fn numbers_that_may_be_given_again_are_told_and_others_are_not() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create table public.orders (id int generated always as identity primary key);
+             insert into public.orders select from generate_series(1, 5);
+             create table public.spare (id serial);
+             insert into public.spare select from generate_series(1, 5); delete from public.spare where id > 3;
+             create sequence public.down increment -1; select nextval('public.down') from generate_series(1, 5);
+             create sequence public.up; select nextval('public.up') from generate_series(1, 5);",
+        )
+        .await;
+    for (sql, told) in [
+        ("select setval('public.orders_id_seq', 1)", true),
+        (
+            "do $$ begin perform setval('public.ord' || 'ers_id_seq', 1); end $$",
+            true,
+        ),
+        ("alter sequence orders_id_seq restart", true),
+        ("alter table orders alter column id restart with 5", true),
+        ("alter table orders alter column id restart with 6", false),
+        ("alter table orders alter column id restart with 100", false),
+        ("select setval('orders_id_seq', 4, true)", true),
+        ("select setval('orders_id_seq', 5, true)", false),
+        ("select setval('orders_id_seq', 6, false)", false),
+        (
+            "select setval('orders_id_seq', (select max(id) from orders))",
+            false,
+        ),
+        ("truncate orders", false),
+        ("truncate orders restart identity", false),
+        (
+            "truncate orders restart identity; insert into orders overriding system value values (1)",
+            true,
+        ),
+        (
+            "select setval('spare_id_seq', (select max(id) from spare))",
+            false,
+        ),
+        ("select setval('spare_id_seq', 2)", true),
+        ("alter sequence down restart", true),
+        ("alter sequence down restart with -100", false),
+        ("alter sequence up restart with 3", true),
+        ("alter sequence up restart with 6", false),
+        ("alter sequence up increment 10 restart 500", false),
+        ("drop sequence up", false),
+    ] {
+        let seen = preview(&project, sql).await;
+        let kinds: Vec<_> = said(&seen).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(
+            kinds.contains(&WarningKind::SequenceReset),
+            told,
+            "{sql}: {seen}"
+        );
+        assert_eq!(seen.sequences, [], "{sql}");
+    }
 }
 
 /// The values of a sequence are never rolled back, so they must be set back also where the preview

@@ -2,7 +2,7 @@
 //!
 //! Always on a PostgreSQL of their own: these tests grant what nobody should grant.
 
-use ctx0_schema::{install_sql, uninstall_sql};
+use ctx0_schema::{Version, install_sql, uninstall_sql};
 use ctx0_stack::Stack;
 use ctx0_stack::project::Project;
 use reqwest::Method;
@@ -310,6 +310,33 @@ async fn nothing_belongs_to_a_superuser_whoever_installed_it() {
         project.value("select who from public.user_who").await,
         "postgres"
     );
+}
+
+/// A database whose owner is neither `postgres` nor a superuser, although a role `postgres` exists.
+#[tokio::test]
+async fn a_role_that_is_not_postgres_installs_and_owns_everything() {
+    let project = empty().await;
+    let by_the_owner = format!(
+        "create role app_owner; grant create on database postgres to app_owner;
+         grant create, usage on schema public, extensions to app_owner; set role app_owner;
+         {}
+         reset role;",
+        install_sql()
+    );
+    project.stack.admin_sql(&by_the_owner).await.unwrap();
+    project.stack.reload_schema().await.unwrap();
+    let manager = project.bundled();
+    assert!(manager.preview().await.unwrap().succeeds());
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(manager.status().await.unwrap().owner, "app_owner");
+    let unchanged = manager.verify().await.unwrap();
+    assert_eq!(unchanged.to_string(), "the schema is as version 2 left it");
+    manager.rollback_to(Version::ZERO).await.unwrap();
+    let owners = r"
+        select string_agg(distinct relowner::regrole::text, ',')
+          from pg_class
+         where relname like 'ctx0\_%' and relnamespace in ('public'::regnamespace, 'ctx0_private'::regnamespace)";
+    assert_eq!(project.value(owners).await, "app_owner");
 }
 
 #[tokio::test]
