@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     ledger::{AppliedVersion, Pages},
     manifest::{Migration, Migrations, Version},
-    plan::plan,
+    plan::{plan, worth_a_backup},
     report::{DatabaseStatus, SchemaVersion, SetupNeeded, UpdateCheck},
     rpc::{Rpc, VerifySchema},
 };
@@ -104,8 +104,7 @@ impl SchemaVersionManager {
             current_version: plan.current,
             latest_version: self.latest_version(),
             pending_migrations: plan.pending.iter().map(SchemaVersion::from).collect(),
-            backup: plan
-                .pending
+            backup: worth_a_backup(plan.current, plan.pending)
                 .iter()
                 .filter_map(Migration::backup)
                 .max()

@@ -84,6 +84,17 @@ pub(crate) fn plan_rollback<'l>(
         .collect()
 }
 
+/// Of what is to be applied from this version on, the part before which a backup makes sense. At version
+/// 0 there is no data of ctx0 yet that a later version could lose.
+pub(crate) fn worth_a_backup<T>(current: Version, pending: &[T]) -> &[T] {
+    let count = if current == Version::ZERO {
+        pending.len().min(1)
+    } else {
+        pending.len()
+    };
+    &pending[..count]
+}
+
 fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<LedgerError> {
     let pairs = ledger
         .iter()

@@ -15,7 +15,7 @@ use crate::{
     error::MigrationError,
     ledger::Action,
     manifest::{Backup, Checksum, Version},
-    plan::Step,
+    plan::{Step, worth_a_backup},
     schema_objects::{Definition, ObjectChange},
 };
 
@@ -328,7 +328,8 @@ impl Preview {
             .zip(seen_versions)
             .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables))
             .collect();
-        let asked = steps.iter().filter_map(Step::backup);
+        let asked = worth_a_backup(current, steps).iter();
+        let asked = asked.filter_map(Step::backup);
         let saw = versions
             .iter()
             .flat_map(|version| &version.warnings)

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     ledger::Action,
     manifest::{Backup, Version},
-    plan::Step,
+    plan::{Step, worth_a_backup},
     preview::PreviewToken,
     report::{Progress, RunError, RunReport},
     rpc::{ChangeOutcome, ChangeSchema, ExchangeError, RetryPolicy, Verdict},
@@ -133,7 +133,7 @@ impl Run {
             return Err(Error::PreviewOutdated);
         }
         if self.backup_by.is_none()
-            && let Some(step) = steps
+            && let Some(step) = worth_a_backup(current, &steps)
                 .iter()
                 .find(|step| step.backup() == Some(Backup::Required))
         {

@@ -27,6 +27,16 @@ fn migrations() -> Migrations {
     Migrations::embedded(&all).unwrap()
 }
 
+#[test]
+fn at_an_empty_database_only_the_first_version_can_ask_for_a_backup() {
+    let second = Version::new(2).unwrap();
+    assert_eq!(worth_a_backup(Version::ZERO, &[1, 2, 3]), [1]);
+    assert_eq!(worth_a_backup(second, &[3, 4]), [3, 4]);
+    for current in [Version::ZERO, second] {
+        assert_eq!(worth_a_backup(current, &[0; 0]), [0; 0]);
+    }
+}
+
 fn row(version: u32, name: &str, checksum: Option<Checksum>) -> AppliedVersion {
     AppliedVersion {
         version: Version::new(version).unwrap(),

@@ -190,7 +190,7 @@ test("the line about data says the important first", () => {
   for (const [result, text, tone] of [
     [[seenVersion(2)], "Nothing is deleted.", "good"],
     [[seenVersion(2, "tested", { warnings: [lost] })], "Deletes the column a.", "grave"],
-    [[seenVersion(2, "tested", { warnings: [lost, lost, lost] })], "Deletes the column a, and 2 more below.", "grave"],
+    [[seenVersion(2, "tested", { warnings: [lost, lost, lost] })], "Deletes the column a (and 2 more warnings).", "grave"],
     [[seenVersion(2, "failed", failed)], "This update will fail at v2 (division by zero).", "grave"],
     [
       [seenVersion(2, "tested", { warnings: [lost] }), seenVersion(3), seenVersion(4), seenVersion(5, "failed", failed)],
@@ -239,7 +239,7 @@ test("versions are put together", () => {
 });
 
 test("an error of the library becomes a sentence", () => {
-  equal(words({ code: "unreachable", message: "could not connect: try again" }), "Could not connect: try again");
+  equal(words({ code: "unreachable", message: "could not connect: try again" }), "Could not connect: try again.");
 });
 
 return failures;

@@ -131,7 +131,7 @@ const PLAIN = {
 
 /** An error as a user reads it. */
 export function words({ code, message }) {
-  return PLAIN[code] ?? sentence(message);
+  return PLAIN[code] ?? stopped(sentence(message));
 }
 
 /** The label of the main button. */
@@ -242,7 +242,7 @@ function unfinished({ reason }, isRollback) {
 const later = (after) =>
   after ? `v${after.version} can only be tested once v${after.state.version} is applied.` : "Not all of it could be tested.";
 
-const more = (count) => (count > 0 ? `, and ${count} more below` : "");
+const more = (count) => (count > 0 ? ` (and ${count} more ${count === 1 ? "warning" : "warnings"})` : "");
 
 const isTested = ({ state }) => state.kind === "tested";
 
