@@ -249,10 +249,13 @@ mod tests {
             ),
         ] {
             let found = verification(&changes);
-            let Verification::CannotSay { reason: told, .. } = found else {
+            let Verification::CannotSay {
+                reason: reported, ..
+            } = found
+            else {
                 panic!("{found}")
             };
-            assert_eq!(told, reason);
+            assert_eq!(reported, reason);
         }
     }
 }

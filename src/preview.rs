@@ -206,7 +206,7 @@ impl fmt::Display for LockMode {
     }
 }
 
-/// A table that is written anew.
+/// A table that is rewritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -495,7 +495,7 @@ struct AlteredColumn {
     /// Whether some become null.
     #[serde(default)]
     lost: Option<bool>,
-    /// Whether some are rounded, cut or computed anew.
+    /// Whether some are rounded, cut or recomputed.
     #[serde(default)]
     changed: Option<bool>,
 }

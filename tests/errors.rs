@@ -58,7 +58,7 @@ fn a_list_of_migrations_is_refused_by_file_and_version() {
 }
 
 #[tokio::test]
-async fn a_failed_migration_is_told_with_its_place_and_what_postgresql_says() {
+async fn a_failed_migration_names_its_place_and_what_postgresql_says() {
     let mut texts = String::new();
     for response in [
         json!({

@@ -184,7 +184,7 @@ async fn other_consent_never_joins_a_run_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_to_the_asker_and_to_nobody_else() {
+async fn only_the_caller_sees_a_refusal() {
     let ipc = ipc(&database());
     let mut events = ipc.events();
     assert_eq!(next(&mut events).await["method"], UPDATE_AVAILABLE);
@@ -237,25 +237,25 @@ async fn a_run_goes_on_when_the_window_that_asked_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_is_told_of_the_update_the_progress_and_the_end() {
+async fn a_window_gets_the_update_the_progress_and_the_end() {
     let ipc = ipc(&database());
     let mut events = ipc.events();
     assert_eq!(next(&mut events).await["method"], UPDATE_AVAILABLE);
     call(&ipc, APPLY_UPDATES).await;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..6 {
         let event = next(&mut events).await;
-        told.push((event["method"].clone(), event["params"].clone()));
+        reported.push((event["method"].clone(), event["params"].clone()));
     }
     let progress = |event: &str, version: u32| json!({"event": event, "version": version});
     let started = |version: u32, name: &str| json!({"event": "started", "action": "apply", "version": version, "migration_name": name, "position": version, "total": 2});
     let mut applied = progress("applied", 1);
     applied["executionMs"] = json!(7);
-    assert_eq!(told[0], (json!(APPLY_PROGRESS), started(1, "001_a")));
-    assert_eq!(told[1], (json!(APPLY_PROGRESS), applied));
-    assert_eq!(told[2], (json!(APPLY_PROGRESS), started(2, "002_b")));
+    assert_eq!(reported[0], (json!(APPLY_PROGRESS), started(1, "001_a")));
+    assert_eq!(reported[1], (json!(APPLY_PROGRESS), applied));
+    assert_eq!(reported[2], (json!(APPLY_PROGRESS), started(2, "002_b")));
     assert_eq!(
-        told[4],
+        reported[4],
         (
             json!(APPLIED),
             json!({"applied": [1, 2], "currentVersion": 2})
@@ -263,7 +263,7 @@ async fn a_window_is_told_of_the_update_the_progress_and_the_end() {
     );
     // The check that follows finds nothing more.
     assert_eq!(
-        told[5],
+        reported[5],
         (json!(APPLIED), json!({"applied": [], "currentVersion": 2}))
     );
 }
@@ -280,10 +280,10 @@ async fn a_window_that_comes_in_the_middle_learns_where_the_run_is() {
     let mut late = ipc.events();
     assert_eq!(next(&mut late).await["method"], UPDATE_AVAILABLE);
     for (event, version) in [("started", 1), ("applied", 1), ("started", 2)] {
-        let told = next(&mut late).await;
-        assert_eq!(told["method"], APPLY_PROGRESS);
+        let reported = next(&mut late).await;
+        assert_eq!(reported["method"], APPLY_PROGRESS);
         assert_eq!(
-            (&told["params"]["event"], &told["params"]["version"]),
+            (&reported["params"]["event"], &reported["params"]["version"]),
             (&json!(event), &json!(version))
         );
     }
@@ -425,7 +425,7 @@ async fn a_notification_gets_no_answer_and_a_batch_one_for_each_request() {
     assert_eq!(ids, [json!("a"), Value::Null, json!(2)]);
 }
 
-/// `CTX0_WRITE_SCHEMA=1 cargo test --all-features --lib schema` writes the file anew.
+/// `CTX0_WRITE_SCHEMA=1 cargo test --all-features --lib schema` rewrites the file.
 #[cfg(feature = "json-schema")]
 #[test]
 fn the_schema_that_is_checked_in_is_that_of_the_types() {
@@ -439,6 +439,6 @@ fn the_schema_that_is_checked_in_is_that_of_the_types() {
     let checked_in: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(
         checked_in == ipc_schema(),
-        "the messages have changed: write {path} anew, as told above"
+        "the messages have changed: rewrite {path} as described above"
     );
 }

@@ -108,7 +108,7 @@ fn a_row_made_by_hand_is_known_by_its_name() {
 }
 
 #[test]
-fn a_database_ahead_is_a_problem_of_its_own() {
+fn a_database_ahead_is_a_separate_problem() {
     let migrations = migrations();
     let ledger = applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c"), (4, "004_d")]);
     let plan = plan(&migrations, &ledger);

@@ -50,7 +50,7 @@ impl From<ExchangeError> for Error {
 /// Sends a request until its outcome is known or the policy gives it up.
 ///
 /// `request` makes the request of each attempt: once, and once more for every new attempt. `decide`
-/// says what a response means. `on_wait` is told of each wait and of the time waited so far.
+/// says what a response means. `on_wait` gets the reason of each wait and the time waited so far.
 pub(crate) async fn exchange<T>(
     transport: &dyn Transport,
     policy: RetryPolicy,

@@ -64,7 +64,7 @@ fn the_ledger_is_a_table_of_the_installed_sql() {
 }
 
 #[test]
-fn every_attempt_has_an_id_of_its_own_that_its_arguments_carry() {
+fn every_attempt_sends_its_own_id() {
     let step = step();
     let [first, second] = [(); 2].map(|()| ChangeSchema::new(&step, "me", None));
     assert_ne!(first.attempt(), second.attempt());

@@ -194,7 +194,7 @@ async fn asking_for_a_check_between_two_makes_one_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_check_that_was_asked_for_is_told_to_the_asker() {
+async fn a_requested_check_that_fails_returns_its_error() {
     let fake = Fake::new([wrong_key()]);
     let (scheduler, _) = start(&fake);
     assert!(matches!(

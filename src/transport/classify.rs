@@ -243,8 +243,8 @@ fn is_raised(code: &str) -> bool {
 
 fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
     let status = response.status;
-    let told = body.and_then(Body::text);
-    let excerpt = told
+    let body_text = body.and_then(Body::text);
+    let excerpt = body_text
         .clone()
         .unwrap_or_else(|| excerpt(&response.body, EXCERPT));
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
@@ -258,7 +258,7 @@ fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
             )
         }
         401 => {
-            let reason = match (&response.sent_as_browser, &told) {
+            let reason = match (&response.sent_as_browser, &body_text) {
                 (Some(agent), None) => format!(
                     "{excerpt}; secret keys are refused from browsers, and the User-Agent \"{}\" looks like one: use another",
                     self::excerpt(agent, EXCERPT)
@@ -268,7 +268,7 @@ fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
             (Error::KeyRejected { reason }, Effect::None, Retry::No)
         }
         // Kong and Envoy, which look at the key.
-        403 if told.is_some() || excerpt.starts_with("RBAC") => (
+        403 if body_text.is_some() || excerpt.starts_with("RBAC") => (
             Error::PermissionDenied { reason: excerpt },
             Effect::None,
             Retry::No,

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_2_is_told_to_keep_the_key_out_of_its_compression() {
+    fn http_2_keeps_the_key_out_of_its_compression() {
         // {"role":"service_role"}
         for key in ["sb_secret_test", "e30.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.e30"] {
             let headers = secret_headers(&ServiceKey::new(key).unwrap()).unwrap();

@@ -244,7 +244,7 @@ async fn many_versions_and_long_descriptions_scroll_within_the_banner() {
 }
 
 #[tokio::test]
-async fn a_screen_reader_is_told_what_happens_and_what_buttons_do() {
+async fn a_screen_reader_hears_what_happens_and_what_buttons_do() {
     let stage = Stage::set().await;
     stage.tell("schema:updateAvailable", &check(2)).await;
     assert_eq!(
@@ -407,7 +407,7 @@ async fn a_failure_that_was_dismissed_does_not_come_back_each_minute() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_dismissed_tells_its_end_all_the_same() {
+async fn a_dismissed_run_still_reports_its_end() {
     let stage = Stage::set().await;
     stage.tell("schema:applyProgress", &started(2, 1)).await;
     stage.window.click("Dismiss").await;
@@ -465,7 +465,7 @@ impl Stage {
         self.window
             .js("window.seen = arguments[0] ?? undefined;", &[seen])
             .await;
-        for (event, params) in &scene.told {
+        for (event, params) in &scene.reported {
             self.tell(event, params).await;
         }
         self.window.until_state(scene.state).await;
@@ -572,17 +572,17 @@ fn read<'a>(nodes: &[&'a Value], node: &impl Fn(&Value) -> &'a Value) -> String 
 struct Scene {
     name: &'static str,
     state: &'static str,
-    told: Vec<(&'static str, Value)>,
+    reported: Vec<(&'static str, Value)>,
     /// What a preview shows meanwhile; null while it is being made.
     seen: Value,
 }
 
 /// One of each thing that the banner says, in an order in which each one follows the other.
 fn scenes() -> Vec<Scene> {
-    let scene = |name, state, told| Scene {
+    let scene = |name, state, reported| Scene {
         name,
         state,
-        told,
+        reported,
         seen: Value::Null,
     };
     let error =
@@ -641,11 +641,11 @@ fn scenes() -> Vec<Scene> {
         Scene {
             name: "seen",
             state: "available",
-            told: vec![(
+            reported: vec![(
                 "schema:updateAvailable",
                 with(
                     {
-                        // Another list than before, so it is looked at anew.
+                        // Another list than before, so it is reviewed again.
                         let mut check = check(3);
                         check["pendingMigrations"][0]["description"] =
                             json!("Tags in place of a label");

@@ -476,7 +476,7 @@ async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
 }
 
 #[tokio::test]
-async fn a_schema_that_somebody_else_changed_is_told_with_the_difference() {
+async fn a_schema_that_someone_else_changed_is_shown_with_its_diff() {
     let project = project::up_to_date().await;
     project.sql("drop index public.ctx0_entries_tags_idx").await;
     let daemon = Start::on(&project).start().await;
@@ -498,7 +498,7 @@ async fn a_schema_that_somebody_else_changed_is_told_with_the_difference() {
     );
     window.picture("drifted").await;
     window.click("Dismiss").await;
-    // It was told; the next check does not tell it again.
+    // It was shown; the next check does not show it again.
     window.command("check").await;
     window.until("log().includes('up to date')").await;
     window.until_state("").await;

@@ -122,8 +122,8 @@ fn binary() -> &'static PathBuf {
             // With other arguments than those of `tests/run`, or with what cargo tells a test of
             // its package, dependencies would be built again, and again after that.
             for (name, _) in env::vars_os() {
-                let told = name.to_string_lossy();
-                if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+                let reported = name.to_string_lossy();
+                if reported.starts_with("CARGO_PKG_") || reported.starts_with("CARGO_MANIFEST_") {
                     cargo.env_remove(name);
                 }
             }

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the user is told then.
+//! What goes wrong, and what the user sees then.
 
 use ctx0_schema::install_sql;
 use serde_json::json;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_user_sees_the_banner_looks_at_the_changes_agrees_and_is_told_that_it_worked() {
+async fn the_user_sees_the_banner_reviews_the_changes_applies_them_and_sees_that_it_worked() {
     let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;

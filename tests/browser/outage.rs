@@ -73,7 +73,7 @@ async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
 }
 
 #[tokio::test]
-async fn a_daemon_killed_in_the_middle_of_a_run_tells_how_it_ended_when_it_is_back() {
+async fn a_daemon_killed_during_a_run_reports_how_it_ended_after_its_restart() {
     let project = project::installed().await;
     Gate::close(&project).await;
     let folder = Folder::of(&[("Waits", Gate::SQL)]);

@@ -1,4 +1,4 @@
-//! Another client of the database never waits unless the user was told so before.
+//! Another client of the database never waits unless the user was warned.
 
 use std::{
     sync::{

@@ -75,7 +75,7 @@ async fn from_nothing_to_up_to_date() {
 }
 
 #[tokio::test]
-async fn without_a_ledger_the_version_is_0_and_applying_tells_how_to_install() {
+async fn without_a_ledger_the_version_is_0_and_applying_says_how_to_install() {
     let project = Project::empty().await;
     let manager = project.bundled();
     assert_eq!(manager.current_version().await.unwrap().get(), 0);
@@ -88,19 +88,19 @@ async fn without_a_ledger_the_version_is_0_and_applying_tells_how_to_install() {
 }
 
 #[tokio::test]
-async fn progress_is_told_in_order() {
+async fn progress_is_reported_in_order() {
     let project = Project::installed().await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&reported);
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
     manager
         .apply_all_pending()
         .on_progress(move |progress| listener.lock().unwrap().push(progress))
         .await
         .unwrap();
-    let told = told.lock().unwrap();
-    let [started_1, applied_1, started_2, applied_2] = &told[..] else {
-        panic!("{told:?}")
+    let reported = reported.lock().unwrap();
+    let [started_1, applied_1, started_2, applied_2] = &reported[..] else {
+        panic!("{reported:?}")
     };
     for (progress, number) in [(started_1, 1), (started_2, 2)] {
         assert!(
@@ -157,10 +157,10 @@ async fn a_failure_names_the_statement_and_leaves_nothing_of_its_version() {
         ]
     );
 
-    // The mended file of the next release goes on from there.
-    let mended = ("003_broken", "create table public.ctx0_test_b (id int);");
+    // The corrected file of the next release goes on from there.
+    let corrected = ("003_broken", "create table public.ctx0_test_b (id int);");
     let report = project
-        .manager(migrations(&[TABLE, COLUMN, mended]))
+        .manager(migrations(&[TABLE, COLUMN, corrected]))
         .apply_all_pending()
         .await
         .unwrap();

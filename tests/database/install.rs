@@ -101,7 +101,7 @@ async fn a_superuser_installs_for_the_owner_of_the_schema() {
 }
 
 #[tokio::test]
-async fn the_status_tells_how_the_database_stands() {
+async fn the_status_shows_the_state_of_the_database() {
     let project = Project::installed().await;
     let manager = project.bundled();
     let status = manager.status().await.unwrap();

@@ -61,7 +61,7 @@ async fn a_sequence_that_no_statement_names_is_set_back() {
 }
 
 #[tokio::test]
-async fn numbers_that_may_be_given_again_are_told_and_others_are_not() {
+async fn a_warning_says_that_a_sequence_may_repeat_numbers_exactly_where_it_may() {
     let project = Project::installed().await;
     project
         .sql(
@@ -73,7 +73,7 @@ async fn numbers_that_may_be_given_again_are_told_and_others_are_not() {
              create sequence public.up; select nextval('public.up') from generate_series(1, 5);",
         )
         .await;
-    for (sql, told) in [
+    for (sql, reported) in [
         ("select setval('public.orders_id_seq', 1)", true),
         (
             "do $$ begin perform setval('public.ord' || 'ers_id_seq', 1); end $$",
@@ -112,7 +112,7 @@ async fn numbers_that_may_be_given_again_are_told_and_others_are_not() {
         let kinds: Vec<_> = said(&seen).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(
             kinds.contains(&WarningKind::SequenceReset),
-            told,
+            reported,
             "{sql}: {seen}"
         );
         assert_eq!(seen.sequences, [], "{sql}");
@@ -268,12 +268,12 @@ async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
                 "app.tags",
             ),
         ] {
-            let told = format!(
+            let reported = format!(
                 "select coalesce(string_agg(h ->> 'relation', ',' order by h ->> 'relation'), '')
                    from jsonb_array_elements(ctx0_private.lock_holders(p_statement => $sql${statement}$sql$, p_path => '{path}')) h"
             );
             assert_eq!(
-                project.value(&told).await,
+                project.value(&reported).await,
                 expected,
                 "{statement} in {path}"
             );
@@ -287,7 +287,7 @@ async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
 }
 
 #[tokio::test]
-async fn concurrent_ddl_neither_breaks_a_preview_nor_is_told_as_its_own() {
+async fn concurrent_ddl_neither_breaks_a_preview_nor_appears_in_it() {
     let project = Project::installed().await;
     project
         .sql("create table public.ctx0_mine (id int primary key, note text); insert into public.ctx0_mine values (1, 'a'); create table public.theirs (a int, b int);")
@@ -403,7 +403,7 @@ async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
 }
 
 #[tokio::test]
-async fn values_that_are_rounded_cut_or_emptied_are_told() {
+async fn a_warning_says_which_values_are_rounded_cut_or_emptied() {
     let project = Project::installed().await;
     project
         .sql(
@@ -458,7 +458,7 @@ async fn values_that_are_rounded_cut_or_emptied_are_told() {
 }
 
 #[tokio::test]
-async fn data_that_is_lost_is_told_and_data_that_is_not_is_not() {
+async fn a_warning_says_that_data_is_lost_exactly_where_it_is() {
     let project = Project::installed().await;
     project
         .sql(
@@ -493,7 +493,7 @@ async fn data_that_is_lost_is_told_and_data_that_is_not_is_not() {
 }
 
 #[tokio::test]
-async fn what_opens_data_is_told_however_it_is_written() {
+async fn a_warning_says_what_opens_data_however_it_is_written() {
     let project = Project::installed().await;
     project
         .sql(

@@ -181,7 +181,7 @@ async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() 
 }
 
 #[tokio::test]
-async fn a_version_that_would_fail_is_told_with_its_place() {
+async fn a_version_that_would_fail_names_its_place() {
     let project = Project::installed().await;
     let fine = "create table public.ctx0_test_a (id int primary key);";
     let broken =

@@ -46,15 +46,15 @@ fn older(project: &Project) -> SchemaVersionManager {
 }
 
 #[tokio::test]
-async fn each_version_is_taken_back_newest_first_and_recorded() {
+async fn each_version_is_rolled_back_newest_first_and_recorded() {
     let project = Project::installed().await;
     let manager = three(&project);
     let empty = project.catalog().await;
     manager.apply_all_pending().await.unwrap();
     let full = project.catalog().await;
 
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&reported);
     let report = manager
         .rollback_to(version(1))
         .on_progress(move |progress| listener.lock().unwrap().push(progress))
@@ -66,18 +66,18 @@ async fn each_version_is_taken_back_newest_first_and_recorded() {
     );
     assert_eq!(report.current_version, version(1));
     assert_eq!(project.ledger().await, [1]);
-    let told: Vec<_> = told
+    let reported: Vec<_> = reported
         .lock()
         .unwrap()
         .iter()
-        .map(|told| to_value(told).unwrap())
+        .map(|reported| to_value(reported).unwrap())
         .collect();
     assert_eq!(
-        told[0],
+        reported[0],
         json!({"event": "started", "action": "rollback", "version": 3, "migration_name": "003_c", "position": 1, "total": 2})
     );
     assert_eq!(
-        (&told[1]["event"], &told[1]["version"]),
+        (&reported[1]["event"], &reported[1]["version"]),
         (&json!("rolledBack"), &json!(3))
     );
 
@@ -105,7 +105,7 @@ async fn each_version_is_taken_back_newest_first_and_recorded() {
 }
 
 #[tokio::test]
-async fn the_bundled_versions_can_be_taken_back_and_applied_again() {
+async fn the_bundled_versions_can_be_rolled_back_and_applied_again() {
     let project = Project::installed().await;
     let manager = project.bundled();
     manager.apply_all_pending().await.unwrap();
@@ -197,7 +197,7 @@ async fn a_version_without_a_way_back_is_refused_before_anything_is_touched() {
 }
 
 #[tokio::test]
-async fn a_version_that_was_run_by_hand_is_taken_back_by_this_builds_way() {
+async fn a_version_that_was_run_by_hand_is_rolled_back_by_this_builds_file() {
     let project = Project::empty().await;
     for migration in &Migrations::bundled().unwrap() {
         let sql = format!("set search_path = public, extensions;\n{}", migration.sql());
@@ -214,7 +214,7 @@ async fn a_version_that_was_run_by_hand_is_taken_back_by_this_builds_way() {
 }
 
 #[tokio::test]
-async fn a_way_back_that_fails_leaves_its_version_and_what_was_taken_back_before_stays_so() {
+async fn a_failed_rollback_keeps_its_version_and_earlier_rollbacks_stand() {
     let project = Project::installed().await;
     let mut files = FILES;
     files[4] = (

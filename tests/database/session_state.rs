@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::rest::{Answer, Rest, arguments, call_text};
 
-/// Each of these outlives its transaction unless it is taken back.
+/// Each of these outlives its transaction unless it is undone.
 const LASTING: [&str; 16] = [
     "set statement_timeout = '1min'",
     "select set_config('lock_timeout', '1min', false)",

@@ -130,7 +130,7 @@ fn cut(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// SQL that is often right, with what makes cutting hard, and now and then a piece too few or
+/// SQL that is often right, with what makes cutting hard, and now and then a token too few or
 /// too many.
 fn generated(rng: &mut Rng) -> String {
     let mut text = String::new();

@@ -1,5 +1,5 @@
 //! Servers that misbehave: nothing they send makes the client panic, fill its memory or wait
-//! longer than it was told to.
+//! longer than configured.
 
 use std::{
     sync::{

@@ -10,7 +10,7 @@ use wiremock::ResponseTemplate;
 
 use crate::support::{
     APPLY, LEDGER, Parrot, SECRET_KEY, STATUS, Supabase, build, config, hasty, http,
-    in_a_process_of_its_own, json_answer, ledger_to, listen, manager, once, refusal, url_of_parent,
+    in_its_own_process, json_answer, ledger_to, listen, manager, once, refusal, url_of_parent,
 };
 
 const HTML: &str = "text/html; charset=UTF-8";
@@ -59,7 +59,7 @@ async fn a_token_issued_in_the_future_is_sent_again_until_the_clocks_agree() {
 }
 
 #[tokio::test]
-async fn clocks_that_stay_apart_are_told_as_clocks_and_not_as_a_wrong_key() {
+async fn clocks_that_stay_apart_are_not_reported_as_a_wrong_key() {
     let (error, requests) = apply_error(too_early()).await;
     assert!(matches!(error, Error::ClockSkew { .. }), "{error:?}");
     assert!(error.is_retryable() && requests > 3, "{requests}");
@@ -280,7 +280,7 @@ async fn functions_of_an_older_release_are_outdated_and_not_missing() {
 }
 
 #[tokio::test]
-async fn an_error_that_code_in_the_database_raises_is_told_as_that() {
+async fn an_error_raised_by_code_in_the_database_is_reported_as_such() {
     for (status, sqlstate) in [(400, "P0001"), (400, "QX001"), (418, "PT418")] {
         let (error, requests) = apply_error(refusal(status, sqlstate, "no DDL on Fridays")).await;
         assert!(matches!(error, Error::Raised { .. }), "{error:?}");
@@ -303,7 +303,7 @@ async fn a_lost_prepared_statement_is_met_once_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_http_is_named_soon() {
+async fn a_server_that_speaks_no_http_is_reported_soon() {
     const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
     let ssh = listen(|mut stream| async move {
         let _ = stream.write_all(SSH).await;
@@ -357,7 +357,7 @@ async fn a_dead_proxy_is_named_by_its_variable_and_without_its_password() {
     let proxy = format!("http://me:hush@{}", listener.local_addr().unwrap());
     drop(listener);
     tokio::task::spawn_blocking(move || {
-        in_a_process_of_its_own(
+        in_its_own_process(
             "gateways::a_dead_proxy_is_named_by_its_variable_and_without_its_password",
             "https://supabase.example.org",
             &[("HTTPS_PROXY", proxy)],
@@ -404,7 +404,7 @@ async fn the_environment_allows_plain_http_and_names_a_private_authority() {
                 .map(|(name, value)| (name, value.to_owned())),
         );
         tokio::task::spawn_blocking(move || {
-            in_a_process_of_its_own(
+            in_its_own_process(
                 "gateways::the_environment_allows_plain_http_and_names_a_private_authority",
                 "set",
                 &variables,

@@ -15,12 +15,12 @@ use crate::support::{
 const ENOUGH: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn what_was_applied_is_told_as_it_happens() {
+async fn what_was_applied_is_reported_as_it_happens() {
     let supabase = Supabase::at_version(1).await;
     supabase.on_apply([applied(12), applied(340)]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(2), version(3)]);
-    let events: Value = serde_json::to_value(&told).unwrap();
+    let events: Value = serde_json::to_value(&reported).unwrap();
     assert_eq!(
         events,
         json!([
@@ -36,23 +36,23 @@ async fn what_was_applied_is_told_as_it_happens() {
 async fn what_another_process_applied_is_not_this_runs_own() {
     let supabase = Supabase::at_version(1).await;
     supabase.on_apply([already_applied(), applied(7)]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     let report = result.unwrap();
     assert_eq!(
         (report.applied, report.current_version.get()),
         (vec![version(3)], 3)
     );
     let foreign = json!({"event": "applied", "version": 2, "executionMs": null});
-    assert_eq!(json!(told[1]), foreign);
+    assert_eq!(json!(reported[1]), foreign);
 }
 
 #[tokio::test]
 async fn a_running_migration_is_waited_for_with_the_very_same_request() {
     let supabase = Supabase::at_version(2).await;
     supabase.on_apply([locked(), locked(), applied(9)]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(waits(&told), [WaitReason::Running, WaitReason::Running]);
+    assert_eq!(waits(&reported), [WaitReason::Running, WaitReason::Running]);
     let bodies = bodies(&supabase).await;
     assert_eq!(bodies.len(), 3);
     assert!(bodies.iter().all(|body| *body == bodies[0]));
@@ -64,14 +64,14 @@ async fn a_replayed_answer_counts_as_the_first() {
     let replayed =
         json!({"outcome": "applied", "execution_ms": 9, "replayed": true, "later": "fields"});
     supabase.on_apply([replayed]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
     let ours = json!({"event": "applied", "version": 3, "executionMs": 9});
-    assert_eq!(json!(told[1]), ours);
+    assert_eq!(json!(reported[1]), ours);
 }
 
 #[tokio::test]
-async fn a_conflict_is_an_error_of_its_own_and_not_tried_again() {
+async fn a_conflict_has_its_own_error_and_is_not_retried() {
     for (word, reason, retryable) in [
         ("attempt_reused", ConflictReason::AttemptReused, false),
         (
@@ -88,7 +88,7 @@ async fn a_conflict_is_an_error_of_its_own_and_not_tried_again() {
     ] {
         let supabase = Supabase::at_version(1).await;
         supabase.on_apply([conflict(word)]).await;
-        let (result, told) = apply_all(&manager(&supabase.uri())).await;
+        let (result, reported) = apply_all(&manager(&supabase.uri())).await;
         let error = result.unwrap_err();
         assert!(error.applied.is_empty());
         let Error::Conflict {
@@ -106,7 +106,7 @@ async fn a_conflict_is_an_error_of_its_own_and_not_tried_again() {
         );
         assert_eq!(error.error.is_retryable(), retryable, "{word}");
         assert!(error.to_string().contains("as the database says"));
-        assert_eq!(failed_event(&told), error.to_string());
+        assert_eq!(failed_event(&reported), error.to_string());
         assert_eq!(supabase.applies().await.len(), 1);
     }
 }
@@ -115,9 +115,9 @@ async fn a_conflict_is_an_error_of_its_own_and_not_tried_again() {
 async fn a_request_that_came_damaged_is_sent_again_as_it_was() {
     let supabase = Supabase::at_version(2).await;
     supabase.on_apply([conflict("damaged"), applied(9)]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(waits(&told), [WaitReason::NoResponse]);
+    assert_eq!(waits(&reported), [WaitReason::NoResponse]);
     let bodies = bodies(&supabase).await;
     assert_eq!(bodies[0], bodies[1]);
 }
@@ -158,7 +158,7 @@ async fn a_failed_statement_is_named_by_file_number_and_line() {
             }),
         ])
         .await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     let error = result.unwrap_err();
     assert_eq!(error.applied, [version(2)]);
     let failure = failure(&error.error);
@@ -187,9 +187,9 @@ async fn a_failed_statement_is_named_by_file_number_and_line() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let names: Vec<_> = told.iter().map(event).collect();
+    let names: Vec<_> = reported.iter().map(event).collect();
     assert_eq!(names, ["started", "applied", "started", "failed"]);
-    assert_eq!(failed_event(&told), text);
+    assert_eq!(failed_event(&reported), text);
 }
 
 #[tokio::test]
@@ -229,10 +229,10 @@ async fn a_failure_that_a_deadlock_brought_is_final_but_worth_another_call() {
 async fn a_table_in_use_is_tried_again_under_a_new_attempt() {
     let supabase = Supabase::at_version(2).await;
     supabase.on_apply([in_use(), in_use(), applied(3)]).await;
-    let (result, told) = apply_all(&manager(&supabase.uri())).await;
+    let (result, reported) = apply_all(&manager(&supabase.uri())).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
     assert_eq!(
-        waits(&told),
+        waits(&reported),
         [WaitReason::TableInUse, WaitReason::TableInUse]
     );
     let sent = supabase.applies().await;
@@ -279,7 +279,7 @@ async fn an_answer_that_the_gateway_did_not_wait_for_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_lost_behind_a_gateway_with_codes_of_its_own_is_asked_for_again() {
+async fn a_response_lost_behind_a_gateway_with_its_own_codes_is_requested_again() {
     let text = "the upstream did not answer";
     is_asked_for_again(refusal(504, "UPSTREAM_TIMEOUT", text), ENOUGH).await;
 }
@@ -473,9 +473,12 @@ async fn is_asked_for_again(lost: ResponseTemplate, limit: Duration) {
     let answers = [lost, json_answer(&locked()), json_answer(&applied(9))];
     supabase.on("POST", APPLY, answers).await;
     let manager = build(config(&supabase.uri()).request_timeout(limit));
-    let (result, told) = apply_all(&manager).await;
+    let (result, reported) = apply_all(&manager).await;
     assert_eq!(result.unwrap().applied, [version(3)]);
-    assert_eq!(waits(&told), [WaitReason::NoResponse, WaitReason::Running]);
+    assert_eq!(
+        waits(&reported),
+        [WaitReason::NoResponse, WaitReason::Running]
+    );
     let bodies = bodies(&supabase).await;
     assert_eq!(bodies.len(), 3);
     assert!(bodies.iter().all(|body| *body == bodies[0]));
@@ -526,15 +529,15 @@ fn event(progress: &Progress) -> String {
 }
 
 /// The text of the last event, which must be a failure.
-fn failed_event(told: &[Progress]) -> &str {
-    match told.last() {
+fn failed_event(reported: &[Progress]) -> &str {
+    match reported.last() {
         Some(Progress::Failed { error, .. }) => error,
         other => panic!("{other:?}"),
     }
 }
 
-fn waits(told: &[Progress]) -> Vec<WaitReason> {
-    let waits = told.iter().filter_map(|progress| match progress {
+fn waits(reported: &[Progress]) -> Vec<WaitReason> {
+    let waits = reported.iter().filter_map(|progress| match progress {
         Progress::Waiting { reason, .. } => Some(*reason),
         _ => None,
     });

@@ -12,7 +12,7 @@ use wiremock::{Mock, MockServer, matchers::any};
 
 use crate::{
     support::{
-        SECRET_KEY, Supabase, build, config, in_a_process_of_its_own, json_answer, listen, manager,
+        SECRET_KEY, Supabase, build, config, in_its_own_process, json_answer, listen, manager,
         url_of_parent,
     },
     tls::Authority,
@@ -139,7 +139,7 @@ async fn check_with_ca_file(url: &str) {
 async fn run<const N: usize>(test: &'static str, url: &str, variables: [(&'static str, &str); N]) {
     let url = url.to_owned();
     let variables = variables.map(|(name, value)| (name, value.to_owned()));
-    spawn_blocking(move || in_a_process_of_its_own(test, &url, &variables))
+    spawn_blocking(move || in_its_own_process(test, &url, &variables))
         .await
         .unwrap();
 }

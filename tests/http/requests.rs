@@ -310,7 +310,7 @@ async fn a_404_of_something_else_is_not_version_0() {
 }
 
 #[tokio::test]
-async fn functions_of_another_release_are_told_apart() {
+async fn functions_of_another_release_are_recognised() {
     let supabase = Supabase::start().await;
     let old = json!({"rpc_version": 0});
     supabase.on("POST", STATUS, [json_answer(&old)]).await;

@@ -261,14 +261,14 @@ async fn every_recorded_answer_gives_each_operation_its_error() {
         let few_at_once = Arc::clone(&few_at_once);
         tasks.spawn(async move {
             let _turn = few_at_once.acquire().await.unwrap();
-            let told = told_by_each_operation(&server, number).await;
-            (fixture.case.clone(), told, expected(&fixture))
+            let reported = results_of_each_operation(&server, number).await;
+            (fixture.case.clone(), reported, expected(&fixture))
         });
     }
     let (mut actual, mut wanted) = (BTreeMap::new(), BTreeMap::new());
     while let Some(done) = tasks.join_next().await {
-        let (case, told, expected) = done.unwrap();
-        actual.insert(case.clone(), told);
+        let (case, reported, expected) = done.unwrap();
+        actual.insert(case.clone(), reported);
         wanted.insert(case, expected);
     }
     assert_eq!(actual, wanted);
@@ -336,7 +336,7 @@ fn expected(fixture: &Fixture) -> [String; 3] {
 }
 
 /// Gives answer `n` below `/n/<operation>`; an apply finds an empty ledger first. From the second
-/// time on an answer asks for more patience than anyone has, so that it is the last one.
+/// time on an answer asks for a longer delay than any policy allows, so that it is the last one.
 async fn serve_all() -> MockServer {
     let answers: Vec<_> = fixtures().iter().map(template).collect();
     let asked_before = Mutex::new(HashSet::new());
@@ -382,16 +382,16 @@ fn at(server: &MockServer, number: usize, operation: &str) -> String {
     format!("{}/{number}/{operation}", server.uri())
 }
 
-async fn told_by_each_operation(server: &MockServer, number: usize) -> [String; 3] {
+async fn results_of_each_operation(server: &MockServer, number: usize) -> [String; 3] {
     let manager = |operation| manager(&at(server, number, operation));
     let check = manager("check").check_for_updates().await;
     let status = manager("status").status().await;
     let apply = manager("apply").apply_all_pending().await;
     let version = check.map(|check| format!("version {}", check.current_version));
     [
-        told(version, asked(server, number, "check").await),
-        told(described(status), asked(server, number, "status").await),
-        told(
+        reported(version, asked(server, number, "check").await),
+        reported(described(status), asked(server, number, "status").await),
+        reported(
             described(apply.map_err(|failed| failed.error)),
             // The first one read the ledger.
             asked(server, number, "apply").await - 1,
@@ -403,7 +403,7 @@ fn described<T: Debug, E>(result: Result<T, E>) -> Result<String, E> {
     result.map(|value| format!("{value:?}"))
 }
 
-fn told(result: Result<String, Error>, requests: usize) -> String {
+fn reported(result: Result<String, Error>, requests: usize) -> String {
     let error = match result {
         Ok(text) => return text,
         Err(error) => error,

@@ -154,9 +154,9 @@ async fn untouched(ledger: Value, current: u32, problem: Value) -> LedgerError {
     let rest = json!({"hasUpdates": false, "currentVersion": current, "latestVersion": 3, "pendingMigrations": []});
     assert_eq!(json, rest);
 
-    let (result, told) = apply_all(&manager).await;
+    let (result, reported) = apply_all(&manager).await;
     let error = result.unwrap_err();
-    assert_eq!((error.applied.len(), told), (0, vec![]));
+    assert_eq!((error.applied.len(), reported), (0, vec![]));
     let Error::Ledger(found) = error.error else {
         panic!("{error:?}")
     };

@@ -113,18 +113,18 @@ pub(crate) fn build(config: ConfigBuilder) -> SchemaVersionManager {
     SchemaVersionManager::new(&config.build().unwrap(), migrations()).unwrap()
 }
 
-/// Applies everything, and notes what is told meanwhile.
+/// Applies everything, and collects the progress.
 pub(crate) async fn apply_all(
     manager: &SchemaVersionManager,
 ) -> (Result<RunReport, RunError>, Vec<Progress>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&reported);
     let apply = manager
         .apply_all_pending()
         .on_progress(move |progress| listener.lock().unwrap().push(progress));
     let result = apply.await;
-    let told = told.lock().unwrap().clone();
-    (result, told)
+    let reported = reported.lock().unwrap().clone();
+    (result, reported)
 }
 
 /// Everything that a log or a person can get to see of an error.
@@ -246,7 +246,7 @@ where
     address
 }
 
-/// A server that says what it was told to, whether that is HTTP or not.
+/// A server that sends what a test says, whether that is HTTP or not.
 pub(crate) struct Parrot {
     pub(crate) url: String,
     requests: Arc<AtomicUsize>,
@@ -330,7 +330,7 @@ pub(crate) async fn converse(
 
 /// Runs one test of this suite in a process of its own, which has `url` and these variables in
 /// its environment: the only way to set them while other tests run.
-pub(crate) fn in_a_process_of_its_own(test: &str, url: &str, variables: &[(&str, String)]) {
+pub(crate) fn in_its_own_process(test: &str, url: &str, variables: &[(&str, String)]) {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args([test, "--exact", "--nocapture"])

@@ -80,7 +80,7 @@ async fn a_server_that_cannot_prove_who_it_is_gets_no_request_and_no_second_chan
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_is_named_as_that() {
+async fn a_server_without_tls_is_reported_as_such() {
     let address = listen(|mut stream| async move {
         let _ = stream.write_all(&http("400 Bad Request", &[], "")).await;
     })

@@ -25,7 +25,7 @@ async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
     assert_eq!(network.look().await, before);
     assert_eq!((before.versions(), before.executions(1)), (vec![], 1));
 
-    // What was taken back can be applied anew.
+    // What was rolled back can be applied again.
     let run = Running::start(manager.apply_all_pending());
     assert_eq!(run.success().await, (vec![1], 1));
     assert_eq!(network.look().await.executions(1), 2);

@@ -40,7 +40,7 @@ async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {
 }
 
 #[tokio::test]
-async fn a_migration_that_outlasts_the_clients_own_patience_is_applied_and_reported() {
+async fn a_migration_that_outlasts_the_clients_timeout_is_applied_and_reported() {
     let network = Network::start().await;
     let config = network.config().request_timeout(Duration::from_millis(200));
     let mut run = Running::start(manager(config, &steps(&[GATE])).apply_all_pending());

@@ -257,7 +257,7 @@ fn version(number: u32) -> Version {
     Version::new(number).expect("a version")
 }
 
-/// Two versions; the second can be taken back.
+/// Two versions; the second is reversible.
 fn with_ways_back() -> Migrations {
     let manifest = r#"{"currentVersion": 2, "migrations": [
         {"version": 1, "name": "001_step", "description": "1", "file": "001_step.sql"},

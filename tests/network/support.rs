@@ -163,38 +163,40 @@ pub(crate) fn numbers(versions: &[ctx0_schema::Version]) -> Vec<u32> {
 /// An apply that runs on its own, and what it tells.
 pub(crate) struct Running {
     pub(crate) task: JoinHandle<Result<RunReport, RunError>>,
-    told: UnboundedReceiver<Progress>,
+    reported: UnboundedReceiver<Progress>,
 }
 
 impl Running {
     pub(crate) fn start(apply: Run) -> Self {
-        let (tell, told) = unbounded_channel();
+        let (tell, reported) = unbounded_channel();
         let apply = apply.on_progress(move |progress| {
             // A test that does not listen any more has heard enough.
             let _ = tell.send(progress);
         });
         let task = tokio::spawn(apply.into_future());
-        Self { task, told }
+        Self { task, reported }
     }
 
     /// Waits until it tells that it waits for this.
     pub(crate) async fn until_waiting_for(&mut self, wanted: WaitReason) {
-        self.until(|told| matches!(told, Progress::Waiting { reason, .. } if *reason == wanted))
-            .await;
+        self.until(
+            |reported| matches!(reported, Progress::Waiting { reason, .. } if *reason == wanted),
+        )
+        .await;
     }
 
     /// Waits until it tells that it begins with its version at this position.
     pub(crate) async fn until_started(&mut self, wanted: usize) {
         self.until(
-            |told| matches!(told, Progress::Started { position, .. } if *position == wanted),
+            |reported| matches!(reported, Progress::Started { position, .. } if *position == wanted),
         )
         .await;
     }
 
     async fn until(&mut self, wanted: impl Fn(&Progress) -> bool) {
         let telling = async {
-            while let Some(told) = self.told.recv().await {
-                if wanted(&told) {
+            while let Some(reported) = self.reported.recv().await {
+                if wanted(&reported) {
                     return;
                 }
             }

@@ -190,7 +190,7 @@ export class SchemaClient {
       // Each of the others says how things stand, and so ends what was said before.
       for (const outdated of EVENTS.slice(1)) this.#present.delete(outdated);
     }
-    // That something was applied or taken back is news once, and no state.
+    // That something was applied or rolled back is news once, and no state.
     if (event === "schema:applied" || event === "schema:rolledBack") this.#notify(event, params);
     else this.#tell(event, params);
   }

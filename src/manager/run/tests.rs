@@ -279,7 +279,7 @@ async fn versions_are_applied_in_order_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_there_needs_no_request_of_its_own() {
+async fn a_version_that_is_applied_needs_no_request() {
     let row = json!([{"version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null}]);
     let fake = Fake::new([response(200, row)]);
     let report = SchemaVersionManager::on(&fake)

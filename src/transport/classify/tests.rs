@@ -83,9 +83,9 @@ fn a_code_weighs_more_than_the_status() {
         ("PGRSTX00", "UnexpectedResponse", Effect::None, Retry::No),
     ] {
         for status in [302, 400, 401, 404, 429, 500, 503] {
-            let told = error_of(&APPLY, Ok(refusal(status, code)));
+            let reported = error_of(&APPLY, Ok(refusal(status, code)));
             let wanted = (variant.to_owned(), effect, retry);
-            assert_eq!(told, wanted, "{status} {code}");
+            assert_eq!(reported, wanted, "{status} {code}");
         }
     }
 }
@@ -119,15 +119,15 @@ fn without_a_code_of_postgrest_the_status_decides() {
             r#"{"code":"oops!","message":"said"}"#,
             r#"{"code":"","message":"said"}"#,
         ] {
-            let told = error_of(&APPLY, Ok(response(status, body)));
+            let reported = error_of(&APPLY, Ok(response(status, body)));
             let wanted = (variant.to_owned(), effect, retry);
-            assert_eq!(told, wanted, "{status} {body}");
+            assert_eq!(reported, wanted, "{status} {body}");
         }
     }
 }
 
 #[test]
-fn a_transport_error_tells_whether_anything_was_sent() {
+fn a_transport_error_says_whether_anything_was_sent() {
     let timeout = Duration::from_secs(1);
     for (cause, variant, effect, retry) in [
         (
@@ -161,8 +161,8 @@ fn a_transport_error_tells_whether_anything_was_sent() {
             Retry::Yes,
         ),
     ] {
-        let told = error_of(&APPLY, Err(cause));
-        assert_eq!(told, (variant.to_owned(), effect, retry));
+        let reported = error_of(&APPLY, Err(cause));
+        assert_eq!(reported, (variant.to_owned(), effect, retry));
     }
 }
 

@@ -106,8 +106,8 @@ impl Api {
     /// when it says `notify pgrst`, and knows when it is gone.
     pub(crate) async fn follow(self: Arc<Api>) {
         loop {
-            // Whatever goes wrong is tried again, and meanwhile every request
-            // is told so, as PostgREST does.
+            // Whatever fails is retried, and meanwhile every request gets an
+            // error, as from PostgREST.
             match &self.pools.upkeep {
                 Some(pool) => {
                     let _ = self.follow_until_it_is_gone(pool).await;

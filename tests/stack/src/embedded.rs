@@ -89,7 +89,7 @@ pub(crate) async fn run_as(
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        // The server's thread is told to stop, and waited for.
+        // The server's thread is asked to stop, and waited for.
         let (stopped, stop) = mpsc::channel();
         self.server.close_with_completion(move |_| {
             let _ = stopped.send(());

@@ -385,9 +385,9 @@ impl Shared {
 
     /// Delivers the request and waits for the answer, as long as a gateway would.
     async fn answer(self: &Arc<Self>, index: usize, request: &Message) -> io::Result<Message> {
-        let patience = self.state().gateway_timeout;
+        let limit = self.state().gateway_timeout;
         let answering = self.deliver(index, request).await?;
-        match tokio::time::timeout(patience, answering).await {
+        match tokio::time::timeout(limit, answering).await {
             Ok(answer) => answer.map_err(io::Error::other)?,
             Err(_elapsed) => Ok(Message::page(504, Page::Html)),
         }

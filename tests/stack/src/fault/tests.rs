@@ -326,13 +326,13 @@ async fn slow_bytes_drip_to_the_end() {
     let heard = exchange(&proxy, &get("/")).await;
     assert_eq!(heard.body(), ANSWER);
     assert_eq!(heard.end, End::Closed);
-    let pieces = u32::try_from(heard.text.len().div_ceil(10)).expect("few");
-    assert!(begun.elapsed() >= every * pieces);
+    let chunks = u32::try_from(heard.text.len().div_ceil(10)).expect("few");
+    assert!(begun.elapsed() >= every * chunks);
     assert_eq!((upstream.seen(), upstream.finished()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_gateway_that_loses_patience_leaves_upstream_at_work() {
+async fn a_gateway_that_times_out_leaves_upstream_at_work() {
     let (upstream, proxy) = start().await;
     proxy.gateway_timeout(Some(Duration::from_millis(20)));
     upstream.hold();
@@ -407,7 +407,7 @@ async fn a_dropped_proxy_closes_its_port_and_leaves_upstream_at_work() {
     drop(proxy);
     upstream.release();
     upstream.until_finished(1).await;
-    // The port closes when the task that accepts is gone, shortly after it was told to.
+    // The port closes when the task that accepts is gone, shortly after the request to close.
     within_reason(async {
         while TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;

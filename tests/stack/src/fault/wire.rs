@@ -131,7 +131,7 @@ pub(super) enum Reply {
     Whole(Vec<u8>),
     /// These bytes and a reset.
     Reset(Vec<u8>),
-    /// These bytes, piece by piece with a pause after each, and a clean close.
+    /// These bytes, chunk by chunk with a pause after each, and a clean close.
     Dripped {
         bytes: Vec<u8>,
         chunk: usize,
@@ -149,7 +149,7 @@ impl Reply {
 
     /// Sends the reply and ends the connection. Fails where the client hangs up first.
     pub(super) async fn send(self, mut client: TcpStream) -> io::Result<()> {
-        // Small pieces are to leave at once, above all before a reset, which drops what waits.
+        // Small chunks are to leave at once, above all before a reset, which drops what waits.
         client.set_nodelay(true)?;
         match self {
             Reply::Whole(bytes) => client.write_all(&bytes).await?,
@@ -162,8 +162,8 @@ impl Reply {
                 chunk,
                 every,
             } => {
-                for piece in bytes.chunks(chunk) {
-                    client.write_all(piece).await?;
+                for part in bytes.chunks(chunk) {
+                    client.write_all(part).await?;
                     tokio::time::sleep(every).await;
                 }
             }
@@ -195,7 +195,7 @@ enum Framing {
 
 type Reader<'a> = BufReader<&'a mut TcpStream>;
 
-/// Reads a head. The fields that it drops are those that [`Message::head`] writes anew, and
+/// Reads a head. The fields that it drops are those that [`Message::head`] rewrites, and
 /// `expect`, since nobody waits for an interim answer to a request that is sent whole.
 async fn read_head(stream: &mut Reader<'_>) -> io::Result<(Message, Framing)> {
     let mut message = Message {

@@ -36,7 +36,7 @@ async fn the_embedded_stack_works_like_the_real_one() {
         .await
         .unwrap();
 
-    // The REST layer knows it when it has been told to look.
+    // The REST layer knows it once it has reloaded its schema.
     let make = || call(&stack, "service_role", "makes_a_table", json!({}));
     assert_eq!(outcome(make()).await.0, 404);
     stack.reload_schema().await.unwrap();
