@@ -6,43 +6,48 @@
 --   p_owner  the role that the tables must belong to; a superuser's are accepted as well
 create function ctx0_private.table_problem(p_owner name)
 returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- Planning it takes longer than running it.
+set plan_cache_mode = force_generic_plan
 as $$
-  with tables as (
-    select c.oid, c.relkind, c.relowner, format('%I.%I', n.nspname, c.relname) as name
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-     where c.oid in (to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
-                     to_regclass('ctx0_private.ctx0_schema_attempts'))
-  ), problems (place, problem) as (
-    select 1, format('%s is not a table: rename or drop it', name)
-      from tables
-     where relkind not in ('r', 'S')
-    union all
-    select 2, format('table %s belongs to %I and not to %I: if you trust its rows, run "alter table %1$s owner to %3$I"',
-                     name, relowner::regrole, p_owner)
-      from tables
-     where relowner <> (select oid from pg_roles where rolname = p_owner)
-       and not exists (select from pg_roles where oid = relowner and rolsuper)
-    union all
-    select 2, format('schema ctx0_private belongs to %I and not to %I: drop it, or run "alter schema ctx0_private owner to %2$I"',
-                     nspowner::regrole, p_owner)
-      from pg_namespace
-     where nspname = 'ctx0_private' and nspowner <> (select oid from pg_roles where rolname = p_owner)
-       and not exists (select from pg_roles where oid = nspowner and rolsuper)
-    union all
-    select 3, format('trigger %I on %s would run with the rights of %I: run "drop trigger %1$I on %2$s"', tgname, name, p_owner)
-      from tables
-      join pg_trigger on tgrelid = tables.oid and not tgisinternal
-    union all
-    select 3, format('rule %I on %s would run with the rights of %I: run "drop rule %1$I on %2$s"', rulename, name, p_owner)
-      from tables
-      join pg_rewrite on ev_class = tables.oid
-     where relkind = 'r'
-  )
-  select problem from problems order by place, problem limit 1;
+begin
+  return (
+    with tables as (
+      select c.oid, c.relkind, c.relowner, format('%I.%I', n.nspname, c.relname) as name
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+       where c.oid in (to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
+                       to_regclass('ctx0_private.ctx0_schema_attempts'))
+    ), problems (place, problem) as (
+      select 1, format('%s is not a table: rename or drop it', name)
+        from tables
+       where relkind not in ('r', 'S')
+      union all
+      select 2, format('table %s belongs to %I and not to %I: if you trust its rows, run "alter table %1$s owner to %3$I"',
+                       name, relowner::regrole, p_owner)
+        from tables
+       where relowner <> (select oid from pg_roles where rolname = p_owner)
+         and not exists (select from pg_roles where oid = relowner and rolsuper)
+      union all
+      select 2, format('schema ctx0_private belongs to %I and not to %I: drop it, or run "alter schema ctx0_private owner to %2$I"',
+                       nspowner::regrole, p_owner)
+        from pg_namespace
+       where nspname = 'ctx0_private' and nspowner <> (select oid from pg_roles where rolname = p_owner)
+         and not exists (select from pg_roles where oid = nspowner and rolsuper)
+      union all
+      select 3, format('trigger %I on %s would run with the rights of %I: run "drop trigger %1$I on %2$s"', tgname, name, p_owner)
+        from tables
+        join pg_trigger on tgrelid = tables.oid and not tgisinternal
+      union all
+      select 3, format('rule %I on %s would run with the rights of %I: run "drop rule %1$I on %2$s"', rulename, name, p_owner)
+        from tables
+        join pg_rewrite on ev_class = tables.oid
+       where relkind = 'r'
+    )
+    select problem from problems order by place, problem limit 1);
+end
 $$;
 
 comment on function ctx0_private.table_problem(name) is

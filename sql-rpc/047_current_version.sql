@@ -1,11 +1,14 @@
 -- current_version(): the highest version in the ledger, 0 where it is empty.
 create function ctx0_private.current_version()
 returns integer
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(max(v.version), 0) from public.ctx0_schema_versions v;
+begin
+  return (
+    select coalesce(max(v.version), 0) from public.ctx0_schema_versions v);
+end
 $$;
 
 comment on function ctx0_private.current_version() is

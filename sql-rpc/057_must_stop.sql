@@ -27,11 +27,14 @@ comment on function ctx0_private.cancel_lock(uuid) is
 -- attempt_lock(p_attempt): the advisory lock that a running attempt holds.
 create function ctx0_private.attempt_lock(p_attempt uuid)
 returns bigint
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select hashtextextended('ctx0 attempt ' || p_attempt, 0);
+begin
+  return (
+    select hashtextextended('ctx0 attempt ' || p_attempt, 0));
+end
 $$;
 
 comment on function ctx0_private.attempt_lock(uuid) is

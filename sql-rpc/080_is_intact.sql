@@ -3,11 +3,14 @@
 -- text is.
 create function ctx0_private.is_intact(p_sql text[], p_checksum text)
 returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select p_sql is null or coalesce(ctx0_private.checksum(p_sql) = lower(p_checksum), false);
+begin
+  return (
+    select p_sql is null or coalesce(ctx0_private.checksum(p_sql) = lower(p_checksum), false));
+end
 $$;
 
 comment on function ctx0_private.is_intact(text[], text) is

@@ -57,8 +57,8 @@ begin
   begin
     if p_action = 'apply' then
       insert into public.ctx0_schema_versions
-             (version, migration_name, description, applied_by, checksum, attempt)
-      values (p_version, p_name, p_description, coalesce(p_applied_by, 'bot0-daemon'), p_checksum, p_attempt);
+             (version, migration_name, description, applied_at, applied_by, checksum, attempt)
+      values (p_version, p_name, p_description, v_started, coalesce(p_applied_by, 'bot0-daemon'), p_checksum, p_attempt);
     end if;
     perform set_config('search_path', 'public, extensions', true);
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.

@@ -1,43 +1,48 @@
--- change_schema(...): decides on one request to change the schema, runs it and records it.
--- ctx0_apply_migration and ctx0_rollback_migration share it.
+-- change_schema(...): takes the steps of one request, each in a savepoint, and records them.
+-- ctx0_apply_migration, ctx0_apply_migrations and ctx0_rollback_migration share it.
 --
--- Arguments: as those two, with
---   p_action    apply or rollback
---   p_sql       of an apply the text; of a rollback the down text for a version that was recorded
---               without one
---   p_checksum  of p_sql
---   p_down_sql  of an apply the text that rolls it back, or null
+-- Arguments
+--   p_action      apply or rollback
+--   p_steps       at least one, in order
+--   p_applied_by  who asks
+--   p_backup_by   who confirmed a backup, or null
+--   p_continues   whether the caller goes on to other versions after these
+--   p_budget      no step after the first is begun later than this
 --
--- Result: as those two.
+-- Result: a response for each step that was taken, at least one, as ctx0_apply_migration. The first
+-- step is decided whatever its outcome. A later one that fails is not: nothing of it is recorded, and
+-- the caller requests it again, as the first. Some SQL fails only after other versions in the same
+-- transaction, such as the use of a new enum value. But one that was cancelled or took too long is
+-- not tried again. No further step is begun once the budget is used, or once the transaction has locked a
+-- quarter of what the server has room for. A copy of a request that has run gets the responses
+-- of then and begins no step.
 create function ctx0_private.change_schema(
-  p_action           text,
-  p_version          integer,
-  p_name             text,
-  p_description      text,
-  p_sql              text[],
-  p_checksum         text,
-  p_down_sql         text[],
-  p_applied_by       text,
-  p_expected_version integer,
-  p_attempt          uuid,
-  p_backup_by        text
+  p_action     text,
+  p_steps      ctx0_private.schema_step[],
+  p_applied_by text,
+  p_backup_by  text,
+  p_continues  boolean,
+  p_budget     interval
 )
-returns jsonb
+returns jsonb[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_started constant timestamptz := clock_timestamp();
+  v_until   constant timestamptz := clock_timestamp() + p_budget;
   v_session constant jsonb := ctx0_private.remember_session();
+  v_timeout constant text := current_setting('statement_timeout');
+  v_first   constant uuid := p_steps[1].attempt;
+  v_most    constant integer := current_setting('max_locks_per_transaction')::integer * current_setting('max_connections')::integer / 4;
+  v_step    ctx0_private.schema_step;
+  v_started timestamptz;
   v_problem text;
-  v_current integer;
-  v_ledger  public.ctx0_schema_versions;
-  v_known   boolean;
-  v_earlier ctx0_private.ctx0_schema_attempts;
-  v_sql     text[] := p_sql;
-  v_objects jsonb;
   v_answer  jsonb;
+  v_is_new  boolean;
+  v_ended   boolean;
+  v_answers jsonb[] := '{}';
+  v_changed boolean := false;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise invalid_transaction_state using
@@ -46,103 +51,70 @@ begin
   end if;
 
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return jsonb_build_object(
-      'outcome', 'locked', 'version', p_version, 'attempt', p_attempt,
-      'held_by', case when ctx0_private.lock_holder(p_key => ctx0_private.attempt_lock(p_attempt => p_attempt)) is not null
-                      then 'attempt' else coalesce(ctx0_private.running(), 'change') end);
+    return array[jsonb_build_object(
+      'outcome', 'locked', 'version', p_steps[1].version, 'attempt', v_first,
+      'held_by', case when ctx0_private.lock_holder(p_key => ctx0_private.attempt_lock(p_attempt => v_first)) is not null
+                      then 'attempt' else coalesce(ctx0_private.running(), 'change') end)];
   end if;
   -- Later copies of this request see that it is this one that runs.
-  perform pg_try_advisory_xact_lock(ctx0_private.attempt_lock(p_attempt => p_attempt));
+  perform pg_try_advisory_xact_lock(ctx0_private.attempt_lock(p_attempt => v_first));
 
-  v_problem := ctx0_private.table_problem(p_owner => current_user);
-  if v_problem is not null then
-    return jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'unsafe_table', 'version', p_version, 'attempt', p_attempt,
-      'message', v_problem);
-  end if;
-
-  select * into v_earlier from ctx0_private.ctx0_schema_attempts where attempt = p_attempt;
-  if found then
-    if v_earlier.action = p_action and v_earlier.version = p_version
-       and (p_action = 'rollback' or v_earlier.checksum = p_checksum) then
-      return v_earlier.result || jsonb_build_object('replayed', true);
+  foreach v_step in array p_steps loop
+    v_started := clock_timestamp();
+    v_is_new := false;
+    v_problem := ctx0_private.table_problem(p_owner => current_user);
+    v_answer := case when v_problem is null then ctx0_private.recorded_response(p_action => p_action, p_step => v_step)
+                     else jsonb_build_object('outcome', 'conflict', 'reason', 'unsafe_table', 'message', v_problem) end;
+    if v_answer is null then
+      exit when v_answers[1] ? 'replayed';
+      v_is_new := true;
+      if p_action = 'rollback' then
+        v_step.sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_step.sql);
+      end if;
+      v_answer := ctx0_private.decide_change(p_action => p_action, p_step => v_step);
     end if;
-    return jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'attempt_reused', 'version', p_version, 'attempt', p_attempt,
-      'message', 'this attempt was used for something else before');
-  end if;
-
-  v_current := ctx0_private.current_version();
-  select * into v_ledger from public.ctx0_schema_versions where version = p_version;
-  v_known := found;
-
-  if p_action = 'rollback' then
-    -- The down statements are those stored when the version was applied.
-    select coalesce(a.down_sql, case when v_ledger.attempt is null then p_sql end) into v_sql
-      from (select) one
-      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v_ledger.attempt;
-  end if;
-
-  if p_action = 'apply' and v_known and v_ledger.migration_name = p_name
-     and coalesce(v_ledger.checksum, p_checksum) = p_checksum then
-    v_answer := jsonb_build_object('outcome', 'already_applied');
-  elsif p_action = 'apply' and v_known then
-    v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'different_migration',
-      'message', format('version %s is in the ledger as %s, from another text', p_version, v_ledger.migration_name));
-  elsif p_action = 'rollback' and not v_known and v_current < p_version then
-    v_answer := jsonb_build_object('outcome', 'already_rolled_back');
-  elsif v_current <> p_expected_version then
-    v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'unexpected_version',
-      'message', format('the database has version %s, the caller expected %s', v_current, p_expected_version));
-  elsif p_action = 'apply' and p_version <> v_current + 1 then
-    v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'gap',
-      'message', format('the database has version %s, so version %s cannot be next', v_current, p_version));
-  elsif p_action = 'rollback' and p_version <> v_current then
-    v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'gap',
-      'message', format('the database has version %s, so version %s cannot be rolled back first', v_current, p_version));
-  elsif v_sql is null then
-    v_answer := jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'not_reversible',
-      'message', format('no down text is stored for version %s', p_version));
-  else
-    v_answer := ctx0_private.run_migration(
-      p_action => p_action, p_version => p_version, p_name => p_name, p_description => p_description,
-      p_sql => v_sql, p_checksum => p_checksum, p_applied_by => p_applied_by, p_attempt => p_attempt,
-      p_lock_timeout => '5s');
-    perform ctx0_private.clean_session(p_before => v_session);
-    perform set_config('search_path', 'pg_catalog, pg_temp', true);
-    if v_answer ->> 'outcome' <> 'failed' then
-      -- Tells PostgREST about new tables and columns where no event trigger does.
-      perform pg_notify('pgrst', 'reload schema');
-      begin
-        v_objects := ctx0_private.describe_schema();
-      exception when others then
-        -- A schema that cannot be described is no reason to undo its change. Drift cannot
-        -- be detected then.
-        null;
-      end;
+    if v_answer is null then
+      v_answer := ctx0_private.run_migration(
+        p_action => p_action, p_version => v_step.version, p_name => v_step.name, p_description => v_step.description,
+        p_sql => v_step.sql, p_checksum => v_step.checksum, p_applied_by => p_applied_by, p_attempt => v_step.attempt,
+        p_lock_timeout => '5s');
+      perform ctx0_private.clean_session(p_before => v_session);
+      perform set_config('search_path', 'pg_catalog, pg_temp', true);
+      v_changed := v_changed or v_answer ->> 'outcome' <> 'failed';
     end if;
-  end if;
 
-  v_answer := v_answer || jsonb_build_object(
-    'version', p_version,
-    'attempt', p_attempt,
-    'current_version', ctx0_private.current_version());
-  insert into ctx0_private.ctx0_schema_attempts
-         (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by,
-          started_at, finished_at, result, backup_by, fingerprint, objects, server_version)
-  values (p_attempt, p_action, p_version, v_answer ->> 'outcome', p_checksum, p_down_sql,
-          v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by,
-          v_started, clock_timestamp(), v_answer, p_backup_by,
-          encode(sha256(convert_to(v_objects::text, 'UTF8')), 'hex'), v_objects,
-          current_setting('server_version_num')::integer);
-  return v_answer;
+    v_ended := v_answer ->> 'outcome' in ('failed', 'conflict');
+    exit when v_ended and v_answers <> '{}' and v_answer ->> 'sqlstate' is distinct from '57014';
+    v_answer := v_answer || jsonb_build_object('version', v_step.version, 'attempt', v_step.attempt);
+    if v_is_new then
+      v_answer := v_answer || jsonb_build_object('current_version', ctx0_private.current_version());
+      insert into ctx0_private.ctx0_schema_attempts
+             (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by,
+              started_at, finished_at, result, backup_by, server_version)
+      values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_step.down_sql,
+              v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by,
+              v_started, clock_timestamp(), v_answer, p_backup_by, current_setting('server_version_num')::integer);
+    end if;
+    v_answers := v_answers || v_answer;
+    exit when v_ended or cardinality(v_answers) = cardinality(p_steps) or clock_timestamp() >= v_until
+              or (select count(*) from pg_locks where pid = pg_backend_pid()) > v_most;
+    -- Each version finds the constraints and the timeout as at the start of a transaction.
+    perform ctx0_private.defer_constraints();
+    perform set_config('statement_timeout', v_timeout, true);
+  end loop;
+
+  if v_changed then
+    -- Tells PostgREST about new tables and columns where no event trigger does.
+    perform pg_notify('pgrst', 'reload schema');
+  end if;
+  if cardinality(v_answers) = cardinality(p_steps) and not p_continues
+     or v_answers[cardinality(v_answers)] ->> 'outcome' in ('failed', 'conflict') then
+    -- The run ends here.
+    perform ctx0_private.describe_change();
+  end if;
+  return v_answers;
 end
 $$;
 
-comment on function ctx0_private.change_schema(text, integer, text, text, text[], text, text[], text, integer, uuid, text) is
-  'ctx0: decides on one request to change the schema, runs it and records it';
+comment on function ctx0_private.change_schema(text, ctx0_private.schema_step[], text, text, boolean, interval) is
+  'ctx0: takes the steps of one request to change the schema, and records them';

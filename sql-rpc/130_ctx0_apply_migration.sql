@@ -12,6 +12,8 @@
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
 --   p_attempt           identifies this request: every copy of it gets the response of the first
 --   p_backup_by         who confirmed a backup, or null; recorded
+--   p_continues         whether the caller goes on to another version after this one. Then the schema
+--                       is described for ctx0_verify_schema after that one, and not after this
 --
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
@@ -43,7 +45,8 @@ create function public.ctx0_apply_migration(
   p_applied_by       text default 'bot0-daemon',
   p_expected_version integer default null,
   p_attempt          uuid default gen_random_uuid(),
-  p_backup_by        text default null
+  p_backup_by        text default null,
+  p_continues        boolean default false
 )
 returns ctx0_private.answer
 language plpgsql
@@ -54,31 +57,20 @@ set lock_timeout = '5s'
 set statement_timeout = '15min'
 set default_transaction_isolation = 'read committed'
 as $$
+declare
+  v_steps constant ctx0_private.schema_step[] := array[row(
+    p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql, p_down_checksum, p_expected_version, p_attempt
+  )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();
-
-  if p_version is null or p_version < 1 or coalesce(p_name, '') = ''
-     or p_checksum is null or p_attempt is null
-     or coalesce(cardinality(p_sql), 0) = 0 or array_position(p_sql, null) is not null
-     or array_position(p_down_sql, null) is not null then
-    raise invalid_parameter_value using
-      message = 'ctx0_apply_migration needs p_version (from 1), p_name, p_sql, p_checksum and p_attempt';
-  end if;
-
-  -- A body that was damaged on the way says nothing about this attempt. It is refused
-  -- and not recorded, so that an intact copy can still arrive.
-  if not ctx0_private.is_intact(p_sql => p_sql, p_checksum => p_checksum) or not ctx0_private.is_intact(p_sql => p_down_sql, p_checksum => p_down_checksum) then
-    return ctx0_private.answer(p_fields => jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
-      'message', 'the SQL that arrived is not the SQL of its checksum'));
-  end if;
-
-  return ctx0_private.answer(p_fields => ctx0_private.change_schema(
-    p_action => 'apply', p_version => p_version, p_name => p_name, p_description => p_description,
-    p_sql => p_sql, p_checksum => lower(p_checksum), p_down_sql => p_down_sql, p_applied_by => p_applied_by,
-    p_expected_version => p_expected_version, p_attempt => p_attempt, p_backup_by => p_backup_by));
+  perform ctx0_private.check_steps(p_steps => v_steps);
+  return ctx0_private.answer(p_fields => coalesce(
+    ctx0_private.first_damaged(p_steps => v_steps),
+    (ctx0_private.change_schema(
+       p_action => 'apply', p_steps => v_steps, p_applied_by => p_applied_by, p_backup_by => p_backup_by,
+       p_continues => p_continues, p_budget => null))[1]));
 end
 $$;
 
-comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text) is
+comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text, boolean) is
   'ctx0: applies one schema version in one transaction, exactly once for each attempt';

@@ -12,6 +12,7 @@
 --   p_expected_version  the ledger's highest version as the caller knows it; null: do not compare
 --   p_attempt           identifies this request: every copy of it gets the response of the first
 --   p_backup_by         who confirmed a backup, or null; recorded
+--   p_continues         as ctx0_apply_migration
 --
 -- Result: jsonb as ctx0_apply_migration, with the outcomes
 --   rolled_back          + execution_ms, statements
@@ -26,7 +27,8 @@ create function public.ctx0_rollback_migration(
   p_applied_by       text default 'bot0-daemon',
   p_expected_version integer default null,
   p_attempt          uuid default gen_random_uuid(),
-  p_backup_by        text default null
+  p_backup_by        text default null,
+  p_continues        boolean default false
 )
 returns ctx0_private.answer
 language plpgsql
@@ -37,25 +39,23 @@ set lock_timeout = '5s'
 set statement_timeout = '15min'
 set default_transaction_isolation = 'read committed'
 as $$
+declare
+  v_steps constant ctx0_private.schema_step[] := array[row(
+    p_version, null, null, p_down_sql, lower(p_down_checksum), null, null, p_expected_version, p_attempt
+  )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();
-
   if p_version is null or p_version < 1 or p_attempt is null or array_position(p_down_sql, null) is not null then
     raise invalid_parameter_value using
       message = 'ctx0_rollback_migration needs p_version (from 1) and p_attempt';
   end if;
-  if not ctx0_private.is_intact(p_sql => p_down_sql, p_checksum => p_down_checksum) then
-    return ctx0_private.answer(p_fields => jsonb_build_object(
-      'outcome', 'conflict', 'reason', 'damaged', 'version', p_version, 'attempt', p_attempt,
-      'message', 'the SQL that arrived is not the SQL of its checksum'));
-  end if;
-
-  return ctx0_private.answer(p_fields => ctx0_private.change_schema(
-    p_action => 'rollback', p_version => p_version, p_name => null, p_description => null,
-    p_sql => p_down_sql, p_checksum => lower(p_down_checksum), p_down_sql => null, p_applied_by => p_applied_by,
-    p_expected_version => p_expected_version, p_attempt => p_attempt, p_backup_by => p_backup_by));
+  return ctx0_private.answer(p_fields => coalesce(
+    ctx0_private.first_damaged(p_steps => v_steps),
+    (ctx0_private.change_schema(
+       p_action => 'rollback', p_steps => v_steps, p_applied_by => p_applied_by, p_backup_by => p_backup_by,
+       p_continues => p_continues, p_budget => null))[1]));
 end
 $$;
 
-comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text) is
+comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text, boolean) is
   'ctx0: rolls back the highest schema version in one transaction, exactly once for each attempt';

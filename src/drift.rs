@@ -136,8 +136,8 @@ impl Findings {
         let version = self.current_version;
         let Some(recorded) = &self.recorded else {
             return Some(format!(
-                "version {version} was not applied by this app, so nothing was recorded to compare with; the next \
-                 version that it applies is"
+                "nothing was recorded with version {version} to compare with: it was not applied by this app, or the run \
+                 that applied it was interrupted; the next version that is applied can be compared again"
             ));
         };
         if recorded.format != self.format {
@@ -234,8 +234,8 @@ mod tests {
         for (changes, reason) in [
             (
                 json!({ "recorded": null }),
-                "version 3 was not applied by this app, so nothing was recorded to compare with; the next version \
-                 that it applies is",
+                "nothing was recorded with version 3 to compare with: it was not applied by this app, or the run that \
+                 applied it was interrupted; the next version that is applied can be compared again",
             ),
             (
                 json!({ "recorded": { "format": 1 } }),

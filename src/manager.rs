@@ -123,7 +123,8 @@ impl SchemaVersionManager {
 
     /// Applies all pending versions in order. Await the result to start.
     ///
-    /// One request per version, and one to read the ledger.
+    /// One request per version, and one to read the ledger; over an empty ledger, one request for as many
+    /// versions as fit (see [`Run::batch`]).
     pub fn apply_all_pending(&self) -> Run {
         Run::new(self.clone(), Goal::Latest)
     }

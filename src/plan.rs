@@ -1,10 +1,11 @@
 //! Decides which steps lead from the database's version to another one. Pure.
 
+mod batch;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::step::Step;
+pub(crate) use self::{batch::next_batch, step::Step};
 use crate::{
     ledger::{AppliedVersion, LedgerError},
     manifest::{Checksum, Migration, Migrations, Version},

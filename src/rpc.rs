@@ -7,13 +7,16 @@ mod tests;
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::exchange::exchange;
 pub(crate) use self::exchange::{ExchangeError, Verdict};
-pub(crate) use crate::transport::RetryPolicy;
+pub(crate) use crate::transport::{RequestError, RetryPolicy};
 use crate::{
     config::{Config, ConfigError},
     drift::Findings,
@@ -26,7 +29,7 @@ use crate::{
         Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
     },
     report::{DatabaseStatus, WaitReason},
-    transport::{Effect, Http, Request, RequestError, Response, Retry, Transport},
+    transport::{Effect, Http, Request, Response, Retry, Transport},
 };
 
 /// The table of the ledger, in schema `public`.
@@ -36,6 +39,7 @@ pub(crate) const LEDGER_TABLE: &str = "ctx0_schema_versions";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Function {
     ApplyMigration,
+    ApplyMigrations,
     RollbackMigration,
     RehearseMigrations,
     RehearseMigrationsLong,
@@ -48,6 +52,7 @@ impl Function {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ApplyMigration => "ctx0_apply_migration",
+            Self::ApplyMigrations => "ctx0_apply_migrations",
             Self::RollbackMigration => "ctx0_rollback_migration",
             Self::RehearseMigrations => "ctx0_rehearse_migrations",
             Self::RehearseMigrationsLong => "ctx0_rehearse_migrations_long",
@@ -71,7 +76,7 @@ pub(crate) trait Call: Serialize {
     }
 }
 
-/// Changes the schema by one version.
+/// Changes the schema: by one version, or by several to apply.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum ChangeSchema<'a> {
@@ -87,6 +92,13 @@ pub(crate) enum ChangeSchema<'a> {
         p_expected_version: Version,
         p_attempt: Uuid,
         p_backup_by: Option<&'a str>,
+        p_continues: bool,
+    },
+    ApplySeveral {
+        p_steps: Vec<AppliedStep<'a>>,
+        p_applied_by: &'a str,
+        p_backup_by: Option<&'a str>,
+        p_continues: bool,
     },
     Rollback {
         p_version: Version,
@@ -96,14 +108,53 @@ pub(crate) enum ChangeSchema<'a> {
         p_expected_version: Version,
         p_attempt: Uuid,
         p_backup_by: Option<&'a str>,
+        p_continues: bool,
     },
 }
 
+/// A version of [`ChangeSchema::ApplySeveral`]: `ctx0_private.schema_step`.
+#[derive(Serialize)]
+pub(crate) struct AppliedStep<'a> {
+    version: Version,
+    name: &'a str,
+    description: &'a str,
+    sql: Option<Statements<'a>>,
+    checksum: Option<Checksum>,
+    down_sql: Option<Statements<'a>>,
+    down_checksum: Option<Checksum>,
+    expected_version: Version,
+    attempt: Uuid,
+}
+
+/// What a run says with each of its requests.
+#[derive(Clone, Copy)]
+pub(crate) struct RunFacts<'a> {
+    pub(crate) applied_by: &'a str,
+    pub(crate) backup_by: Option<&'a str>,
+    /// Whether other versions follow in another request.
+    pub(crate) continues: bool,
+}
+
 impl<'a> ChangeSchema<'a> {
-    /// A new attempt to take a step.
-    pub(crate) fn new(step: &'a Step, applied_by: &'a str, backup_by: Option<&'a str>) -> Self {
+    /// New attempts to take these steps. Only steps that apply can be more than one.
+    pub(crate) fn new(steps: &'a [Step], run: RunFacts<'a>) -> Self {
+        let (p_applied_by, p_backup_by) = (run.applied_by, run.backup_by);
+        let p_continues = run.continues;
+        match steps {
+            [step] => Self::of_one(step, run),
+            _ => Self::ApplySeveral {
+                p_steps: steps.iter().map(AppliedStep::new).collect(),
+                p_applied_by,
+                p_backup_by,
+                p_continues,
+            },
+        }
+    }
+
+    fn of_one(step: &'a Step, run: RunFacts<'a>) -> Self {
         let (p_down_sql, p_down_checksum) = sql(step.down());
-        let p_attempt = Uuid::new_v4();
+        let (p_applied_by, p_backup_by) = (run.applied_by, run.backup_by);
+        let (p_continues, p_attempt) = (run.continues, Uuid::new_v4());
         match step.action {
             Action::Apply => {
                 let (p_sql, p_checksum) = sql(step.up());
@@ -115,31 +166,52 @@ impl<'a> ChangeSchema<'a> {
                     p_checksum,
                     p_down_sql,
                     p_down_checksum,
-                    p_applied_by: applied_by,
+                    p_applied_by,
                     p_expected_version: step.starts_from(),
                     p_attempt,
-                    p_backup_by: backup_by,
+                    p_backup_by,
+                    p_continues,
                 }
             }
             Action::Rollback => Self::Rollback {
                 p_version: step.version,
                 p_down_sql,
                 p_down_checksum,
-                p_applied_by: applied_by,
+                p_applied_by,
                 p_expected_version: step.starts_from(),
                 p_attempt,
-                p_backup_by: backup_by,
+                p_backup_by,
+                p_continues,
             },
         }
     }
 }
 
+impl<'a> AppliedStep<'a> {
+    fn new(step: &'a Step) -> Self {
+        let (sql_, checksum) = sql(step.up());
+        let (down_sql, down_checksum) = sql(step.down());
+        Self {
+            version: step.version,
+            name: &step.name,
+            description: &step.description,
+            sql: sql_,
+            checksum,
+            down_sql,
+            down_checksum,
+            expected_version: step.starts_from(),
+            attempt: Uuid::new_v4(),
+        }
+    }
+}
+
 impl Call for ChangeSchema<'_> {
-    type Response = ChangeOutcome;
+    type Response = ChangeOutcomes;
 
     fn function(&self) -> Function {
         match self {
             Self::Apply { .. } => Function::ApplyMigration,
+            Self::ApplySeveral { .. } => Function::ApplyMigrations,
             Self::Rollback { .. } => Function::RollbackMigration,
         }
     }
@@ -147,6 +219,8 @@ impl Call for ChangeSchema<'_> {
     fn attempt(&self) -> Option<Uuid> {
         match self {
             Self::Apply { p_attempt, .. } | Self::Rollback { p_attempt, .. } => Some(*p_attempt),
+            // The database looks for the first one to tell a copy of the request.
+            Self::ApplySeveral { p_steps, .. } => p_steps.first().map(|step| step.attempt),
         }
     }
 }
@@ -267,7 +341,29 @@ fn sql(file: Option<&SqlFile>) -> (Option<Statements<'_>>, Option<Checksum>) {
     )
 }
 
-/// What `ctx0_apply_migration` and `ctx0_rollback_migration` return.
+/// What a change of the schema returns: the outcome of its first step, and of those after it that
+/// the database has decided too.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct ChangeOutcomes(pub(crate) Vec<ChangeOutcome>);
+
+impl TryFrom<Value> for ChangeOutcomes {
+    type Error = serde_json::Error;
+
+    fn try_from(mut response: Value) -> Result<Self, Self::Error> {
+        let outcomes: Vec<_> = match response.get_mut("results").map(Value::take) {
+            Some(results) => serde_json::from_value(results)?,
+            None => vec![serde_json::from_value(response)?],
+        };
+        if outcomes.is_empty() {
+            return Err(serde_json::Error::custom("no version has an outcome"));
+        }
+        Ok(Self(outcomes))
+    }
+}
+
+/// What `ctx0_apply_migration` and `ctx0_rollback_migration` return, and `ctx0_apply_migrations` for
+/// each version.
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum ChangeOutcome {

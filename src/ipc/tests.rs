@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// A database that has what was applied to it, each apply taking a second.
+/// A database that has what was applied to it, each apply taking a second. Of several versions in one
+/// request it takes one, as a busy database does.
 fn database() -> Fake {
     let applied = Mutex::new(Vec::new());
     Fake::by(move |call| {
@@ -28,12 +29,23 @@ fn database() -> Fake {
             } => response(200, status()),
             Request::Function { arguments, .. } => {
                 let arguments: Value = serde_json::from_str(arguments).unwrap();
+                let first = &arguments["p_steps"][0];
+                let [version, name] = if first.is_null() {
+                    [&arguments["p_version"], &arguments["p_name"]]
+                } else {
+                    [&first["version"], &first["name"]]
+                };
                 applied.push(json!({
-                    "version": arguments["p_version"], "migration_name": arguments["p_name"],
+                    "version": version, "migration_name": name,
                     "description": null, "applied_at": null, "applied_by": null,
                 }));
-                let done = response(200, json!({"outcome": "applied", "execution_ms": 7}));
-                Scripted::Later(Duration::from_secs(1), Box::new(done))
+                let done = json!({"outcome": "applied", "execution_ms": 7});
+                let done = if first.is_null() {
+                    done
+                } else {
+                    json!({ "results": [done] })
+                };
+                Scripted::Later(Duration::from_secs(1), Box::new(response(200, done)))
             }
         }
     })
@@ -76,10 +88,8 @@ async fn next(events: &mut IpcEvents) -> Value {
 }
 
 fn applies(fake: &Fake) -> usize {
-    fake.arguments("p_attempt")
-        .iter()
-        .filter(|attempt| !attempt.is_null())
-        .count()
+    let sent = fake.arguments("p_applied_by");
+    sent.iter().filter(|by| !by.is_null()).count()
 }
 
 #[tokio::test(start_paused = true)]

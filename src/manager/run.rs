@@ -15,10 +15,13 @@ use crate::{
     error::Error,
     ledger::Action,
     manifest::{Backup, Version},
-    plan::{Step, worth_a_backup},
+    plan::{Step, next_batch, worth_a_backup},
     preview::PreviewToken,
     report::{Progress, RunError, RunReport},
-    rpc::{ChangeOutcome, ChangeSchema, ExchangeError, RetryPolicy, Verdict},
+    rpc::{
+        ChangeOutcome, ChangeOutcomes, ChangeSchema, ExchangeError, RequestError, RetryPolicy,
+        RunFacts, Verdict,
+    },
 };
 
 /// How many new attempts follow one that found a table in use.
@@ -26,8 +29,8 @@ const NEW_ATTEMPTS: usize = 3;
 
 /// A change of the schema. Await it to start.
 ///
-/// Dropping it stops polling. A migration that has started keeps running in the database and ends
-/// completely or not at all; the next call finds out which.
+/// Dropping it stops polling. A request that has started keeps running in the database, and each of its
+/// versions ends completely or not at all; the next call finds out which.
 ///
 /// ```no_run
 /// # async fn example(manager: ctx0_schema::SchemaVersionManager) -> Result<(), ctx0_schema::RunError> {
@@ -52,6 +55,8 @@ pub struct Run {
     deadline: Duration,
     agreed: Option<PreviewToken>,
     backup_by: Option<String>,
+    /// Whether several versions go into one request; `None` where the database's version decides.
+    batch: Option<bool>,
     on_progress: Box<dyn FnMut(Progress) + Send>,
 }
 
@@ -64,6 +69,7 @@ impl Run {
             deadline,
             agreed: None,
             backup_by: None,
+            batch: None,
             on_progress: Box::new(|_| {}),
         }
     }
@@ -74,7 +80,21 @@ impl Run {
         self
     }
 
-    /// How long to wait for each version. Default:
+    /// Whether to apply several versions in one request, in one transaction with a savepoint for each.
+    ///
+    /// That saves a round trip a version. But the locks of all of them are held until the last one has
+    /// ended, so the default is several only where the database has no version yet and nobody can be
+    /// using its tables. It changes nothing else: a version that fails leaves those before it applied,
+    /// and one that fails after others is tried alone before it is called failed. No version is begun
+    /// later than 20 s into a request, or once a request has locked a quarter of what the server has
+    /// room for; another request goes on with it. [`Progress`] reports the versions of a request when
+    /// the request has ended. Rollbacks always take one request a version.
+    pub fn batch(mut self, several: bool) -> Self {
+        self.batch = Some(several);
+        self
+    }
+
+    /// How long to wait for each request. Default:
     /// [`ConfigBuilder::apply_deadline`](crate::ConfigBuilder::apply_deadline).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -142,46 +162,50 @@ impl Run {
             });
         }
 
-        for (step, position) in steps.iter().zip(1..) {
-            let version = step.version;
-            (self.on_progress)(Progress::Started {
-                action: step.action,
-                version,
-                migration_name: step.name.clone(),
-                position,
-                total: steps.len(),
-            });
-            match self.follow(step).await {
-                Ok(end) => {
-                    if end.by_this_run {
-                        done.push(version);
-                    }
-                    let execution_ms = end.execution_ms;
-                    (self.on_progress)(match step.action {
-                        Action::Apply => Progress::Applied {
-                            version,
-                            execution_ms,
-                        },
-                        Action::Rollback => Progress::RolledBack {
-                            version,
-                            execution_ms,
-                        },
-                    });
+        let several = match self.goal {
+            Goal::Latest => self.batch.unwrap_or(current == Version::ZERO),
+            Goal::Next(_) | Goal::BackTo(_) => false,
+        };
+        let started = |position: usize| Progress::Started {
+            action: steps[position - 1].action,
+            version: steps[position - 1].version,
+            migration_name: steps[position - 1].name.clone(),
+            position,
+            total: steps.len(),
+        };
+        let mut rest = &steps[..];
+        while let Some(first) = rest.first() {
+            let position = steps.len() - rest.len() + 1;
+            (self.on_progress)(started(position));
+            let sent = next_batch(rest, several);
+            let answer = self.follow(sent, sent.len() < rest.len()).await;
+            let Taken { done: taken, error } = answer.unwrap_or_else(Taken::failed);
+            for ((step, end), position) in rest.iter().zip(&taken).zip(position..) {
+                if step.version != first.version {
+                    (self.on_progress)(started(position));
                 }
-                Err(error) => {
-                    (self.on_progress)(Progress::Failed {
-                        version,
-                        error: error.to_string(),
-                    });
-                    return Err(error);
+                if end.by_this_run {
+                    done.push(step.version);
                 }
+                (self.on_progress)(end.progress(step));
+            }
+            rest = &rest[taken.len()..];
+            if let (Some(error), Some(step)) = (error, rest.first()) {
+                if !taken.is_empty() {
+                    (self.on_progress)(started(position + taken.len()));
+                }
+                (self.on_progress)(Progress::Failed {
+                    version: step.version,
+                    error: error.to_string(),
+                });
+                return Err(error);
             }
         }
         Ok(steps.last().map_or(current, Step::leads_to))
     }
 
-    /// Takes one step and follows it until its outcome is known.
-    async fn follow(&mut self, step: &Step) -> Result<Done, Error> {
+    /// Requests these steps and follows the request until its outcome is known.
+    async fn follow(&mut self, steps: &[Step], continues: bool) -> Result<Taken, Error> {
         let Self {
             manager,
             deadline,
@@ -189,13 +213,18 @@ impl Run {
             on_progress,
             ..
         } = self;
-        let (rpc, version) = (&manager.0.rpc, step.version);
+        let (rpc, version) = (&manager.0.rpc, steps[0].version);
         let policy = RetryPolicy {
             running_deadline: *deadline,
             new_attempts: NEW_ATTEMPTS,
             ..rpc.policy()
         };
-        let attempt = || ChangeSchema::new(step, &manager.0.applied_by, backup_by.as_deref());
+        let facts = RunFacts {
+            applied_by: &manager.0.applied_by,
+            backup_by: backup_by.as_deref(),
+            continues,
+        };
+        let attempt = || ChangeSchema::new(steps, facts);
         let on_wait = |reason, waited| {
             on_progress(Progress::Waiting {
                 version,
@@ -203,35 +232,7 @@ impl Run {
                 waited,
             });
         };
-        let decide = |outcome| {
-            Ok(match outcome {
-                ChangeOutcome::Applied { execution_ms }
-                | ChangeOutcome::RolledBack { execution_ms } => Verdict::Done(Ok(Done {
-                    by_this_run: true,
-                    execution_ms: Some(execution_ms),
-                })),
-                ChangeOutcome::AlreadyApplied | ChangeOutcome::AlreadyRolledBack => {
-                    Verdict::Done(Ok(Done {
-                        by_this_run: false,
-                        execution_ms: None,
-                    }))
-                }
-                ChangeOutcome::Locked { held_by } => Verdict::Running(held_by.into()),
-                ChangeOutcome::Conflict(conflict) => {
-                    Verdict::Done(Err(conflict.into_error(version)?))
-                }
-                ChangeOutcome::Failed(failed) => {
-                    let table_in_use = failed.is_lock_timeout();
-                    let error = Error::MigrationFailed(Box::new(failed.in_step(step)));
-                    if table_in_use {
-                        Verdict::TableInUse(Err(error))
-                    } else {
-                        Verdict::Done(Err(error))
-                    }
-                }
-            })
-        };
-        rpc.call(policy, attempt, decide, on_wait)
+        rpc.call(policy, attempt, |outcomes| decide(steps, outcomes), on_wait)
             .await
             .map_err(|end| match end {
                 ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
@@ -240,8 +241,38 @@ impl Run {
                     may_have_run: true,
                 } => Error::OutcomeUnknown { version, source },
                 ExchangeError::Failed { error, .. } => *error,
-            })?
+            })
     }
+}
+
+/// What the outcomes of a request mean for its steps.
+fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, RequestError> {
+    let mut taken = Taken::default();
+    for (step, outcome) in steps.iter().zip(outcomes.0) {
+        let (by_this_run, execution_ms) = match outcome {
+            ChangeOutcome::Applied { execution_ms }
+            | ChangeOutcome::RolledBack { execution_ms } => (true, Some(execution_ms)),
+            ChangeOutcome::AlreadyApplied | ChangeOutcome::AlreadyRolledBack => (false, None),
+            ChangeOutcome::Locked { held_by } => return Ok(Verdict::Running(held_by.into())),
+            ChangeOutcome::Conflict(conflict) => {
+                taken.error = Some(conflict.into_error(step.version)?);
+                break;
+            }
+            ChangeOutcome::Failed(failed) => {
+                let table_in_use = taken.done.is_empty() && failed.is_lock_timeout();
+                taken.error = Some(Error::MigrationFailed(Box::new(failed.in_step(step))));
+                if table_in_use {
+                    return Ok(Verdict::TableInUse(taken));
+                }
+                break;
+            }
+        };
+        taken.done.push(Done {
+            by_this_run,
+            execution_ms,
+        });
+    }
+    Ok(Verdict::Done(taken))
 }
 
 impl IntoFuture for Run {
@@ -262,8 +293,42 @@ impl fmt::Debug for Run {
     }
 }
 
+/// What has become of the steps of a request.
+#[derive(Default)]
+struct Taken {
+    /// Those that were taken.
+    done: Vec<Done>,
+    /// Why the one after them was not, and the run ends. The run goes on where there is none.
+    error: Option<Error>,
+}
+
+impl Taken {
+    fn failed(error: Error) -> Self {
+        Self {
+            done: Vec::new(),
+            error: Some(error),
+        }
+    }
+}
+
 /// A step that was taken.
 struct Done {
     by_this_run: bool,
     execution_ms: Option<u64>,
+}
+
+impl Done {
+    fn progress(&self, step: &Step) -> Progress {
+        let (version, execution_ms) = (step.version, self.execution_ms);
+        match step.action {
+            Action::Apply => Progress::Applied {
+                version,
+                execution_ms,
+            },
+            Action::Rollback => Progress::RolledBack {
+                version,
+                execution_ms,
+            },
+        }
+    }
 }

@@ -173,3 +173,39 @@ fn a_difference_weighs_more_than_a_database_ahead() {
         Some(LedgerError::Differs { .. })
     ));
 }
+
+#[test]
+fn a_request_takes_as_many_versions_as_fit_and_at_least_one() {
+    let long = "a".repeat(200 * 1024);
+    let sizes = |texts: &[&str]| {
+        let manifest: Vec<String> = (1..=texts.len())
+            .map(|version| {
+                format!(
+                    r#"{{"version":{version},"name":"{version:03}_a","description":"","file":"{version:03}_a.sql"}}"#
+                )
+            })
+            .collect();
+        let manifest = format!(
+            r#"{{"currentVersion":{},"migrations":[{}]}}"#,
+            texts.len(),
+            manifest.join(",")
+        );
+        let names: Vec<String> = (1..=texts.len())
+            .map(|version| format!("{version:03}_a.sql"))
+            .collect();
+        let mut files = vec![("manifest.json", manifest.as_str())];
+        files.extend(names.iter().map(String::as_str).zip(texts.iter().copied()));
+        let migrations = Migrations::embedded(&files).unwrap();
+        let steps: Vec<Step> = migrations
+            .iter()
+            .map(|migration| Step::apply(migration, &migrations))
+            .collect();
+        [true, false].map(|several| next_batch(&steps, several).len())
+    };
+    let (short, long) = ("select 1;", format!("select '{long}';"));
+    let huge = format!("select '{}';", long.repeat(4).replace('\'', ""));
+    assert_eq!(sizes(&[short, short, short]), [3, 1]);
+    assert_eq!(sizes(&[&long, &long, &long]), [2, 1]);
+    assert_eq!(sizes(&[&huge, short]), [1, 1]);
+    assert_eq!(sizes(&[short, &huge]), [1, 1]);
+}

@@ -10,6 +10,12 @@ fn step() -> Step {
     Step::apply(migration, &migrations)
 }
 
+const RUN: RunFacts<'_> = RunFacts {
+    applied_by: "me",
+    backup_by: Some("me"),
+    continues: true,
+};
+
 /// The parameters of a function as the installed SQL declares them, and those without a default.
 fn declared(function: Function) -> (BTreeSet<String>, BTreeSet<String>) {
     let head = format!("create function public.{}(", function.name());
@@ -42,11 +48,11 @@ fn assert_declared<C: Call>(call: &C) {
 
 #[test]
 fn every_call_is_declared_in_the_installed_sql_with_its_arguments() {
-    let apply = step();
     let mut rollback = step();
     rollback.action = Action::Rollback;
-    assert_declared(&ChangeSchema::new(&apply, "me", Some("me")));
-    assert_declared(&ChangeSchema::new(&rollback, "me", None));
+    assert_declared(&ChangeSchema::new(&[step()], RUN));
+    assert_declared(&ChangeSchema::new(&[step(), step()], RUN));
+    assert_declared(&ChangeSchema::new(&[rollback], RUN));
     assert_declared(&RehearseMigrations::new(
         Version::ZERO,
         &[step()],
@@ -65,9 +71,30 @@ fn the_ledger_is_a_table_of_the_installed_sql() {
 
 #[test]
 fn every_attempt_sends_its_own_id() {
-    let step = step();
-    let [first, second] = [(); 2].map(|()| ChangeSchema::new(&step, "me", None));
+    let steps = [step()];
+    let [first, second] = [(); 2].map(|()| ChangeSchema::new(&steps, RUN));
     assert_ne!(first.attempt(), second.attempt());
     let sent = serde_json::to_value(&first).unwrap();
     assert_eq!(sent["p_attempt"], first.attempt().unwrap().to_string());
+}
+
+#[test]
+fn a_version_of_several_is_sent_with_the_fields_of_the_installed_type() {
+    let (_, rest) = install_sql()
+        .split_once("create type ctx0_private.schema_step as (")
+        .unwrap();
+    let (fields, _) = rest.split_once(");").unwrap();
+    let fields: BTreeSet<_> = fields
+        .split(',')
+        .map(|field| field.split_whitespace().next().unwrap())
+        .collect();
+    let step = step();
+    let sent = serde_json::to_value(AppliedStep::new(&step)).unwrap();
+    let sent: BTreeSet<_> = sent
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(sent, fields);
 }

@@ -192,6 +192,7 @@ async fn the_installation_grants_this_and_no_more() {
         grants,
         [
             "service_role EXECUTE ctx0_apply_migration",
+            "service_role EXECUTE ctx0_apply_migrations",
             "service_role EXECUTE ctx0_cancel_preview",
             "service_role EXECUTE ctx0_rehearse_migrations",
             "service_role EXECUTE ctx0_rehearse_migrations_long",
@@ -219,6 +220,7 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
         open,
         [
             "ctx0_apply_migration",
+            "ctx0_apply_migrations",
             "ctx0_cancel_preview",
             "ctx0_rehearse_migrations",
             "ctx0_rehearse_migrations_long",

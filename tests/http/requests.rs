@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 use crate::support::{
-    APPLY, LEDGER, SECRET_KEY, STATUS, Supabase, build, config, json_answer, ledger_to, legacy_key,
-    manager, migrations, refusal,
+    APPLY, APPLY_SEVERAL, LEDGER, SECRET_KEY, STATUS, Supabase, build, config, json_answer,
+    ledger_to, legacy_key, manager, migrations, refusal,
 };
 
 const AGENT: &str = concat!("ctx0-schema/", env!("CARGO_PKG_VERSION"));
@@ -80,7 +80,7 @@ async fn a_status_is_one_call_of_its_function() {
 
 #[tokio::test]
 async fn applying_is_one_request_to_read_and_one_for_each_version() {
-    let supabase = Supabase::at_version(0).await;
+    let supabase = Supabase::at_version(1).await;
     supabase
         .on_apply([json!({"outcome": "applied", "execution_ms": 1})])
         .await;
@@ -98,7 +98,7 @@ async fn applying_is_one_request_to_read_and_one_for_each_version() {
         .collect();
     let read = ("GET", LEDGER, Some("select=*&order=version.asc"));
     let apply = ("POST", APPLY, None);
-    assert_eq!(sent, [read, apply, apply, apply]);
+    assert_eq!(sent, [read, apply, apply]);
     let length = requests[1].body.len().to_string();
     assert_eq!(
         headers(&requests[1]),
@@ -110,6 +110,45 @@ async fn applying_is_one_request_to_read_and_one_for_each_version() {
             ("content-type", "application/json"),
             ("user-agent", AGENT),
         ]
+    );
+}
+
+#[tokio::test]
+async fn over_an_empty_ledger_applying_is_one_request_to_read_and_one_for_all_versions() {
+    let supabase = Supabase::at_version(0).await;
+    let taken = json!({"outcome": "applied", "execution_ms": 1});
+    let taken = json_answer(&json!({"results": [taken, taken, taken]}));
+    supabase.on("POST", APPLY_SEVERAL, [taken]).await;
+    let manager = build(config(&supabase.uri()).applied_by("ctx0-desktop 1.4"));
+    let run = manager.apply_all_pending().backup_made_by("Ada");
+    assert_eq!(run.await.unwrap().applied.len(), 3);
+    let requests = supabase.requests().await;
+    assert_eq!(requests.len(), 2);
+    let sent: serde_json::Value = requests[1].body_json().unwrap();
+    let migrations = migrations();
+    let second = migrations.get(Version::new(2).unwrap()).unwrap();
+    assert_eq!(
+        sent,
+        json!({
+            "p_steps": [
+                sent["p_steps"][0],
+                {
+                    "version": 2,
+                    "name": "002_tags",
+                    "description": "Adds tags",
+                    "sql": ["create table tags (name text);"],
+                    "checksum": second.checksum(),
+                    "down_sql": ["drop table tags;"],
+                    "down_checksum": "c4f9d2a017974f3818431c71c5fe1bde71e46007b043cebe211265ab7d7c3b61",
+                    "expected_version": 1,
+                    "attempt": sent["p_steps"][1]["attempt"],
+                },
+                sent["p_steps"][2],
+            ],
+            "p_applied_by": "ctx0-desktop 1.4",
+            "p_backup_by": "Ada",
+            "p_continues": false,
+        })
     );
 }
 
@@ -139,6 +178,7 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_expected_version": 1,
                 "p_attempt": sent[0]["p_attempt"],
                 "p_backup_by": null,
+                "p_continues": true,
             }),
             json!({
                 "p_version": 3,
@@ -152,6 +192,7 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_expected_version": 2,
                 "p_attempt": sent[1]["p_attempt"],
                 "p_backup_by": null,
+                "p_continues": false,
             }),
         ]
     );
@@ -173,7 +214,7 @@ async fn a_legacy_key_is_sent_in_both_headers_and_a_secret_key_in_one() {
             .await;
         let config = Config::builder(supabase.uri(), key).build().unwrap();
         let manager = SchemaVersionManager::new(&config, migrations()).unwrap();
-        manager.apply_all_pending().await.unwrap();
+        manager.apply_all_pending().batch(false).await.unwrap();
         for request in supabase.requests().await {
             assert_eq!(header(&request, "apikey"), Some(key));
             assert_eq!(header(&request, "authorization"), authorization);

@@ -63,6 +63,7 @@ async fn a_run_that_failed_says_what_it_applied_and_why_it_ended() {
         .await;
     let error = manager(&supabase.uri())
         .apply_all_pending()
+        .batch(false)
         .await
         .unwrap_err();
     let json: Value = serde_json::from_str(&text(&error)).unwrap();

@@ -194,6 +194,7 @@ async fn a_redirect_of_the_apply_call_is_not_followed_either() {
     supabase.on("POST", APPLY, [redirect]).await;
     let error = manager(&supabase.uri())
         .apply_all_pending()
+        .batch(false)
         .await
         .unwrap_err()
         .error;
@@ -219,7 +220,7 @@ async fn run_into_every_error(key: &str) -> Vec<ctx0_schema::Error> {
         .await;
     let manager = build(Config::builder(supabase.uri(), key));
     manager.check_for_updates().await.unwrap();
-    manager.apply_all_pending().await.unwrap();
+    manager.apply_all_pending().batch(false).await.unwrap();
 
     let failed = json!({"outcome": "failed", "statement": 1, "sqlstate": "P0001", "message": "no", "retryable": false});
     for answer in [
@@ -245,7 +246,7 @@ async fn run_into_every_error(key: &str) -> Vec<ctx0_schema::Error> {
         let supabase = Supabase::at_version(0).await;
         supabase.on("POST", APPLY, [answer]).await;
         let manager = asking_once(&supabase.uri(), key);
-        let error = manager.apply_all_pending().await.unwrap_err();
+        let error = manager.apply_all_pending().batch(false).await.unwrap_err();
         assert_silent(&every_text(&error), key);
         errors.push(error.error);
     }

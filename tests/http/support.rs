@@ -34,6 +34,7 @@ pub(crate) const SECRET_KEY: &str = "sb_secret_hush7QkXmZpw3Vt9";
 pub(crate) const LEDGER: &str = "/rest/v1/ctx0_schema_versions";
 pub(crate) const STATUS: &str = "/rest/v1/rpc/ctx0_schema_status";
 pub(crate) const APPLY: &str = "/rest/v1/rpc/ctx0_apply_migration";
+pub(crate) const APPLY_SEVERAL: &str = "/rest/v1/rpc/ctx0_apply_migrations";
 
 /// A legacy key of the service role.
 pub(crate) fn legacy_key() -> String {

@@ -12,7 +12,7 @@ use crate::support::{GATE, Network, PATIENCE, Running, manager, numbers, steps};
 async fn a_running_call_outlives_a_database_that_is_killed() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&["", GATE, ""]));
-    let mut run = Running::start(manager.apply_all_pending());
+    let mut run = Running::start(manager.apply_all_pending().batch(false));
     network.until_asleep().await;
     network.stack.kill_database().await.expect("it is killed");
     run.until_waiting_for(WaitReason::NoResponse).await;
@@ -32,7 +32,8 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
     let migrations = steps(&["", GATE, ""]);
     // Long enough to come to the second version on a busy machine.
     let config = network.config().apply_deadline(Duration::from_secs(5));
-    let run = Running::start(manager(config, &migrations).apply_all_pending());
+    let manager = manager(config, &migrations);
+    let run = Running::start(manager.apply_all_pending().batch(false));
     network.until_asleep().await;
     network.stack.kill_database().await.expect("it is killed");
     let error = run.failure().await;
@@ -53,8 +54,8 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
 #[tokio::test]
 async fn a_database_that_is_killed_at_any_moment_has_whole_versions() {
     let network = Network::start().await;
-    for (position, later) in moments() {
-        let mut run = begin_five(&network).await;
+    for (batch, position, later) in moments() {
+        let mut run = begin_five(&network, batch).await;
         run.until_started(position).await;
         sleep(later).await;
         network.stack.kill_database().await.expect("it is killed");
@@ -99,8 +100,8 @@ async fn a_running_call_outlives_a_rest_server_that_is_restarted() {
 #[tokio::test]
 async fn a_rest_server_that_is_restarted_at_any_moment_leaves_whole_versions() {
     let network = Network::start().await;
-    for (position, later) in moments() {
-        let mut run = begin_five(&network).await;
+    for (batch, position, later) in moments() {
+        let mut run = begin_five(&network, batch).await;
         run.until_started(position).await;
         sleep(later).await;
         network.stack.stop_rest().await.expect("it stops");
@@ -197,16 +198,20 @@ async fn functions_that_stay_unknown_are_given_up_after_four_requests() {
     assert_eq!(network.truth().await.attempts, []);
 }
 
-/// At the beginning of each of the five versions of [`begin_five`], and a little later.
-fn moments() -> impl Iterator<Item = (usize, Duration)> {
-    (1..=5).flat_map(|position| [0, 15].map(|ms| (position, Duration::from_millis(ms))))
+/// At the beginning of each of the five versions of [`begin_five`], and a little later; and while
+/// one request applies all of them.
+fn moments() -> impl Iterator<Item = (bool, usize, Duration)> {
+    let ms = Duration::from_millis;
+    let one_by_one = (1..=5).flat_map(move |position| [0, 15].map(|at| (false, position, ms(at))));
+    one_by_one.chain([0, 20, 40, 60, 90].map(|at| (true, 1, ms(at))))
 }
 
-async fn begin_five(network: &Network) -> Running {
+async fn begin_five(network: &Network, batch: bool) -> Running {
     network.forget().await;
     let config = network.config().retry_delay(Duration::from_millis(20));
     let migrations = steps(&["select pg_sleep(0.01);"; 5]);
-    Running::start(manager(config, &migrations).apply_all_pending())
+    let manager = manager(config, &migrations);
+    Running::start(manager.apply_all_pending().batch(batch))
 }
 
 async fn end_five(network: &Network, run: Running) {

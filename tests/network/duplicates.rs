@@ -31,6 +31,29 @@ async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
     assert_eq!(network.look().await.executions(1), 2);
 }
 
+/// Also one that ended early, and whose other versions were never requested again.
+#[tokio::test]
+async fn a_late_copy_of_a_request_for_several_versions_begins_none() {
+    let network = Network::start().await;
+    let late = Fault::LateDuplicate(Duration::MAX);
+    network.proxy.script([Fault::Pass, late]);
+    let manager = network.manager(&steps(&["", "select 1 / 0;", ""]));
+    let run = Running::start(manager.apply_all_pending());
+    let error = run.failure().await;
+    assert_eq!(error.applied.len(), 1, "{error}");
+    // What made the second version fail is gone.
+    network
+        .sql("delete from ctx0_private.ctx0_schema_attempts where version = 2")
+        .await;
+    let before = network.look().await;
+    assert_eq!(before.executions(2), 2, "behind the first, and alone");
+
+    network.proxy.deliver_late_copies();
+    network.proxy.settle().await;
+    assert_eq!(network.proxy.records()[1].upstream, [200, 200]);
+    assert_eq!(network.look().await, before);
+}
+
 #[tokio::test]
 async fn an_attempt_that_applied_is_answered_so_after_a_rollback() {
     let network = Network::start().await;

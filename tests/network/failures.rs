@@ -9,17 +9,21 @@ use crate::support::{GATE, Network, Running, steps};
 #[tokio::test]
 async fn a_serialization_failure_ends_at_once() {
     let network = Network::start().await;
-    let failure = fails_once(&network, &raises("40001")).await;
-    assert_eq!(failure.sqlstate, "40001");
-    assert!(failure.retryable);
+    for batch in [false, true] {
+        let failure = fails_once(&network, &raises("40001"), batch).await;
+        assert_eq!(failure.sqlstate, "40001");
+        assert!(failure.retryable);
+    }
 }
 
 #[tokio::test]
 async fn a_raised_deadlock_ends_at_once() {
     let network = Network::start().await;
-    let failure = fails_once(&network, &raises("40P01")).await;
-    assert_eq!(failure.sqlstate, "40P01");
-    assert!(failure.retryable);
+    for batch in [false, true] {
+        let failure = fails_once(&network, &raises("40P01"), batch).await;
+        assert_eq!(failure.sqlstate, "40P01");
+        assert!(failure.retryable);
+    }
 }
 
 #[tokio::test]
@@ -76,25 +80,32 @@ async fn a_real_deadlock_with_the_app_ends_at_once_and_spares_the_app() {
 async fn a_migration_that_takes_longer_than_its_statement_timeout_ends_at_once() {
     let network = Network::start().await;
     network
-        .sql("alter function public.ctx0_apply_migration set statement_timeout = '300ms'")
+        .sql(
+            "alter function public.ctx0_apply_migration set statement_timeout = '300ms';
+             alter function public.ctx0_apply_migrations set statement_timeout = '300ms'",
+        )
         .await;
     network.stack.reload_schema().await.expect("it is read");
-    let failure = fails_once(&network, GATE).await;
-    assert_eq!(failure.sqlstate, "57014");
-    assert!(failure.message.contains("statement timeout"), "{failure}");
+    for batch in [false, true] {
+        let failure = fails_once(&network, GATE, batch).await;
+        assert_eq!(failure.sqlstate, "57014");
+        assert!(failure.message.contains("statement timeout"), "{failure}");
+    }
 }
 
 #[tokio::test]
 async fn a_cancelled_migration_ends_at_once() {
     let network = Network::start().await;
-    let failure = tokio::join!(fails_once(&network, GATE), async {
-        let process = network.until_asleep().await;
-        let cancelled = format!("select pg_cancel_backend({process})::text");
-        assert_eq!(network.value(&cancelled).await, "true");
-    })
-    .0;
-    assert_eq!(failure.sqlstate, "57014");
-    assert!(failure.message.contains("user request"), "{failure}");
+    for batch in [false, true] {
+        let failure = tokio::join!(fails_once(&network, GATE, batch), async {
+            let process = network.until_asleep().await;
+            let cancelled = format!("select pg_cancel_backend({process})::text");
+            assert_eq!(network.value(&cancelled).await, "true");
+        })
+        .0;
+        assert_eq!(failure.sqlstate, "57014");
+        assert!(failure.message.contains("user request"), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -122,10 +133,13 @@ fn raises(sqlstate: &str) -> String {
     format!("do $$ begin raise exception 'not now' using errcode = '{sqlstate}'; end $$;")
 }
 
-/// The second of two migrations fails, having been executed and recorded exactly once.
-async fn fails_once(network: &Network, text: &str) -> MigrationError {
+/// The second of two migrations fails, having been recorded exactly once; and executed once, unless it
+/// failed behind the first one in a request and was tried alone.
+async fn fails_once(network: &Network, text: &str, batch: bool) -> MigrationError {
+    network.forget().await;
     let manager = network.manager(&steps(&["", text]));
-    let error = Running::start(manager.apply_all_pending()).failure().await;
+    let run = Running::start(manager.apply_all_pending().batch(batch));
+    let error = run.failure().await;
     assert_eq!(crate::support::numbers(&error.applied), [1]);
     let retryable = error.error.is_retryable();
     let Error::MigrationFailed(failure) = error.error else {
@@ -137,9 +151,14 @@ async fn fails_once(network: &Network, text: &str) -> MigrationError {
     network.proxy.settle().await;
     let truth = network.truth().await;
     assert_eq!(truth.versions(), [1]);
+    let executions = if batch && failure.sqlstate != "57014" {
+        2
+    } else {
+        1
+    };
     assert_eq!(
         (truth.outcomes(2), truth.executions(2)),
-        (vec!["failed"], 1)
+        (vec!["failed"], executions)
     );
     assert_eq!(truth.attempts[1].sqlstate.as_ref(), Some(&failure.sqlstate));
     *failure

@@ -59,7 +59,7 @@ async fn a_migration_that_outlasts_the_clients_timeout_is_applied_and_reported()
 async fn an_apply_that_is_dropped_in_mid_migration_ends_whole_in_the_database() {
     let network = Network::start().await;
     let manager = network.manager(&steps(&[GATE, ""]));
-    let run = Running::start(manager.apply_all_pending());
+    let run = Running::start(manager.apply_all_pending().batch(false));
     network.until_asleep().await;
     run.task.abort();
     assert!(run.task.await.expect_err("it was dropped").is_cancelled());
@@ -75,6 +75,24 @@ async fn an_apply_that_is_dropped_in_mid_migration_ends_whole_in_the_database() 
     assert_eq!(next.success().await, (vec![2], 2));
     let truth = network.truth().await;
     assert_eq!((truth.executions(1), truth.executions(2)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_request_for_several_versions_outlives_the_apply_that_was_dropped() {
+    let network = Network::start().await;
+    let manager = network.manager(&steps(&["", GATE, ""]));
+    let run = Running::start(manager.apply_all_pending().batch(true));
+    network.until_asleep().await;
+    run.task.abort();
+    assert!(run.task.await.expect_err("it was dropped").is_cancelled());
+    assert_eq!(network.ledger().await, [0; 0]);
+
+    let mut next = Running::start(manager.apply_all_pending());
+    next.until_waiting_for(WaitReason::OtherChange).await;
+    network.open_gate().await;
+    assert_eq!(next.success().await, (vec![], 3));
+    let truth = network.truth().await;
+    assert_eq!((truth.executions(1), truth.executions(3)), (1, 1));
 }
 
 #[tokio::test]
@@ -94,9 +112,8 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
     let manager = network.manager(&steps(&[GATE, ""]));
     let deadline = Duration::from_secs(3);
     let began = Instant::now();
-    let error = Running::start(manager.apply_all_pending().deadline(deadline))
-        .failure()
-        .await;
+    let run = manager.apply_all_pending().batch(false).deadline(deadline);
+    let error = Running::start(run).failure().await;
     let took = began.elapsed();
     let Error::StillRunning {
         version, waited, ..

@@ -71,23 +71,28 @@ async fn an_answer_that_never_ends_reports_applied() {
 #[tokio::test]
 async fn a_request_that_is_delivered_twice_at_once_is_applied_once() {
     let faults = vec![Fault::Duplicate; 20];
-    let records = survives(faults).await;
-    assert!(records.iter().all(|record| record.delivered == 2));
+    for batch in [false, true] {
+        let records = survives(faults.clone(), batch).await;
+        assert!(records.iter().all(|record| record.delivered == 2));
+    }
 }
 
 #[tokio::test]
 async fn a_request_that_is_delivered_again_later_is_applied_once() {
     let time = Duration::from_millis(20);
-    let records = survives(vec![Fault::LateDuplicate(time); 3]).await;
-    // More where a request met the late copy of the one before at work, and was made again.
-    let (delivered_again, made_again) = records.split_at(3);
-    assert!(
-        delivered_again
-            .iter()
-            .all(|record| record.upstream == [200, 200])
-            && made_again.iter().all(|record| record.upstream == [200]),
-        "{records:#?}"
-    );
+    for batch in [false, true] {
+        let requests = requests(batch);
+        let records = survives(vec![Fault::LateDuplicate(time); requests], batch).await;
+        // More where a request met the late copy of the one before at work, and was made again.
+        let (delivered_again, made_again) = records.split_at(requests);
+        assert!(
+            delivered_again
+                .iter()
+                .all(|record| record.upstream == [200, 200])
+                && made_again.iter().all(|record| record.upstream == [200]),
+            "{records:#?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -100,8 +105,10 @@ const GATEWAYS: [(u16, Page); 3] = [(502, Page::Html), (503, Page::Text), (504, 
 
 /// Every request meets the fault, and is answered in spite of it.
 async fn survives_each(fault: Fault) {
-    let records = survives(vec![fault; 3]).await;
-    assert_eq!(records.len(), 3, "one to read, one a version: {records:?}");
+    for batch in [false, true] {
+        let records = survives(vec![fault.clone(); 3], batch).await;
+        assert_eq!(records.len(), requests(batch), "{records:?}");
+    }
 }
 
 /// Every request meets the fault, and has to be made once more; or more often where it may find
@@ -111,18 +118,26 @@ async fn survives_first(fault: Fault) {
         fault,
         Fault::ResetAfterRequest | Fault::StatusAfterRequest(..)
     );
-    let faults = vec![[fault, Fault::Pass]; 3];
-    let records = survives(faults.concat()).await;
-    let made = records.len();
-    assert!(made == 6 || may_run && made > 6, "{records:?}");
+    for batch in [false, true] {
+        let faults = vec![[fault.clone(), Fault::Pass]; 3];
+        let records = survives(faults.concat(), batch).await;
+        let (made, least) = (records.len(), 2 * requests(batch));
+        assert!(made == least || may_run && made > least, "{records:?}");
+    }
+}
+
+/// One to read; then one a version, or one for both.
+fn requests(batch: bool) -> usize {
+    if batch { 2 } else { 3 }
 }
 
 /// Two versions are applied once, and reported, under these faults.
-async fn survives(faults: Vec<Fault>) -> Vec<Record> {
+async fn survives(faults: Vec<Fault>, batch: bool) -> Vec<Record> {
     let network = Network::start().await;
     let manager = network.manager(&steps(&["", ""]));
     network.proxy.script(faults);
-    let report = manager.apply_all_pending().await.expect("it is applied");
+    let run = manager.apply_all_pending().batch(batch);
+    let report = run.await.expect("it is applied");
     assert_eq!(numbers(&report.applied), [1, 2]);
     assert_eq!(report.current_version.get(), 2);
 

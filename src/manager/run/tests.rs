@@ -295,3 +295,92 @@ async fn a_version_that_is_applied_needs_no_request() {
         (vec![], 1, 1)
     );
 }
+
+/// Applies two versions over an empty ledger, in one request if the database takes both: the result,
+/// the requests, and what was reported.
+async fn run_both(
+    queue: impl IntoIterator<Item = Scripted>,
+    batch: Option<bool>,
+) -> (Result<RunReport, RunError>, Fake, Vec<String>) {
+    let fake = Fake::new(std::iter::once(empty_ledger()).chain(queue));
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&events);
+    let mut run = SchemaVersionManager::on(&fake)
+        .apply_all_pending()
+        .on_progress(move |progress| {
+            listener.lock().unwrap().push(match progress {
+                Progress::Started { position, .. } => format!("started {position}"),
+                Progress::Applied { version, .. } => format!("applied {version}"),
+                Progress::Failed { version, .. } => format!("failed {version}"),
+                other => format!("{other:?}"),
+            });
+        });
+    if let Some(batch) = batch {
+        run = run.batch(batch);
+    }
+    let result = run.await;
+    let events = events.lock().unwrap().clone();
+    (result, fake, events)
+}
+
+fn results(results: Value) -> Scripted {
+    response(200, json!({ "results": results }))
+}
+
+const EVENTS: [&str; 4] = ["started 1", "applied 1", "started 2", "applied 2"];
+
+#[tokio::test(start_paused = true)]
+async fn over_an_empty_ledger_all_versions_go_into_one_request() {
+    let applied = json!({"outcome": "applied", "execution_ms": 1});
+    let (result, fake, events) = run_both([results(json!([applied, applied]))], None).await;
+    assert_eq!(result.unwrap().applied.len(), 2);
+    assert_eq!(events, EVENTS);
+    let sent = fake.arguments("p_steps");
+    assert_eq!(sent.len(), 1);
+    let steps = sent[0].as_array().unwrap();
+    assert_ne!(steps[0]["attempt"], steps[1]["attempt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_database_ends_early_the_run_goes_on_with_the_rest() {
+    let applied_one = json!([{"outcome": "applied", "execution_ms": 1}]);
+    let (result, fake, events) = run_both([results(applied_one.clone()), applied(2)], None).await;
+    assert_eq!(result.unwrap().applied.len(), 2);
+    assert_eq!(events, EVENTS);
+    assert_eq!(fake.arguments("p_version"), [json!(null), json!(2)]);
+    assert_eq!(fake.arguments("p_continues"), [false, false]);
+
+    let (result, fake, events) = run_both([results(applied_one), failed("55P04")], None).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.applied, [Version::new(1).unwrap()]);
+    assert!(matches!(error.error, Error::MigrationFailed(failure) if failure.version.get() == 2));
+    assert_eq!(events, ["started 1", "applied 1", "started 2", "failed 2"]);
+    assert_eq!(fake.asked().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_response_about_several_versions_is_asked_for_again_as_the_same_attempts() {
+    let both = json!([{"outcome": "applied", "execution_ms": 1}, {"outcome": "applied", "execution_ms": 1}]);
+    let waiting = results(json!([{"outcome": "locked", "held_by": "attempt"}]));
+    let (result, fake, _) = run_both([Scripted::Lost, waiting, results(both)], None).await;
+    assert_eq!(result.unwrap().applied.len(), 2);
+    let sent = fake.arguments("p_steps");
+    assert_eq!((sent.len(), distinct(&sent)), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_a_version_says_whether_another_follows() {
+    let (result, fake, events) = run_both([applied(1)], Some(false)).await;
+    assert_eq!(result.unwrap().applied.len(), 2);
+    assert_eq!(events, EVENTS);
+    assert_eq!(fake.arguments("p_continues"), [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_result_at_all_leaves_the_outcome_unknown() {
+    let (result, _, _) = run_both([results(json!([]))], None).await;
+    assert!(matches!(
+        result.unwrap_err().error,
+        Error::OutcomeUnknown { .. }
+    ));
+}
