@@ -9,6 +9,7 @@
 //! | [Errors and remedies](errors) | every error, what it means and what to do |
 //! | [Exactly once](exactly_once) | why a lost response does no harm, and what was tested |
 //! | [Gateways and keys](gateways_and_keys) | URLs, keys, certificates, timeouts |
+//! | [Command line](command_line) | the program `ctx0-schema`: commands, settings, exit codes, JSON |
 //! | [Operating](operating) | what is in the database, logging, several daemons |
 
 #[doc = include_str!("guide/getting-started.md")]
@@ -31,6 +32,9 @@ pub mod exactly_once {}
 
 #[doc = include_str!("guide/gateways-and-keys.md")]
 pub mod gateways_and_keys {}
+
+#[doc = include_str!("guide/command-line.md")]
+pub mod command_line {}
 
 #[doc = include_str!("guide/operating.md")]
 pub mod operating {}

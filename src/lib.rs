@@ -57,12 +57,16 @@
 //! |---|---|---|
 //! | `scheduler` | yes | `Scheduler`: the check at start and every six hours |
 //! | `ipc` | yes | `Ipc`: messages between the daemon and its windows; includes `scheduler` |
+//! | `cli` | no | the program `ctx0-schema`: see [the command line](crate::guide::command_line) |
 //! | `json-schema` | no | `ipc_schema()`: the JSON Schema of those messages; includes `ipc` |
 
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
 // From the faces down to what they rest on. ARCHITECTURE.md says which module uses which.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "ipc")]
 mod ipc;
 #[cfg(feature = "scheduler")]

@@ -1,0 +1,103 @@
+//! The program `ctx0-schema`: every operation of the manager for a terminal and for scripts.
+//!
+//! An action returns an [`Output`]; how it looks is decided by pure functions. Standard output has the
+//! result only, as text or as one JSON object. Questions, progress and errors go to standard error.
+
+mod args;
+mod change;
+mod check;
+mod exit;
+mod files;
+mod new;
+mod settings;
+mod setup;
+mod shell;
+mod table;
+mod terminal;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::Value;
+
+use self::{
+    args::{Arguments, Command},
+    exit::{Exit, Failure},
+    terminal::Terminal,
+};
+
+/// What a command found or did.
+#[derive(Debug)]
+struct Output {
+    exit: Exit,
+    text: String,
+    /// Whether the text is for a program, and is printed as it is.
+    verbatim: bool,
+    json: Value,
+}
+
+impl Output {
+    fn new(exit: Exit, text: String, json: &impl serde::Serialize) -> Self {
+        let json = serde_json::to_value(json).expect("results are plain values");
+        Self {
+            exit,
+            text,
+            verbatim: false,
+            json,
+        }
+    }
+
+    /// SQL, a script or a page.
+    fn verbatim(text: String, json: &impl serde::Serialize) -> Self {
+        Self {
+            verbatim: true,
+            ..Self::new(Exit::Done, text, json)
+        }
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Ends the process for `--help`, `--version` and wrong usage, which is exit code 2.
+    let arguments = Arguments::parse();
+    let global = &arguments.global;
+    global.color.write_global();
+    let terminal = Terminal::new(global.json);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = match &runtime {
+        Ok(runtime) => runtime.block_on(run(&arguments, &terminal)),
+        Err(error) => Err(Failure::io("the program cannot start", error)),
+    };
+    if let Ok(runtime) = runtime {
+        // Without waiting for a question that nobody answers any more.
+        runtime.shutdown_background();
+    }
+    let output = result.unwrap_or_else(|failure| failure.into_output());
+    terminal.show(&output);
+    output.exit.into()
+}
+
+async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failure> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Status => check::status(global, terminal).await,
+        Command::Plan { sql } => check::plan(global, terminal, *sql).await,
+        Command::Verify => check::verify(global, terminal).await,
+        Command::History => check::history(global, terminal).await,
+        Command::Preview { to, budget } => change::preview(global, terminal, *to, *budget).await,
+        Command::Apply(consent) => change::apply(global, terminal, consent).await,
+        Command::Rollback { version, consent } => {
+            change::rollback(global, terminal, *version, consent).await
+        }
+        Command::Install => Ok(setup::install()),
+        Command::Uninstall => Ok(setup::uninstall()),
+        Command::New { name, description } => new::new(global, name, description.as_deref()),
+        Command::Checksum => files::checksum(global),
+        Command::Completions { shell } => Ok(shell::completions(*shell)),
+        Command::Man { output } => shell::man(output.as_deref()),
+    }
+}

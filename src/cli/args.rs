@@ -1,0 +1,218 @@
+//! The arguments. Their comments are the help, which fits 80 columns without being wrapped.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::exit::EXIT_CODES;
+use crate::manifest::Version;
+
+/// Keeps the ctx0 schema of a Supabase project up to date, over HTTPS
+#[derive(Debug, Parser)]
+#[command(name = "ctx0-schema", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Where the project is and how to print.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct Global {
+    /// The project's URL [SUPABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// File with the service key, - for stdin [SUPABASE_SERVICE_ROLE_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// PEM file of a private certificate authority [CTX0_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Allow http:// to this host [CTX0_ALLOW_PLAIN_HTTP_TO]
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(super) allow_plain_http_to: Option<String>,
+    /// File with these variables, .env by default
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) env_file: Option<PathBuf>,
+    /// Folder with manifest.json, in place of the built-in versions
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) migrations: Option<PathBuf>,
+    /// Who to record as having changed the schema
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) applied_by: Option<String>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    pub(super) color: Colour,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Colour {
+    // On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Colour {
+    pub(super) fn write_global(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show the state of the database
+    Status,
+    /// List the pending versions
+    Plan {
+        /// Show their SQL as well
+        #[arg(long)]
+        sql: bool,
+    },
+    /// Test a change on the database and undo it
+    Preview {
+        /// Preview a rollback to this version
+        #[arg(long = "rollback-to", value_name = "VERSION", value_parser = version)]
+        to: Option<Version>,
+        /// How long the database may work on it, up to 25s
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+        budget: Duration,
+    },
+    /// Apply the pending versions
+    Apply(Consent),
+    /// Roll back to an earlier version
+    Rollback {
+        /// The version to roll back to, 0 for none
+        #[arg(value_parser = version)]
+        version: Version,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Check whether the schema was changed outside the migrations
+    Verify,
+    /// List the versions that the database has
+    History,
+    /// Print the SQL that installs the functions
+    Install,
+    /// Print the SQL that removes the functions and keeps the data
+    Uninstall,
+    /// Add an empty migration to the folder
+    New {
+        /// What it is about, such as add_tags
+        name: String,
+        /// A sentence for the user
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+    },
+    /// Print the checksums of the migrations
+    Checksum,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write a page for each command to this folder
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// What a script agrees to in advance.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Consent {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Do not ask even if data is lost, or if not all was tested
+    #[arg(long, requires = "yes")]
+    pub(super) allow_data_loss: bool,
+    /// Who made the backup, where one is required
+    #[arg(long, value_name = "NAME")]
+    pub(super) backup_by: Option<String>,
+    /// How long the database may work on the preview, up to 25s
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(super) budget: Duration,
+}
+
+/// A version with or without its `v`.
+fn version(text: &str) -> Result<Version, String> {
+    let number = text.strip_prefix('v').unwrap_or(text);
+    number
+        .parse()
+        .ok()
+        .and_then(Version::new)
+        .ok_or_else(|| "a version is a whole number, such as 2".to_owned())
+}
+
+/// A duration such as `10s`, `500ms` or `10`, which is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or(text), 1000),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a time is a whole number with s or ms, such as 10s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_fits_80_columns() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut all = vec![command.clone()];
+        all.extend(command.get_subcommands().cloned());
+        for mut command in all {
+            for line in command.render_long_help().to_string().lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_may_have_its_v() {
+        assert_eq!(version("2").unwrap().get(), 2);
+        assert_eq!(version("v2").unwrap().get(), 2);
+        for text in ["", "v", "-1", "2.0", "4294967295", "latest"] {
+            assert!(version(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_seconds_or_milliseconds() {
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "s", "-1", "1m", "1.5s", "99999999999999999999"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What has to be agreed to before a change. Pure.
+
+use super::super::args::Consent;
+use crate::{
+    ledger::Action,
+    manifest::{Backup, Version},
+    preview::{Preview, PreviewState, WarningKind},
+};
+
+/// What to ask about a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    action: Action,
+    target: Version,
+    /// Why data may be lost.
+    risk: Option<Risk>,
+    backup: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Risk {
+    /// The preview saw that data is lost.
+    Seen,
+    /// Not all of it was tested.
+    Untested,
+}
+
+impl Question {
+    pub(super) fn of(preview: &Preview) -> Self {
+        let loses = preview
+            .warnings()
+            .any(|warning| warning.kind == WarningKind::DataLost);
+        let tested = |state| state == PreviewState::Tested;
+        let risk = if loses {
+            Some(Risk::Seen)
+        } else if preview
+            .versions
+            .iter()
+            .any(|version| !tested(version.state))
+        {
+            Some(Risk::Untested)
+        } else {
+            None
+        };
+        let required = |level| level == Backup::Required;
+        Self {
+            action: preview
+                .versions
+                .first()
+                .map_or(Action::Apply, |version| version.action),
+            target: preview.target_version,
+            risk,
+            backup: preview
+                .backup
+                .as_ref()
+                .is_some_and(|advice| required(advice.level)),
+        }
+    }
+
+    pub(super) fn needs_backup(&self) -> bool {
+        self.backup
+    }
+
+    pub(super) fn backup(&self) -> &'static str {
+        "\nA backup is required. Who made it? (a name, or nothing to stop)"
+    }
+
+    /// The words that must be typed where `y` is too easy: for a rollback, and where data may be lost.
+    fn phrase(&self) -> Option<String> {
+        let target = self.target;
+        match (self.action, self.risk) {
+            (Action::Rollback, _) => Some(format!("roll back to v{target}")),
+            (Action::Apply, Some(_)) => Some(format!("apply v{target}")),
+            (Action::Apply, None) => None,
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let risk = match self.risk {
+            Some(Risk::Seen) => "This deletes data. ",
+            Some(Risk::Untested) => "Not all of it was tested, so it may delete data. ",
+            None => "",
+        };
+        match self.phrase() {
+            Some(phrase) => format!("\n{risk}To go on, type \"{phrase}\":"),
+            None => format!("\nApply up to v{}? [y/N]", self.target),
+        }
+    }
+
+    pub(super) fn is_agreed(&self, answer: &str) -> bool {
+        match self.phrase() {
+            Some(phrase) => answer.eq_ignore_ascii_case(&phrase),
+            None => matches!(answer.to_lowercase().as_str(), "y" | "yes"),
+        }
+    }
+
+    /// Whether the flags agree to everything.
+    pub(super) fn decide_without_asking(&self, consent: &Consent) -> Result<(), String> {
+        let nothing = "nothing was changed";
+        if !consent.yes {
+            return Err(format!(
+                "{nothing}: this is not a terminal, so nobody can be asked; --yes applies without asking"
+            ));
+        }
+        if self.backup && consent.backup_by.is_none() {
+            return Err(format!(
+                "{nothing}: this needs a backup first; make one, then add --backup-by with the name of who made it"
+            ));
+        }
+        match self.risk {
+            Some(Risk::Seen) if !consent.allow_data_loss => Err(format!(
+                "{nothing}: this deletes data; --allow-data-loss agrees to that"
+            )),
+            Some(Risk::Untested) if !consent.allow_data_loss => Err(format!(
+                "{nothing}: not all of it was tested, so it may delete data; raise --budget, or agree with \
+                 --allow-data-loss"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What Ctrl-C leaves behind, after this version was sent.
+pub(super) fn interrupted(sent: Option<Version>) -> String {
+    match sent {
+        None => "interrupted: nothing was changed".to_owned(),
+        Some(version) => format!(
+            "interrupted: version {version} was sent and goes on in the database, where it ends completely or not at \
+             all; `ctx0-schema status` shows its outcome"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn question(action: Action, risk: Option<Risk>, backup: bool) -> Question {
+        let target = Version::new(2).unwrap();
+        Question {
+            action,
+            target,
+            risk,
+            backup,
+        }
+    }
+
+    #[test]
+    fn a_rollback_and_a_loss_of_data_take_more_than_y() {
+        for (action, risk, phrase) in [
+            (Action::Apply, None, "y"),
+            (Action::Apply, Some(Risk::Seen), "apply v2"),
+            (Action::Apply, Some(Risk::Untested), "apply v2"),
+            (Action::Rollback, None, "roll back to v2"),
+            (Action::Rollback, Some(Risk::Seen), "roll back to v2"),
+        ] {
+            let question = question(action, risk, false);
+            assert!(question.is_agreed(phrase), "{question:?}");
+            assert_eq!(question.is_agreed("y"), phrase == "y", "{question:?}");
+            for answer in ["", "n", "no", "apply v1", "roll back to v1"] {
+                assert!(!question.is_agreed(answer), "{question:?}: {answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_script_agrees_to_each_thing_by_its_own_flag() {
+        let flags = |yes, allow_data_loss, backup: Option<&str>| Consent {
+            yes,
+            allow_data_loss,
+            backup_by: backup.map(str::to_owned),
+            budget: Duration::ZERO,
+        };
+        let (plain, loses) = (None, Some(Risk::Seen));
+        for (question, consent, missing) in [
+            (
+                question(Action::Apply, plain, false),
+                flags(false, false, None),
+                Some("--yes"),
+            ),
+            (
+                question(Action::Apply, plain, false),
+                flags(true, false, None),
+                None,
+            ),
+            (
+                question(Action::Rollback, plain, false),
+                flags(true, false, None),
+                None,
+            ),
+            (
+                question(Action::Apply, loses, false),
+                flags(true, false, None),
+                Some("--allow-data-loss"),
+            ),
+            (
+                question(Action::Apply, Some(Risk::Untested), false),
+                flags(true, false, None),
+                Some("--budget"),
+            ),
+            (
+                question(Action::Apply, loses, false),
+                flags(true, true, None),
+                None,
+            ),
+            (
+                question(Action::Apply, plain, true),
+                flags(true, true, None),
+                Some("--backup-by"),
+            ),
+            (
+                question(Action::Apply, loses, true),
+                flags(true, true, Some("ops")),
+                None,
+            ),
+        ] {
+            let decided = question.decide_without_asking(&consent);
+            match missing {
+                None => assert_eq!(decided, Ok(()), "{question:?} {consent:?}"),
+                Some(flag) => assert!(
+                    decided.unwrap_err().contains(flag),
+                    "{question:?} {consent:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn ctrl_c_says_what_goes_on() {
+        assert_eq!(interrupted(None), "interrupted: nothing was changed");
+        assert!(interrupted(Version::new(2)).contains("version 2 was sent and goes on"));
+    }
+}

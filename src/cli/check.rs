@@ -1,0 +1,108 @@
+//! Commands that only read: `status`, `plan`, `verify`, `history`.
+
+use serde_json::json;
+
+use super::{
+    Output,
+    args::Global,
+    exit::{Exit, Failure},
+    settings,
+    terminal::Terminal,
+    text,
+};
+use crate::{
+    drift::Verification,
+    manager::SchemaVersionManager,
+    report::{SetupNeeded, UpdateCheck},
+};
+
+pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
+    let config = settings::config(global)?;
+    let manager = SchemaVersionManager::new(&config, settings::migrations(global)?)?;
+    let check = terminal
+        .read("reading the ledger", manager.check_for_updates())
+        .await?;
+    let asked = async { Ok::<_, Failure>(manager.status().await) };
+    let (database, setup) = match terminal.read("asking for the state", asked).await? {
+        Ok(database) => (Some(database), None),
+        Err(error) => match SetupNeeded::of(&error) {
+            Some(setup) => (None, Some(setup)),
+            None => return Err(error.into()),
+        },
+    };
+    let exit = if setup.is_some() {
+        Exit::Setup
+    } else {
+        state(&check)
+    };
+    let url = config.rest_url();
+    let text = text::status(
+        url.as_str(),
+        &check,
+        database.as_ref(),
+        setup.as_ref(),
+        terminal.width(),
+    );
+    let setup = setup.map(|setup| json!({"code": setup.code, "message": setup.message}));
+    let json = json!({"url": url, "check": check, "database": database, "setup": setup});
+    Ok(Output::new(exit, text, &json))
+}
+
+pub(super) async fn plan(
+    global: &Global,
+    terminal: &Terminal,
+    sql: bool,
+) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let check = terminal
+        .read("reading the ledger", manager.check_for_updates())
+        .await?;
+    let text = text::plan(
+        &check,
+        &settings::migrations(global)?,
+        sql,
+        terminal.width(),
+    );
+    Ok(Output::new(state(&check), text, &check))
+}
+
+pub(super) async fn verify(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let verification = terminal
+        .read("comparing the schema", manager.verify())
+        .await?;
+    let exit = match verification {
+        Verification::Unchanged { .. } => Exit::Done,
+        Verification::Drifted { .. } => Exit::Drifted,
+        Verification::CannotSay { .. } => Exit::Undecided,
+    };
+    Ok(Output::new(
+        exit,
+        text::verification(&verification),
+        &verification,
+    ))
+}
+
+pub(super) async fn history(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let ledger = terminal
+        .read("reading the ledger", manager.history())
+        .await?;
+    let text = text::history(&ledger, terminal.width());
+    Ok(Output::new(
+        Exit::Done,
+        text,
+        &json!({ "versions": ledger }),
+    ))
+}
+
+/// Whether there is something to do.
+pub(super) fn state(check: &UpdateCheck) -> Exit {
+    if check.problem.is_some() {
+        Exit::Ledger
+    } else if check.has_updates {
+        Exit::Pending
+    } else {
+        Exit::Done
+    }
+}

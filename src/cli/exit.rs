@@ -1,0 +1,242 @@
+//! How the program ends: its exit codes, and failures as text and as JSON.
+
+use std::{error::Error as StdError, io, process::ExitCode};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Output, text};
+use crate::{
+    config::ConfigError,
+    error::Error,
+    manifest::{ManifestError, Version},
+    report::RunError,
+};
+
+/// The exit codes. `--help` and the guide have the same list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Pending = 3,
+    Drifted = 4,
+    Setup = 5,
+    Ledger = 6,
+    NotConfirmed = 7,
+    Unknown = 8,
+    Undecided = 9,
+    Interrupted = 130,
+}
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or up to date         5  the functions must be installed
+  1  failed                      6  the ledger disagrees with this build
+  2  wrong usage or settings     7  not confirmed, nothing was changed
+  3  updates are pending         8  still running, or outcome unknown
+  4  the schema has drifted      9  could not be tested or compared
+  130  interrupted with Ctrl-C";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// Of an error of the library.
+    fn of(error: &Error) -> Self {
+        use Error as E;
+        if matches!(error, E::Config(_)) {
+            Self::Usage
+        } else if matches!(error, E::RpcNotInstalled { .. } | E::RpcOutdated { .. }) {
+            Self::Setup
+        } else if matches!(error, E::Ledger(_)) {
+            Self::Ledger
+        } else if matches!(error, E::PreviewOutdated | E::BackupRequired { .. }) {
+            Self::NotConfirmed
+        } else if matches!(
+            error,
+            E::ChangeRunning | E::StillRunning { .. } | E::OutcomeUnknown { .. }
+        ) {
+            Self::Unknown
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(super) struct Failure {
+    exit: Exit,
+    /// For programs, as [`Error::code`].
+    code: &'static str,
+    message: String,
+    causes: Vec<String>,
+    retryable: bool,
+    /// Of a run: what it did before.
+    done: Option<Box<Done>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    success: bool,
+    applied: Vec<Version>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rolled_back: Vec<Version>,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code,
+            message: message.into(),
+            causes: Vec::new(),
+            retryable: false,
+            done: None,
+        }
+    }
+
+    /// A file or stream of this computer.
+    pub(super) fn io(what: impl Into<String>, error: &io::Error) -> Self {
+        Self {
+            causes: vec![error.to_string()],
+            ..Self::new(Exit::Failed, "io", what)
+        }
+    }
+
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    pub(super) fn not_confirmed(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotConfirmed, "notConfirmed", message)
+    }
+
+    pub(super) fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(Exit::Interrupted, "interrupted", message)
+    }
+
+    pub(super) fn into_output(self) -> Output {
+        let mut text = match self.exit {
+            // What the user decided is no error.
+            Exit::NotConfirmed | Exit::Interrupted => {
+                text::warning(&text::capitalised(&self.message))
+            }
+            _ => text::error(&self.message),
+        };
+        for cause in &self.causes {
+            text += &text::cause(cause);
+        }
+        let mut json = self.done.map_or(json!({}), |done| json!(done));
+        json["error"] = json!({
+            "code": self.code, "message": self.message, "causes": self.causes, "retryable": self.retryable,
+        });
+        Output {
+            exit: self.exit,
+            text,
+            verbatim: false,
+            json,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        Self {
+            causes,
+            retryable: error.is_retryable(),
+            ..Self::new(Exit::of(&error), error.code(), error.to_string())
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(failed: RunError) -> Self {
+        let done = Done {
+            success: false,
+            applied: failed.applied,
+            rolled_back: failed.rolled_back,
+        };
+        Self {
+            done: Some(Box::new(done)),
+            ..failed.error.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::LedgerError;
+
+    #[test]
+    fn an_exit_code_says_how_to_react() {
+        let version = Version::new(2).unwrap();
+        for (error, code) in [
+            (
+                Error::RpcNotInstalled {
+                    function: "ctx0_schema_status",
+                },
+                5,
+            ),
+            (
+                Error::Ledger(LedgerError::DatabaseAhead {
+                    current: version,
+                    latest: version,
+                }),
+                6,
+            ),
+            (Error::BackupRequired { version }, 7),
+            (
+                Error::StillRunning {
+                    version,
+                    waited: std::time::Duration::ZERO,
+                },
+                8,
+            ),
+            (Error::PoolExhausted, 1),
+        ] {
+            assert_eq!(Exit::of(&error) as u8, code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_failed_run_says_what_it_did_before() {
+        let failed = RunError {
+            applied: vec![Version::new(1).unwrap()],
+            rolled_back: Vec::new(),
+            error: Error::PoolExhausted,
+        };
+        let output = Failure::from(failed).into_output();
+        assert_eq!(
+            output.json,
+            json!({"success": false, "applied": [1], "error": {
+                "code": "poolExhausted", "causes": [], "retryable": true,
+                "message": "all database connections are busy, so nothing was done: try again in a minute",
+            }})
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Where the settings come from: flags first, then the environment, then a file.
+
+use std::{
+    env, fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::{args::Global, exit::Failure};
+use crate::{
+    config::{Config, ConfigError, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL},
+    manager::SchemaVersionManager,
+    manifest::Migrations,
+};
+
+/// The file that is read where no other is named.
+const DEFAULT_FILE: &str = ".env";
+
+/// The manager of these settings.
+pub(super) fn manager(global: &Global) -> Result<SchemaVersionManager, Failure> {
+    Ok(SchemaVersionManager::new(
+        &config(global)?,
+        migrations(global)?,
+    )?)
+}
+
+/// The migrations of the folder, or of this build.
+pub(super) fn migrations(global: &Global) -> Result<Migrations, Failure> {
+    Ok(match &global.migrations {
+        Some(folder) => Migrations::from_dir(folder)?,
+        None => Migrations::bundled()?,
+    })
+}
+
+pub(super) fn config(global: &Global) -> Result<Config, Failure> {
+    let file = Variables::read(global.env_file.as_deref())?;
+    let key = global.key_file.as_deref().map(read_key).transpose()?;
+    resolve(global, key, environment, &file)
+}
+
+/// Decides which value counts.
+fn resolve(
+    global: &Global,
+    key: Option<String>,
+    environment: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    file: &Variables,
+) -> Result<Config, Failure> {
+    let unset = |name| ConfigError::Unset { name };
+    let from_outside = global
+        .url
+        .clone()
+        .map_or_else(|| environment(ENV_URL), |url| Ok(Some(url)))?;
+    let url_is_of_file = from_outside.is_none();
+    let url = from_outside
+        .or_else(|| file.get(ENV_URL))
+        .ok_or(unset(ENV_URL))?;
+    let from_outside = key.map_or_else(|| environment(ENV_KEY), |key| Ok(Some(key)))?;
+    if url_is_of_file && from_outside.is_some() && !file.named {
+        return Err(Failure::usage(format!(
+            "{ENV_URL} is only set in the file {DEFAULT_FILE} of this folder, and the key is from elsewhere, so \
+             nothing was sent: pass --url, or name the file with --env-file if you trust it with your key"
+        )));
+    }
+    let key = from_outside
+        .or_else(|| file.get(ENV_KEY))
+        .ok_or(unset(ENV_KEY))?;
+    let mut builder = Config::builder(url, key);
+    let other = |flag: Option<String>, name| match flag {
+        Some(value) => Ok(Some(value)),
+        None => Ok::<_, ConfigError>(environment(name)?.or_else(|| file.get(name))),
+    };
+    if let Some(host) = other(global.allow_plain_http_to.clone(), ENV_PLAIN_HTTP)? {
+        builder = builder.allow_plain_http_to(host);
+    }
+    let ca_file = match &global.ca_file {
+        Some(path) => Some(path.clone()),
+        None => other(None, ENV_CA_FILE)?.map(PathBuf::from),
+    };
+    if let Some(path) = ca_file {
+        builder = builder.ca_file(path);
+    }
+    let program = concat!("ctx0-schema ", env!("CARGO_PKG_VERSION"));
+    let applied_by = global.applied_by.as_deref().unwrap_or(program);
+    Ok(builder.applied_by(applied_by).build()?)
+}
+
+/// A variable of the environment. An empty one counts as unset.
+fn environment(name: &'static str) -> Result<Option<String>, ConfigError> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(ConfigError::NotUtf8 { name }),
+    }
+}
+
+/// The variables of a file.
+#[derive(Debug, Default)]
+struct Variables {
+    values: Vec<(String, String)>,
+    /// Whether the user named the file.
+    named: bool,
+}
+
+impl Variables {
+    fn read(named: Option<&Path>) -> Result<Self, Failure> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        // A line that is not a variable may be someone else's, and must not be shown: it may be the key.
+        let values = match dotenvy::from_path_iter(path) {
+            Ok(lines) => lines.filter_map(Result::ok).collect(),
+            Err(dotenvy::Error::Io(error)) if named.is_some() => {
+                return Err(cannot_read(path, &error));
+            }
+            Err(_) => Vec::new(),
+        };
+        Ok(Self {
+            values,
+            named: named.is_some(),
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let value = self.values.iter().find(|(known, _)| known == name);
+        value
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty())
+    }
+}
+
+fn read_key(path: &Path) -> Result<String, Failure> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = read.map_err(|error| cannot_read(path, &error))?;
+    Ok(text.trim().to_owned())
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    let reason = format!(
+        "{} cannot be read ({error}): check the path and its permissions",
+        path.display()
+    );
+    Failure::usage(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "sb_secret_test";
+
+    fn file(named: bool, values: &[(&str, &str)]) -> Variables {
+        let values = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Variables {
+            values: values.collect(),
+            named,
+        }
+    }
+
+    fn url(
+        flag: Option<&str>,
+        environment: &[(&str, &str)],
+        file: &Variables,
+    ) -> Result<String, String> {
+        let global = Global {
+            url: flag.map(str::to_owned),
+            ..Global::default()
+        };
+        let lookup = |name| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        };
+        match resolve(&global, None, lookup, file) {
+            Ok(config) => Ok(config.rest_url().host_str().unwrap_or_default().to_owned()),
+            Err(failure) => Err(failure.into_output().text),
+        }
+    }
+
+    #[test]
+    fn flags_count_before_the_environment_and_that_before_the_file() {
+        let all = [(ENV_URL, "https://environment.example"), (ENV_KEY, KEY)];
+        let of_file = file(false, &[(ENV_URL, "https://file.example"), (ENV_KEY, KEY)]);
+        let none = Variables::default();
+        assert_eq!(
+            url(Some("https://flag.example"), &all, &of_file).unwrap(),
+            "flag.example"
+        );
+        assert_eq!(url(None, &all, &of_file).unwrap(), "environment.example");
+        assert_eq!(url(None, &[], &of_file).unwrap(), "file.example");
+        assert!(url(None, &[], &none).unwrap_err().contains(ENV_URL));
+        assert!(
+            url(Some("https://flag.example"), &[], &none)
+                .unwrap_err()
+                .contains(ENV_KEY)
+        );
+    }
+
+    #[test]
+    fn a_file_that_just_lies_there_does_not_say_where_a_key_from_elsewhere_goes() {
+        let key = [(ENV_KEY, KEY)];
+        let values = [(ENV_URL, "https://file.example")];
+        let refused = url(None, &key, &file(false, &values)).unwrap_err();
+        assert!(refused.contains("nothing was sent"), "{refused}");
+        assert_eq!(
+            url(None, &key, &file(true, &values)).unwrap(),
+            "file.example"
+        );
+    }
+}

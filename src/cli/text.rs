@@ -1,0 +1,440 @@
+//! What a person reads. Pure.
+
+use std::{fmt::Write, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+
+use super::table::{fields, table};
+use crate::{
+    drift::Verification,
+    ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
+    manifest::{Backup, Migrations, Version},
+    preview::{Preview, PreviewState, WarningKind},
+    report::{DatabaseStatus, Progress, SetupNeeded, UpdateCheck, WaitReason},
+    schema_objects::ObjectChange,
+};
+
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// Text that comes from elsewhere must not steer the terminal.
+pub(super) fn clean(text: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(steers, "\u{fffd}")
+}
+
+/// Each line in this style.
+fn styled(style: Style, text: &str) -> String {
+    let mut styled = String::new();
+    for line in clean(text).lines() {
+        let _ = writeln!(styled, "{style}{line}{style:#}");
+    }
+    styled
+}
+
+pub(super) fn error(message: &str) -> String {
+    styled(RED, &format!("error: {message}"))
+}
+
+pub(super) fn cause(message: &str) -> String {
+    format!("  because: {}\n", clean(message))
+}
+
+pub(super) fn warning(message: &str) -> String {
+    styled(YELLOW, message)
+}
+
+pub(super) fn success(message: &str) -> String {
+    styled(GREEN, message)
+}
+
+/// `2 updates are pending`, for example.
+fn updates(number: usize) -> String {
+    match number {
+        1 => "1 update is pending".to_owned(),
+        _ => format!("{number} updates are pending"),
+    }
+}
+
+/// What the comparison says in a line.
+fn state(check: &UpdateCheck) -> String {
+    match &check.problem {
+        Some(problem) => error(&problem.to_string()),
+        None if check.has_updates => warning(&format!(
+            "{}: v{} → v{}",
+            updates(check.pending_migrations.len()),
+            check.current_version,
+            check.latest_version
+        )),
+        None => success(&format!(
+            "The schema is up to date at v{}",
+            check.current_version
+        )),
+    }
+}
+
+pub(super) fn status(
+    url: &str,
+    check: &UpdateCheck,
+    database: Option<&DatabaseStatus>,
+    setup: Option<&SetupNeeded>,
+    width: usize,
+) -> String {
+    let mut text = state(check);
+    text.push('\n');
+    let schema = format!(
+        "v{}; this build has v{}",
+        check.current_version, check.latest_version
+    );
+    let mut pairs = vec![("project", url.to_owned()), ("schema", schema)];
+    if let Some(database) = database {
+        let running = if database.locked {
+            "a change"
+        } else {
+            "nothing"
+        };
+        pairs.extend([
+            ("functions", format!("release {}", database.rpc_version)),
+            ("PostgreSQL", clean(&database.server_version)),
+            ("running", running.to_owned()),
+        ]);
+        let last = database.last_attempt.as_ref();
+        pairs.extend(last.map(|last| ("last change", attempt(last))));
+    }
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    text += &fields(&pairs, width);
+    if let Some(setup) = setup {
+        text.push('\n');
+        text += &warning(&setup.message);
+    } else if check.has_updates {
+        text += "\nNext: `ctx0-schema preview` tests them, `ctx0-schema apply` applies them.\n";
+    }
+    text
+}
+
+fn attempt(attempt: &Attempt) -> String {
+    let version = attempt.version;
+    let what = match attempt.outcome {
+        AttemptOutcome::Applied => format!("v{version} applied"),
+        AttemptOutcome::AlreadyApplied => format!("v{version} was applied before"),
+        AttemptOutcome::RolledBack => format!("v{version} rolled back"),
+        AttemptOutcome::AlreadyRolledBack => format!("v{version} was rolled back before"),
+        AttemptOutcome::Conflict => format!("v{version} refused"),
+        AttemptOutcome::Failed => format!("v{version} failed and was undone"),
+    };
+    let by = attempt
+        .applied_by
+        .iter()
+        .map(|by| format!(" by {}", clean(by)));
+    let why = attempt
+        .message
+        .iter()
+        .map(|message| format!(": {}", clean(message)));
+    let at = attempt.finished_at.strftime("%F %T");
+    [what, format!(" at {at} UTC")]
+        .into_iter()
+        .chain(by)
+        .chain(why)
+        .collect()
+}
+
+pub(super) fn plan(
+    check: &UpdateCheck,
+    migrations: &Migrations,
+    sql: bool,
+    width: usize,
+) -> String {
+    let mut text = state(check);
+    if !check.has_updates {
+        return text;
+    }
+    let pending = || {
+        check
+            .pending_migrations
+            .iter()
+            .filter_map(|pending| migrations.get(pending.version))
+    };
+    let rows: Vec<_> = pending()
+        .map(|migration| {
+            let rollback = if migration.down_sql().is_some() {
+                "yes"
+            } else {
+                "no"
+            };
+            vec![
+                format!("v{}", migration.version()),
+                migration.name().to_owned(),
+                clean(migration.description()),
+                rollback.to_owned(),
+                migration.backup().map_or("", level).to_owned(),
+            ]
+        })
+        .collect();
+    text.push('\n');
+    text += &table(
+        &["version", "name", "what it does", "reversible", "backup"],
+        &rows,
+        width,
+    );
+    if sql {
+        for migration in pending() {
+            text += &format!("\n{}", styled(BOLD, &format!("-- {}", migration.file())));
+            for line in migration.sql().lines() {
+                text += &format!("    {}\n", clean(line));
+            }
+        }
+    }
+    text
+}
+
+fn level(backup: Backup) -> &'static str {
+    match backup {
+        Backup::Recommended => "recommended",
+        Backup::Required => "required",
+    }
+}
+
+pub(super) fn verification(verification: &Verification) -> String {
+    match verification {
+        Verification::Unchanged { .. } => success(&capitalised(&verification.to_string())),
+        Verification::CannotSay { .. } => warning(&capitalised(&verification.to_string())),
+        Verification::Drifted {
+            current_version,
+            differences,
+        } => {
+            let mut text = warning(&format!(
+                "The schema was changed since v{current_version} (- as it was left, + as it is now):"
+            ));
+            for line in differences.iter().flat_map(|change| change.diff.lines()) {
+                let style = match line.as_bytes().first() {
+                    _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
+                    Some(b'-') => RED,
+                    Some(b'+') => GREEN,
+                    _ => Style::new(),
+                };
+                text += &styled(style, line);
+            }
+            text
+        }
+    }
+}
+
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+pub(super) fn history(ledger: &[AppliedVersion], width: usize) -> String {
+    if ledger.is_empty() {
+        return "The database has no version yet.\n".to_owned();
+    }
+    let rows: Vec<_> = ledger
+        .iter()
+        .map(|row| {
+            let applied_at = row.applied_at.map(|at| at.strftime("%F %T").to_string());
+            vec![
+                format!("v{}", row.version),
+                clean(&row.migration_name),
+                applied_at.unwrap_or_default(),
+                clean(row.applied_by.as_deref().unwrap_or_default()),
+                row.execution_ms
+                    .map_or_else(String::new, |ms| ms.to_string()),
+            ]
+        })
+        .collect();
+    table(
+        &["version", "name", "applied at (UTC)", "by", "ms"],
+        &rows,
+        width,
+    )
+}
+
+/// What is asked to be agreed to, without the definitions.
+pub(super) fn summary(preview: &Preview) -> String {
+    let (from, to) = (preview.current_version, preview.target_version);
+    let mut text = styled(
+        BOLD,
+        &format!("v{from} → v{to}, tested on this database and undone"),
+    );
+    for version in &preview.versions {
+        let what = match version.action {
+            Action::Apply => "",
+            Action::Rollback => "rolling back ",
+        };
+        let title = format!("{what}v{}: {}", version.version, version.description);
+        text += &format!("\n{}", styled(BOLD, title.trim_end_matches([' ', ':'])));
+        text += &changes(&version.changes);
+        for warning in &version.warnings {
+            let style = match warning.kind {
+                WarningKind::DataLost | WarningKind::Opened => RED,
+                _ => YELLOW,
+            };
+            text += &styled(style, &format!("  ! {}", warning.message));
+        }
+        match version.state {
+            PreviewState::Tested => {}
+            PreviewState::Failed => {
+                let failure = version.failure.iter().map(ToString::to_string);
+                text += &styled(RED, &format!("  {}", failure.collect::<String>()));
+            }
+            PreviewState::NotFinished { .. } | PreviewState::NotTested => {
+                text += &warning("  not tested to its end");
+            }
+            PreviewState::After { version } => {
+                text += &warning(&format!("  can only be tested once v{version} is applied"));
+            }
+        }
+    }
+    if let Some(advice) = &preview.backup {
+        let level = level(advice.level);
+        text += &format!(
+            "\n{}",
+            warning(&format!("Back up the database first ({level}):"))
+        );
+        text += &format!("{}\n", clean(&advice.instructions));
+    }
+    text
+}
+
+/// Which objects come, change and go.
+fn changes(changes: &[ObjectChange]) -> String {
+    let (mut creates, mut alters, mut drops) = (Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        let name = change.name.strip_prefix("public.").unwrap_or(&change.name);
+        let kind = match (&change.before, &change.after) {
+            (None, _) => &mut creates,
+            (_, None) => &mut drops,
+            (Some(_), Some(_)) => &mut alters,
+        };
+        kind.push(format!("{} {}", change.kind.as_str(), clean(name)));
+    }
+    [("creates", creates), ("changes", alters), ("drops", drops)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("  {what} {}\n", names.join(", ")))
+        .collect()
+}
+
+/// The line that shows what goes on.
+pub(super) fn activity(what: &str, passed: Duration, width: usize) -> String {
+    let tick = passed.as_millis() / 100;
+    let wheel = ["|", "/", "-", "\\"][usize::try_from(tick % 4).unwrap_or_default()];
+    let seconds = match passed.as_secs() {
+        0 => String::new(),
+        seconds => format!(", {seconds} s"),
+    };
+    let line = format!("{wheel} {}{seconds}", clean(what));
+    line.chars().take(width.saturating_sub(1)).collect()
+}
+
+/// What a run does now, with a bar where it has several steps.
+pub(super) fn step(progress: &Progress) -> Option<String> {
+    match progress {
+        Progress::Started {
+            action,
+            version,
+            migration_name,
+            position,
+            total,
+        } => {
+            let what = match action {
+                Action::Apply => "applying",
+                Action::Rollback => "rolling back",
+            };
+            Some(format!(
+                "{}{what} v{version} {migration_name}",
+                bar(*position, *total)
+            ))
+        }
+        Progress::Waiting {
+            version, reason, ..
+        } => Some(format!("v{version}: {}", waiting(*reason))),
+        Progress::Applied { .. } | Progress::RolledBack { .. } | Progress::Failed { .. } => None,
+    }
+}
+
+/// `[####......] 2/5 `, for example.
+fn bar(position: usize, total: usize) -> String {
+    const WIDTH: usize = 10;
+    if total < 2 {
+        return String::new();
+    }
+    let full = (position - 1) * WIDTH / total;
+    format!(
+        "[{}{}] {position}/{total} ",
+        "#".repeat(full),
+        ".".repeat(WIDTH - full)
+    )
+}
+
+fn waiting(reason: WaitReason) -> &'static str {
+    match reason {
+        WaitReason::Running => "running in the database",
+        WaitReason::OtherChange => "waiting for another change",
+        WaitReason::Preview => "waiting for a preview",
+        WaitReason::FunctionsMissing => "waiting for PostgREST to find the functions",
+        WaitReason::NoResponse => "no response, asking again",
+        WaitReason::TableInUse => "a table is in use, trying again",
+    }
+}
+
+/// What a run has done.
+pub(super) fn finished(progress: &Progress) -> Option<String> {
+    let done = |version: &Version, what: &str, ms: &Option<u64>| {
+        Some(match ms {
+            Some(ms) => format!("v{version} {what} in {ms} ms"),
+            None => format!("v{version} {what} by another process"),
+        })
+    };
+    match progress {
+        Progress::Applied {
+            version,
+            execution_ms,
+        } => done(version, "applied", execution_ms),
+        Progress::RolledBack {
+            version,
+            execution_ms,
+        } => done(version, "rolled back", execution_ms),
+        Progress::Failed { version, .. } => Some(format!("v{version} failed")),
+        Progress::Started { .. } | Progress::Waiting { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_does_not_steer_the_terminal() {
+        assert_eq!(
+            clean("a\x1b[2Jb\r\nc\u{9b}1m"),
+            "a\u{fffd}[2Jb\u{fffd}\nc\u{fffd}1m"
+        );
+    }
+
+    #[test]
+    fn the_line_that_shows_what_goes_on_fits() {
+        let line = activity("applying v1 001_ctx0_schema", Duration::from_secs(12), 80);
+        assert_eq!(line, "| applying v1 001_ctx0_schema, 12 s");
+        assert_eq!(
+            activity(&"é".repeat(100), Duration::ZERO, 40)
+                .chars()
+                .count(),
+            39
+        );
+    }
+
+    #[test]
+    fn the_bar_fills_up() {
+        assert_eq!(bar(1, 1), "");
+        assert_eq!(bar(1, 2), "[..........] 1/2 ");
+        assert_eq!(bar(5, 5), "[########..] 5/5 ");
+    }
+}

@@ -1,0 +1,6 @@
+//! The program `ctx0-schema` as its users run it: from scripts, and on a real terminal.
+
+mod files;
+mod scripts;
+mod support;
+mod terminals;

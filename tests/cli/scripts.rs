@@ -1,0 +1,224 @@
+//! Exit codes, and JSON on standard output.
+
+use ctx0_schema::install_sql;
+use ctx0_stack::project::Project;
+use serde_json::{Map, Value, json};
+
+use crate::support::Cli;
+
+const NOTES: (&str, &str) = (
+    "001_notes",
+    "create table public.ctx0_notes (id bigint primary key, label text);\n\
+     insert into public.ctx0_notes values (1, 'one');",
+);
+const DROPS: (&str, &str) = (
+    "002_drops",
+    "alter table public.ctx0_notes drop column label;",
+);
+const FAILS: (&str, &str) = ("002_fails", "select 1 / 0;");
+
+#[tokio::test]
+async fn each_state_of_a_database_has_its_exit_code() {
+    let project = Project::empty().await;
+    let cli = Cli::on(&project);
+
+    let status = cli.expect(5, &["status", "--json"]).await.json();
+    assert_eq!(status["setup"]["code"], "rpcNotInstalled");
+    let printed = cli.expect(0, &["install"]).await;
+    assert_eq!(printed.out, install_sql());
+    project.install().await;
+
+    let plan = cli.expect(3, &["plan", "--json"]).await.json();
+    assert_eq!(plan["pendingMigrations"].as_array().unwrap().len(), 2);
+    cli.expect(3, &["status"]).await;
+    cli.expect(0, &["preview"]).await;
+    cli.expect(9, &["verify"]).await;
+
+    let refused = cli.expect(7, &["apply"]).await;
+    assert!(refused.says("--yes"), "{}", refused.err);
+    assert!(project.ledger().await.is_empty());
+
+    let report = cli.expect(0, &["apply", "--yes", "--json"]).await.json();
+    assert_eq!(
+        report,
+        json!({"success": true, "applied": [1, 2], "currentVersion": 2})
+    );
+    cli.expect(0, &["status"]).await;
+    cli.expect(0, &["plan"]).await;
+    cli.expect(0, &["verify"]).await;
+    let again = cli.expect(0, &["apply", "--yes", "--json"]).await.json();
+    assert_eq!(again["applied"], json!([]));
+
+    let history = cli.expect(0, &["history", "--json"]).await.json();
+    assert_eq!(
+        history["versions"][1]["migration_name"],
+        "002_schema_versioning"
+    );
+    assert!(
+        history["versions"][1]["applied_by"]
+            .as_str()
+            .unwrap()
+            .starts_with("ctx0-schema ")
+    );
+
+    project
+        .sql("alter table public.ctx0_sessions add column by_hand text")
+        .await;
+    let drifted = cli.expect(4, &["verify"]).await;
+    assert!(
+        drifted.out.contains("+column by_hand text"),
+        "{}",
+        drifted.out
+    );
+    project
+        .sql("alter table public.ctx0_sessions drop column by_hand")
+        .await;
+
+    project
+        .sql("delete from public.ctx0_schema_versions where version = 1")
+        .await;
+    let gap = cli.expect(6, &["apply", "--yes", "--json"]).await.json();
+    assert_eq!(gap["error"]["code"], "gap");
+    cli.expect(6, &["status"]).await;
+}
+
+#[tokio::test]
+async fn a_loss_of_data_needs_a_flag_of_its_own() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES]);
+    cli.expect(0, &["apply", "--yes", folder]).await;
+
+    let folder = cli.migrations(&[NOTES, DROPS]);
+    let refused = cli.expect(7, &["apply", "--yes", "--json", folder]).await;
+    assert_eq!(refused.json()["error"]["code"], "notConfirmed");
+    assert!(refused.says("--allow-data-loss"), "{}", refused.err);
+    assert_eq!(
+        project.value("select label from public.ctx0_notes").await,
+        "one"
+    );
+
+    cli.expect(0, &["apply", "--yes", "--allow-data-loss", folder])
+        .await;
+    assert_eq!(project.ledger().await, [1, 2]);
+    let refused = cli
+        .expect(1, &["rollback", "1", "--yes", "--json", folder])
+        .await
+        .json();
+    assert_eq!(refused["error"]["code"], "notReversible");
+}
+
+#[tokio::test]
+async fn a_version_that_would_fail_is_not_applied() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES, FAILS]);
+
+    let preview = cli.expect(1, &["preview", "--json", folder]).await.json();
+    assert_eq!(preview["versions"][1]["state"]["kind"], "failed");
+    let refused = cli.expect(1, &["apply", "--yes", "--json", folder]).await;
+    assert_eq!(refused.json()["error"]["code"], "previewFailed");
+    assert!(refused.says("division by zero"), "{}", refused.err);
+    assert!(project.ledger().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_shape_of_the_json_stays() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let mut shapes = Map::new();
+    for (name, code, arguments) in [
+        ("plan", 3, vec!["plan"]),
+        ("preview", 0, vec!["preview"]),
+        ("not confirmed", 7, vec!["apply"]),
+        ("apply", 0, vec!["apply", "--yes"]),
+        ("status", 0, vec!["status"]),
+        ("verify", 0, vec!["verify"]),
+        ("history", 0, vec!["history"]),
+        ("rollback", 0, vec!["rollback", "0", "--yes"]),
+        ("checksum", 0, vec!["checksum"]),
+        ("install", 0, vec!["install"]),
+        ("uninstall", 0, vec!["uninstall"]),
+        ("completions", 0, vec!["completions", "bash"]),
+        ("man", 0, vec!["man"]),
+        ("new", 0, vec!["new", "tags", "--migrations", "."]),
+    ] {
+        let arguments: Vec<_> = arguments.into_iter().chain(["--json"]).collect();
+        let json = cli.expect(code, &arguments).await.json();
+        shapes.insert(name.to_owned(), shape(&json));
+    }
+    let shapes = serde_json::to_string_pretty(&shapes).unwrap();
+    insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("cli_json", shapes);
+    });
+}
+
+/// The keys, and the types of the values. Of a list, the first element.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(items) => items.iter().take(1).map(shape).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), shape(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_in_no_output_and_on_no_command_line() {
+    let project = Project::installed().await;
+    let key = project.stack.service_key().to_owned();
+    let cli = Cli::with(project.stack.url(), "");
+    cli.expect(2, &["status"]).await;
+
+    std::fs::write(cli.path().join("key"), format!("{key}\n")).unwrap();
+    let ended = cli
+        .expect(3, &["status", "--json", "--key-file", "key"])
+        .await;
+    assert!(!ended.out.contains(&key) && !ended.err.contains(&key));
+    let refused = cli.run(&["status", "--key", "x"]).await;
+    assert_eq!(refused.code, 2, "{}", refused.err);
+
+    // A project and its key in a file, as the stand-in prints them.
+    let lines = format!(
+        "SUPABASE_URL={}\nSUPABASE_SERVICE_ROLE_KEY={key}\n",
+        project.stack.url()
+    );
+    std::fs::write(cli.path().join(".env"), lines).unwrap();
+    let ended = cli.run_with(&["plan"], |command| {
+        command
+            .env_remove("SUPABASE_URL")
+            .env_remove("SUPABASE_SERVICE_ROLE_KEY");
+    });
+    assert_eq!(ended.await.code, 3);
+}
+
+#[tokio::test]
+async fn a_pipe_gets_no_colours_unless_it_asks() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let plain = cli.run(&["preview"]).await;
+    assert!(
+        !plain.out.contains('\x1b') && !plain.err.contains('\x1b'),
+        "{}",
+        plain.out
+    );
+    let coloured = cli.run(&["preview", "--color", "always"]).await;
+    assert!(coloured.out.contains("\x1b[32m+"), "{}", coloured.out);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_said_with_its_cause() {
+    let cli = Cli::with("http://127.0.0.1:9", "sb_secret_test");
+    let ended = cli.expect(1, &["history", "--json"]).await;
+    let error = &ended.json()["error"];
+    assert_eq!(error["code"], "unreachable");
+    assert_eq!(error["retryable"], true);
+    assert!(!error["causes"].as_array().unwrap().is_empty());
+    assert!(ended.says("because: "), "{}", ended.err);
+}

@@ -1,0 +1,170 @@
+//! Questions, progress and Ctrl-C on a real terminal.
+
+use ctx0_stack::project::Project;
+
+use crate::support::Cli;
+
+const NOTES: (&str, &str) = (
+    "001_notes",
+    "create table public.ctx0_notes (id bigint primary key);",
+);
+const SLOW: (&str, &str) = ("002_slow", "select pg_sleep(3);");
+
+#[tokio::test]
+async fn a_person_is_asked_before_a_change() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+
+    let mut terminal = cli.terminal(80, &["apply"]);
+    terminal.see("Apply up to v2? [y/N]").await;
+    terminal.press("n\n").await;
+    assert_eq!(terminal.end().await, 7);
+    assert!(
+        terminal.text().contains("Nothing was changed"),
+        "{}",
+        terminal.text()
+    );
+    assert!(project.ledger().await.is_empty());
+
+    let mut terminal = cli.terminal(80, &["apply"]);
+    terminal.see("Apply up to v2? [y/N]").await;
+    terminal.press("y\n").await;
+    assert_eq!(terminal.end().await, 0);
+    assert!(
+        terminal.text().contains("The schema is at v2"),
+        "{}",
+        terminal.text()
+    );
+    assert_eq!(project.ledger().await, [1, 2]);
+
+    let mut terminal = cli.terminal(80, &["rollback", "0"]);
+    terminal.see("type \"roll back to v0\":").await;
+    terminal.press("y\n").await;
+    assert_eq!(terminal.end().await, 7);
+    assert_eq!(project.ledger().await, [1, 2]);
+
+    let mut terminal = cli.terminal(80, &["rollback", "v0"]);
+    terminal.see("type \"roll back to v0\":").await;
+    terminal.press("roll back to v0\n").await;
+    assert_eq!(terminal.end().await, 0);
+    assert!(project.ledger().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_required_backup_is_asked_for_by_name() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES]);
+    let manifest = cli.path().join("migrations/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let text = text.replace("\"version\":1", "\"version\":1,\"backup\":\"required\"");
+    std::fs::write(&manifest, text).unwrap();
+
+    let mut terminal = cli.terminal(80, &["apply", folder]);
+    terminal.see("Who made it?").await;
+    terminal.press("Ada\n").await;
+    terminal.see("Apply up to v1? [y/N]").await;
+    terminal.press("y\n").await;
+    assert_eq!(terminal.end().await, 0);
+    let recorded = "select backup_by from ctx0_private.ctx0_schema_attempts";
+    assert_eq!(project.value(recorded).await, "Ada");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_question_and_a_preview_and_leaves_nothing() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES, SLOW]);
+
+    let mut terminal = cli.terminal(80, &["preview", "--budget", "25s", folder]);
+    terminal.see("testing the change on the database").await;
+    terminal.press("\x03").await;
+    assert_eq!(terminal.end().await, 130);
+    assert!(
+        terminal.text().contains("the test was cancelled"),
+        "{}",
+        terminal.text()
+    );
+
+    let folder = cli.migrations(&[NOTES]);
+    let mut terminal = cli.terminal(80, &["apply", folder]);
+    terminal.see("[y/N]").await;
+    terminal.press("\x03").await;
+    assert_eq!(terminal.end().await, 130);
+    assert!(
+        terminal.text().contains("Interrupted: nothing was changed"),
+        "{}",
+        terminal.text()
+    );
+    assert!(project.ledger().await.is_empty());
+}
+
+#[tokio::test]
+async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES, SLOW]);
+
+    let mut terminal = cli.terminal(80, &["apply", "--yes", "--budget", "25s", folder]);
+    terminal.see("[#####.....] 2/2 applying v2 002_slow").await;
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    while project.stack.admin_sql(sleeps).await.unwrap()[0][0].as_deref() == Some("0") {
+        tokio::task::yield_now().await;
+    }
+    terminal.press("\x03").await;
+    assert_eq!(terminal.end().await, 130);
+    let text = terminal.text();
+    assert!(text.contains("v1 applied in"), "{text}");
+    assert!(
+        text.contains("version 2 was sent and goes on in the database"),
+        "{text}"
+    );
+
+    // Until it has ended, another apply says that it still runs.
+    loop {
+        let again = cli.run(&["apply", "--yes", folder]).await;
+        match again.code {
+            0 => break,
+            code => assert_eq!(code, 8, "{}", again.err),
+        }
+    }
+    assert_eq!(project.ledger().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn screens_fit_wide_and_narrow_terminals() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    cli.expect(0, &["apply", "--yes"]).await;
+    for columns in [80, 40] {
+        for command in ["status", "plan", "history", "verify"] {
+            let mut terminal = cli.terminal(columns, &[command]);
+            assert_eq!(terminal.end().await, 0);
+            // A line that is too long continues in the next row of the screen.
+            let screen = terminal.text();
+            for line in String::from_utf8_lossy(&terminal.raw).lines() {
+                let line = line.rsplit('\r').next().unwrap_or_default();
+                let plain = line
+                    .replace("\x1b[2K", "")
+                    .replace("\x1b[32m", "")
+                    .replace("\x1b[0m", "");
+                assert!(
+                    plain.chars().count() <= usize::from(columns),
+                    "{command} {columns}:\n{screen}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_color_is_respected_on_a_terminal() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        let mut terminal = cli.terminal_with(80, &["status"], &[("NO_COLOR", no_color)]);
+        assert_eq!(terminal.end().await, 3);
+        let raw = String::from_utf8_lossy(&terminal.raw).into_owned();
+        assert_eq!(raw.contains("\x1b[33m"), coloured, "{raw:?}");
+    }
+}
