@@ -1,6 +1,7 @@
 -- Drops the functions and types of any earlier release; the tables stay. An old
 -- function must not remain beside its successor as an overload: PostgREST cannot
--- choose between overloads that take the same named arguments.
+-- choose between overloads that take the same named arguments. The domain
+-- ctx0_private.answer stays too: ctx0_upgrade returns it while this script runs in it.
 --
 -- Ours are all functions and types in ctx0_private, and the functions in public
 -- that return ctx0_private.answer. Release 2 had everything in public, each object
@@ -23,7 +24,7 @@ begin
     select pg_catalog.format('drop type %s', t.oid::pg_catalog.regtype)
       from pg_catalog.pg_type t
       left join pg_catalog.pg_class c on c.oid = t.typrelid
-     where (t.typtype = 'd' or c.relkind = 'c')
+     where (t.typtype = 'd' or c.relkind = 'c') and t.oid is distinct from pg_catalog.to_regtype('ctx0_private.answer')
        and (t.typnamespace = pg_catalog.to_regnamespace('ctx0_private')
             or (t.typnamespace = 'public'::pg_catalog.regnamespace and t.typname ^@ 'ctx0_'
                 and pg_catalog.obj_description(t.oid, 'pg_type') ^@ 'ctx0: '))

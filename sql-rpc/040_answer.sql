@@ -1,7 +1,13 @@
 -- answer: the return type of every ctx0 function in public. It marks those functions as
--- ours, and it cannot hold a response without the RPC release.
-create domain ctx0_private.answer as jsonb
-  check (value ? 'rpc_version');
+-- ours, and it cannot hold a response without the RPC release. It never changes.
+do $$
+begin
+  if pg_catalog.to_regtype('ctx0_private.answer') is null then
+    create domain ctx0_private.answer as jsonb
+      check (value ? 'rpc_version');
+  end if;
+end
+$$;
 
 comment on domain ctx0_private.answer is
   'ctx0: a response to a client, with the RPC release';

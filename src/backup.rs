@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{config::is_loopback, manifest::Backup};
+use crate::{
+    config::{LOCAL_CLI, hosted_project, is_loopback},
+    manifest::Backup,
+};
 
 /// That a backup should be made first, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +36,7 @@ impl BackupAdvice {
 /// configuration of the local CLI (54321 and 54322).
 pub(crate) fn instructions(rest_url: &Url) -> String {
     let host = rest_url.host_str().unwrap_or_default();
-    let hosted = host
-        .strip_suffix(".supabase.co")
-        .filter(|project| !project.contains('.'));
-    match hosted {
+    match hosted_project(rest_url) {
         Some(project) => format!(
             "Check that there is a backup from today at\n  \
              https://supabase.com/dashboard/project/{project}/database/backups/scheduled\n\
@@ -57,9 +57,6 @@ pub(crate) fn instructions(rest_url: &Url) -> String {
         ),
     }
 }
-
-/// The port of the gateway of the local Supabase CLI.
-const LOCAL_CLI: u16 = 54321;
 
 const PG_DUMP: &str = "pg_dump --format=custom --file=ctx0-backup.dump";
 

@@ -1,6 +1,7 @@
 //! Where the database is and how to talk to it.
 
 mod key;
+mod sql_api;
 mod url;
 
 use std::{
@@ -13,8 +14,14 @@ use std::{
 use ::url::Url;
 
 pub use self::key::{KeyError, ServiceKey};
-pub(crate) use self::url::is_loopback;
-use self::url::rest_url;
+use self::{
+    sql_api::{AccessToken, MANAGEMENT_API, editor_url, management_api, project},
+    url::rest_url,
+};
+pub(crate) use self::{
+    sql_api::{LOCAL_CLI, SqlApi},
+    url::{hosted_project, is_loopback},
+};
 
 /// The environment variable that [`Config::from_env`] reads the project's URL from.
 pub const ENV_URL: &str = "SUPABASE_URL";
@@ -29,6 +36,10 @@ pub const ENV_PLAIN_HTTP: &str = "CTX0_ALLOW_PLAIN_HTTP_TO";
 /// The environment variable that [`Config::from_env`] reads the path of a PEM file from, with
 /// the certificate of a private authority: see [`ConfigBuilder::ca_file`].
 pub const ENV_CA_FILE: &str = "CTX0_CA_FILE";
+
+/// The environment variable that [`Config::from_env`] reads a personal access token from, with which
+/// a hosted project is set up: see [`ConfigBuilder::access_token`].
+pub const ENV_ACCESS_TOKEN: &str = "SUPABASE_ACCESS_TOKEN";
 
 /// The longest name that is recorded as having applied a version, in bytes.
 const MAX_APPLIED_BY: usize = 200;
@@ -63,6 +74,10 @@ pub struct Config {
     pub(crate) retry_deadline: Duration,
     pub(crate) apply_deadline: Duration,
     pub(crate) ca_pem: Option<Vec<u8>>,
+    /// What runs SQL over HTTP besides PostgREST, if anything does.
+    pub(crate) sql_api: Option<SqlApi>,
+    /// The page on which SQL is pasted, where it is known.
+    pub(crate) editor_url: Option<String>,
 }
 
 impl Config {
@@ -75,7 +90,7 @@ impl Config {
     }
 
     /// Reads the environment: [`ENV_URL`] and [`ENV_KEY`], and where they are set
-    /// [`ENV_PLAIN_HTTP`] and [`ENV_CA_FILE`].
+    /// [`ENV_PLAIN_HTTP`], [`ENV_CA_FILE`] and [`ENV_ACCESS_TOKEN`].
     ///
     /// # Errors
     /// As [`ConfigBuilder::from_env`] and [`ConfigBuilder::build`].
@@ -93,6 +108,9 @@ impl Config {
             key: SecretText(key.into()),
             plain_http_host: None,
             ca_file: None,
+            access_token: None,
+            project_ref: None,
+            management_api: MANAGEMENT_API.to_owned(),
             user_agent: concat!("ctx0-schema/", env!("CARGO_PKG_VERSION")).to_owned(),
             applied_by: "bot0-daemon".to_owned(),
             connect_timeout: Duration::from_secs(10),
@@ -118,6 +136,9 @@ pub struct ConfigBuilder {
     key: SecretText,
     plain_http_host: Option<String>,
     ca_file: Option<PathBuf>,
+    access_token: Option<SecretText>,
+    project_ref: Option<String>,
+    management_api: String,
     user_agent: String,
     applied_by: String,
     connect_timeout: Duration,
@@ -146,6 +167,7 @@ impl ConfigBuilder {
         let mut builder = Config::builder(needed(ENV_URL)?, needed(ENV_KEY)?);
         builder.plain_http_host = read(ENV_PLAIN_HTTP)?;
         builder.ca_file = read(ENV_CA_FILE)?.map(PathBuf::from);
+        builder.access_token = read(ENV_ACCESS_TOKEN)?.map(SecretText);
         Ok(builder)
     }
 
@@ -160,6 +182,27 @@ impl ConfigBuilder {
     /// for an installation with a private authority.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.ca_file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// A personal access token (`sbp_…`), made in the dashboard under Account → Access Tokens. Only
+    /// [`install`](crate::SchemaVersionManager::install) and
+    /// [`uninstall`](crate::SchemaVersionManager::uninstall) use it, on hosted projects.
+    pub fn access_token(mut self, token: impl Into<String>) -> Self {
+        self.access_token = Some(SecretText(token.into()));
+        self
+    }
+
+    /// The reference of a hosted project, such as `abcdefghijklmnopqrst`, where its URL is a domain of
+    /// your own. Default: from a URL of `supabase.co`.
+    pub fn project_ref(mut self, reference: impl Into<String>) -> Self {
+        self.project_ref = Some(reference.into());
+        self
+    }
+
+    /// The address of the Management API. Default: `https://api.supabase.com`.
+    pub fn management_api(mut self, url: impl Into<String>) -> Self {
+        self.management_api = url.into();
         self
     }
 
@@ -230,7 +273,18 @@ impl ConfigBuilder {
         }
         in_range("retry_delay", self.retry_delay, RETRY_DELAYS)?;
         let ca_pem = self.ca_file.map(read_ca).transpose()?;
+        let project = project(&rest_url, self.project_ref)?;
+        let token = self.access_token.map(|text| AccessToken::new(&text.0));
+        let management_api = management_api(&self.management_api)?;
+        let sql_api = SqlApi::of(
+            &rest_url,
+            project.as_deref(),
+            token.transpose()?,
+            &management_api,
+        );
         Ok(Config {
+            editor_url: editor_url(&rest_url, project.as_deref()),
+            sql_api,
             rest_url,
             key,
             user_agent: self.user_agent,
@@ -321,6 +375,24 @@ pub enum ConfigError {
          control characters: use a short name, such as bot0-daemon"
     )]
     AppliedBy,
+    /// The personal access token cannot be one.
+    #[error(
+        "this is not a personal access token (sbp_…): make one in the dashboard under Account → Access Tokens, and \
+         paste it whole"
+    )]
+    AccessToken,
+    /// The reference of the project cannot be one.
+    #[error(
+        "this is not the reference of a project: use the 20 letters in the address of its dashboard, such as \
+         abcdefghijklmnopqrst"
+    )]
+    ProjectRef,
+    /// The address of the Management API cannot be used.
+    #[error(
+        "this cannot be the address of the Management API: use https://api.supabase.com, or another https:// address \
+         without a password in it"
+    )]
+    ManagementApi,
     /// A setting is out of its range.
     #[error("{setting} is out of range ({value:?}): use {shortest:?} to {longest:?}")]
     #[non_exhaustive]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::ConfigError,
+    install::SetupScript,
     ledger::{Action, LedgerError},
     manifest::{ManifestError, Version},
 };
@@ -118,6 +119,35 @@ pub enum Error {
         /// The release that is needed.
         needed: u32,
     },
+    /// A script for the installed functions cannot be run over HTTP. Nothing was done.
+    #[error("{}", by_hand(*script, reason, editor_url.as_deref()))]
+    #[non_exhaustive]
+    RunByHand {
+        /// Which script.
+        script: SetupScript,
+        /// Why not.
+        reason: String,
+        /// The page on which it is pasted, where it is known.
+        editor_url: Option<String>,
+    },
+    /// The database refused a script for the installed functions. Nothing was changed.
+    #[error(
+        "the database refused the script for the installed functions ({reason}, SQLSTATE {sqlstate}), so nothing was \
+         changed: correct what it names, then try again"
+    )]
+    #[non_exhaustive]
+    SetupFailed {
+        /// The SQLSTATE.
+        sqlstate: String,
+        /// What the database said.
+        reason: String,
+    },
+    /// The functions are installed, but PostgREST has not noticed.
+    #[error(
+        "the functions are installed, but the REST API does not serve them: run \"notify pgrst, 'reload schema'\" in the \
+         SQL editor, or restart the service rest, then try again"
+    )]
+    NotServed,
     /// The server does not accept the key.
     #[error(
         "the server refused the service key ({reason}): {}",
@@ -405,6 +435,9 @@ impl Error {
             Self::SchedulerStopped => "schedulerStopped",
             Self::RpcNotInstalled { .. } => "rpcNotInstalled",
             Self::RpcOutdated { .. } => "rpcOutdated",
+            Self::RunByHand { .. } => "runByHand",
+            Self::SetupFailed { .. } => "setupFailed",
+            Self::NotServed => "notServed",
             Self::KeyRejected { .. } => "keyRejected",
             Self::PermissionDenied { .. } => "permissionDenied",
             Self::ClockSkew { .. } => "clockSkew",
@@ -441,7 +474,7 @@ impl Error {
     /// True for: no connection, no response or a broken one, a gateway's own response, too many
     /// requests, busy connections, a database that is away or that cancelled the request, clocks
     /// that disagree, a migration that is still running or whose outcome is unknown, a preview
-    /// while one is running, and a migration that failed for a lock timeout, a deadlock or a
+    /// while one is running, installed functions that PostgREST does not serve yet, and a migration that failed for a lock timeout, a deadlock or a
     /// serialization failure. False for all else.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -456,6 +489,7 @@ impl Error {
             | Self::ConnectionLost { .. }
             | Self::Cancelled { .. }
             | Self::ChangeRunning
+            | Self::NotServed
             | Self::StillRunning { .. }
             | Self::OutcomeUnknown { .. } => true,
             Self::MigrationFailed(failure) => failure.retryable,
@@ -480,6 +514,8 @@ impl Error {
             | Self::BlankBackupName
             | Self::RpcNotInstalled { .. }
             | Self::RpcOutdated { .. }
+            | Self::RunByHand { .. }
+            | Self::SetupFailed { .. }
             | Self::KeyRejected { .. }
             | Self::PermissionDenied { .. }
             | Self::Blocked { .. }
@@ -522,6 +558,20 @@ fn key_advice(reason: &str) -> &'static str {
         "copy the current secret key (sb_secret_…) from the dashboard under Project Settings → API Keys, or \
          SERVICE_ROLE_KEY from the .env of a self-hosted installation"
     }
+}
+
+fn by_hand(script: SetupScript, reason: &str, editor_url: Option<&str>) -> String {
+    let script = match script {
+        SetupScript::Install => "setup",
+        SetupScript::Uninstall => "removal",
+    };
+    let editor = match editor_url {
+        Some(url) => format!("the SQL editor at {url}"),
+        None => "the SQL editor of the Supabase dashboard".to_owned(),
+    };
+    format!(
+        "the {script} script cannot be run over HTTP here ({reason}): run it in {editor}, then try again"
+    )
 }
 
 fn unreachable(proxy: Option<&str>) -> String {

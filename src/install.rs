@@ -1,12 +1,34 @@
-//! The SQL that is pasted into the SQL editor once.
+//! The SQL that installs the functions, and the SQL that removes them.
 
 /// The release of the installed functions that this build needs.
 pub const RPC_VERSION: u32 = 3;
+
+/// What `uninstall_sql()` leaves behind.
+macro_rules! forget_history_sql {
+    () => {
+        "drop table if exists public.ctx0_schema_attempts, public.ctx0_schema_versions;\n"
+    };
+}
 
 /// The named files of `sql-rpc/`, one after another.
 macro_rules! sql {
     ($($file:literal)*) => {
         concat!($("\n", include_str!(concat!("../sql-rpc/", $file, ".sql"))),*)
+    };
+}
+
+/// Removes what is installed, and keeps the record.
+macro_rules! remove_sql {
+    () => {
+        concat!(
+            sql! { "010_drop_earlier_release" },
+            "
+-- The record of what was applied moves next to the ledger, so that dropping the rest loses nothing.
+alter table if exists ctx0_private.ctx0_schema_attempts set schema public;
+drop schema if exists ctx0_private cascade;
+notify pgrst, 'reload schema';
+"
+        )
     };
 }
 
@@ -22,13 +44,15 @@ pub const fn install_sql() -> &'static str {
         ": lets the ctx0 daemon keep the ctx0 schema of this database up to date.\n",
         "-- Paste all of it into the SQL editor and run it. Running it again does no harm.\n",
         sql! {
-            "005_is_unchanged"
+            "003_begin"
+            "005_earlier_release"
             "010_drop_earlier_release"
             "015_ctx0_private"
             "017_table_problem"
             "020_ctx0_schema_versions"
             "030_ctx0_schema_attempts"
             "040_answer"
+            "042_is_newer"
             "045_lock_key"
             "047_current_version"
             "050_check_caller"
@@ -78,6 +102,7 @@ pub const fn install_sql() -> &'static str {
             "176_ctx0_cancel_preview"
             "180_ctx0_verify_schema"
             "190_ctx0_schema_status"
+            "195_ctx0_upgrade"
             "900_owner_and_rights"
             "910_describe_again"
         }
@@ -94,15 +119,84 @@ pub const fn uninstall_sql() -> &'static str {
         "-- ctx0-schema ",
         env!("CARGO_PKG_VERSION"),
         ": removes the functions that keep the ctx0 schema of this database up to date.\n",
-        sql! { "010_drop_earlier_release" },
-        "
--- The record of what was applied moves next to the ledger, so that dropping the rest loses nothing.
-alter table if exists ctx0_private.ctx0_schema_attempts set schema public;
-drop schema if exists ctx0_private cascade;
-notify pgrst, 'reload schema';
-
--- What was applied, and when, is still recorded. To forget that as well:
--- drop table public.ctx0_schema_attempts, public.ctx0_schema_versions;
-"
+        sql! { "003_begin" },
+        remove_sql!(),
+        "\n-- What was applied, and when, is still recorded. To forget that as well:\n-- ",
+        forget_history_sql!(),
     )
+}
+
+/// How long a script that is sent over HTTP waits for a running change, and for a table. Then the
+/// client asks again: a gateway would end the request, and the script would wait on in the database.
+const LIMITS: &str = "set local lock_timeout = '10s';\n";
+
+/// The text of [`install_sql`] as it is sent over HTTP.
+pub(crate) fn install_request() -> String {
+    format!("{LIMITS}{}", install_sql())
+}
+
+/// Tells one installation from the next: the schema is made anew by each.
+pub(crate) const INSTALLATION_SQL: &str =
+    "select pg_catalog.to_regnamespace('ctx0_private')::oid::bigint as installation";
+
+/// The SQLSTATE with which [`uninstall_request`] ends where its installation is gone.
+pub(crate) const GONE: &str = "CTX03";
+
+/// Removes this very installation, so that a late copy of the request does nothing to a later one.
+pub(crate) fn uninstall_request(installation: Option<u32>, forget_history: bool) -> String {
+    let installation = installation.map_or("null".to_owned(), |oid| oid.to_string());
+    let forget = if forget_history {
+        forget_history_sql!()
+    } else {
+        ""
+    };
+    format!(
+        "{LIMITS}{}
+do $$
+begin
+  if pg_catalog.to_regnamespace('ctx0_private')::oid is distinct from {installation} then
+    raise sqlstate '{GONE}' using message = 'the functions that were to be removed are gone';
+  end if;
+end
+$$;
+{}{forget}",
+        sql! { "003_begin" },
+        remove_sql!(),
+    )
+}
+
+/// A script for the installed functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupScript {
+    /// [`install_sql`].
+    Install,
+    /// [`uninstall_sql`].
+    Uninstall,
+}
+
+impl SetupScript {
+    /// Its text, as it is pasted.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Install => install_sql(),
+            Self::Uninstall => uninstall_sql(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scripts_take_the_lock_of_a_change() {
+        let key = sql! { "045_lock_key" };
+        let key = key.split("select ").nth(1).unwrap();
+        let key = key.split(';').next().unwrap();
+        let lock = format!("pg_advisory_xact_lock({key}, 1)");
+        for script in [install_sql(), uninstall_sql()] {
+            assert!(script.contains(&lock), "{lock}");
+        }
+    }
 }

@@ -97,18 +97,20 @@ mod install;
 
 pub use backup::BackupAdvice;
 pub use config::{
-    Config, ConfigBuilder, ConfigError, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL, KeyError,
-    ServiceKey,
+    Config, ConfigBuilder, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP,
+    ENV_URL, KeyError, ServiceKey,
 };
 pub use drift::Verification;
 pub use error::{ConflictReason, Error, LockHolder, MigrationError};
-pub use install::{RPC_VERSION, install_sql, uninstall_sql};
+pub use install::{RPC_VERSION, SetupScript, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
 pub use ipc::{Ipc, IpcEvents, MAX_BATCH_REQUESTS, MAX_MESSAGE_BYTES};
 pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
-pub use manager::{PreviewCanceller, PreviewRequest, Run, SchemaVersionManager};
+pub use manager::{
+    Install, PreviewCanceller, PreviewRequest, Run, SchemaVersionManager, Uninstall,
+};
 pub use manifest::{
     Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
     Migration, Migrations, Version, VersionError,
@@ -118,8 +120,8 @@ pub use preview::{
     PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning, WarningKind,
 };
 pub use report::{
-    DatabaseStatus, Progress, RunError, RunReport, SchemaVersion, SetupNeeded, UpdateCheck,
-    WaitReason,
+    DatabaseStatus, InstallOutcome, InstallReport, InstallRoute, Progress, RunError, RunReport,
+    SchemaVersion, SetupNeeded, UninstallReport, UpdateCheck, WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{Listener, Scheduler, SchedulerBuilder, SchemaState};

@@ -1,6 +1,7 @@
 //! The operations: each reads, plans, acts and reports.
 
 mod goal;
+mod install;
 mod rehearsal;
 mod run;
 
@@ -8,12 +9,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use self::goal::Goal;
 pub use self::{
+    install::{Install, Uninstall},
     rehearsal::{PreviewCanceller, PreviewRequest},
     run::Run,
 };
 use crate::{
     backup::{BackupAdvice, instructions},
-    config::Config,
+    config::{Config, SqlApi},
     drift::Verification,
     error::Error,
     ledger::{AppliedVersion, Pages},
@@ -52,6 +54,10 @@ struct Inner {
     /// How the user makes a backup of this project.
     backup_instructions: String,
     apply_deadline: Duration,
+    /// What runs SQL past PostgREST, if anything does.
+    sql_api: Option<SqlApi>,
+    /// The page on which SQL is pasted, where it is known.
+    editor_url: Option<String>,
 }
 
 impl SchemaVersionManager {
@@ -71,6 +77,8 @@ impl SchemaVersionManager {
             applied_by: config.applied_by.clone(),
             backup_instructions: instructions(config.rest_url()),
             apply_deadline: config.apply_deadline,
+            sql_api: config.sql_api.clone(),
+            editor_url: config.editor_url.clone(),
         }))
     }
 
@@ -200,6 +208,40 @@ impl SchemaVersionManager {
     /// functions; any other [`Error`] if the database could not be asked.
     pub async fn status(&self) -> Result<DatabaseStatus, Error> {
         self.0.rpc.status().await
+    }
+
+    /// Installs the functions that this crate calls, or upgrades those of an older release. Await the
+    /// result to start.
+    ///
+    /// It changes nothing if they are there: those of this release are left as they are, and those of a
+    /// newer one too. Functions of an older release upgrade themselves. Otherwise the script of
+    /// [`install_sql`](crate::install_sql) runs through `/pg/query` of a self-hosted installation, or
+    /// through the Management API of a hosted project, for which
+    /// [`ConfigBuilder::access_token`](crate::ConfigBuilder::access_token) is needed. It waits for a
+    /// running change, and until PostgREST serves the functions. What it creates belongs to the role
+    /// `postgres`.
+    ///
+    /// Awaiting returns [`Error::RunByHand`] with the script and the address of the SQL editor where
+    /// neither is open, [`Error::SetupFailed`] if the database refuses the script, and any [`Error`] of a
+    /// request.
+    pub fn install(&self) -> Install {
+        Install::new(self.clone())
+    }
+
+    /// Removes what [`install`](Self::install) has installed. Await the result to start.
+    ///
+    /// The ledger, the attempts and the tables of ctx0 stay; installing again puts the ledger and the
+    /// attempts back into use. [`Uninstall::forget_history`] drops those two as well. It runs in the same
+    /// ways, but not through the functions themselves, and returns the same errors.
+    pub fn uninstall(&self) -> Uninstall {
+        Uninstall::new(self.clone())
+    }
+
+    /// Whether [`install`](Self::install) may work without anyone pasting a script: there is an
+    /// interface for SQL. Only a request shows whether it is open. Sends nothing.
+    #[must_use]
+    pub fn can_install(&self) -> bool {
+        self.0.sql_api.is_some()
     }
 
     /// Whether the setup script has to run before anything can be applied. One request.

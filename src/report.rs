@@ -108,6 +108,64 @@ impl SetupNeeded {
     }
 }
 
+/// How an installation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct InstallReport {
+    /// What was done.
+    pub outcome: InstallOutcome,
+    /// The release of the functions that are there now.
+    pub release: u32,
+    /// How the script got into the database; `None` if it was not sent, or if that is not known.
+    pub route: Option<InstallRoute>,
+}
+
+/// What an installation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum InstallOutcome {
+    /// Nothing: the functions of this release are there.
+    AlreadyInstalled,
+    /// Nothing: the functions of a newer release are there, which work with this one.
+    Newer,
+    /// There were none before.
+    Installed,
+    /// There were those of an older release.
+    Upgraded,
+    /// There were those of this release, or some that the service role could not execute.
+    Restored,
+}
+
+/// How a script got into the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum InstallRoute {
+    /// Through the functions of an older release.
+    Functions,
+    /// Through postgres-meta of a self-hosted installation.
+    PostgresMeta,
+    /// Through the Management API of a hosted project.
+    ManagementApi,
+}
+
+/// How the functions were removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct UninstallReport {
+    /// Whether there was anything to remove.
+    pub was_installed: bool,
+    /// Whether the ledger and the attempts are still there.
+    pub history_kept: bool,
+    /// How the script got into the database.
+    pub route: InstallRoute,
+}
+
 /// The state of the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]

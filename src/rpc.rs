@@ -2,6 +2,7 @@
 //! names, arguments and responses.
 
 mod exchange;
+mod setup;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::exchange::exchange;
-pub(crate) use self::exchange::{ExchangeError, Verdict};
+pub(crate) use self::{
+    exchange::{ExchangeError, Verdict},
+    setup::ScriptEnd,
+};
 pub(crate) use crate::transport::{RequestError, RetryPolicy};
 use crate::{
     config::{Config, ConfigError},
@@ -46,6 +50,7 @@ pub(crate) enum Function {
     CancelPreview,
     VerifySchema,
     SchemaStatus,
+    Upgrade,
 }
 
 impl Function {
@@ -59,6 +64,7 @@ impl Function {
             Self::CancelPreview => "ctx0_cancel_preview",
             Self::VerifySchema => "ctx0_verify_schema",
             Self::SchemaStatus => "ctx0_schema_status",
+            Self::Upgrade => "ctx0_upgrade",
         }
     }
 }
@@ -569,6 +575,7 @@ impl Rpc {
                 Ok(Verdict::Done(Some(LedgerPage { rows, total })))
             }
             Response::NoTable => Ok(Verdict::Done(None)),
+            Response::Refused(refusal) => Err(unexpected(refusal.reason)),
         };
         let request = || request.clone();
         Ok(exchange(&*self.transport, self.policy, request, page, |_, _| {}).await?)
@@ -632,6 +639,7 @@ fn returned<T: DeserializeOwned>(response: Response) -> Result<T, RequestError> 
     match response {
         Response::Json { value, .. } => parse(value),
         Response::NoTable => Err(unexpected("the outcome is missing".to_owned())),
+        Response::Refused(refusal) => Err(unexpected(refusal.reason)),
     }
 }
 

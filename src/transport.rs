@@ -7,7 +7,7 @@ pub(crate) mod fake;
 mod http;
 mod retry;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,10 +22,10 @@ use crate::manifest::Version;
 /// The largest response that is read, in bytes.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The two requests that this crate makes.
+/// The requests that this crate makes.
 ///
-/// Both may be repeated: a function that changes something knows a request again by its attempt,
-/// and everything else only reads.
+/// Each may be repeated: a function that changes something knows a request again by its attempt, the
+/// SQL can run any number of times, and everything else only reads.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// A table's rows above a version, lowest first.
@@ -36,6 +36,8 @@ pub(crate) enum Request {
         arguments: String,
         attempt: Option<Uuid>,
     },
+    /// SQL, past PostgREST.
+    Sql { text: Arc<str> },
 }
 
 impl Request {
@@ -44,13 +46,14 @@ impl Request {
         match self {
             Self::Rows { table, .. } => table,
             Self::Function { name, .. } => name,
+            Self::Sql { .. } => "sql",
         }
     }
 
     /// The id by which the database knows a repeated request again.
     pub(crate) fn attempt(&self) -> Option<Uuid> {
         match self {
-            Self::Rows { .. } => None,
+            Self::Rows { .. } | Self::Sql { .. } => None,
             Self::Function { attempt, .. } => *attempt,
         }
     }
@@ -105,6 +108,15 @@ pub(crate) enum Response {
     Json { value: Value, total: Option<usize> },
     /// The table does not exist.
     NoTable,
+    /// PostgreSQL refused the SQL. Nothing was changed.
+    Refused(SqlRefusal),
+}
+
+/// An error of PostgreSQL.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SqlRefusal {
+    pub(crate) sqlstate: String,
+    pub(crate) reason: String,
 }
 
 /// The error of a library below.

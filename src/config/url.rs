@@ -69,6 +69,19 @@ pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Ur
     Ok(url)
 }
 
+/// The address of the gateway behind which PostgREST is.
+pub(super) fn gateway_url(rest_url: &Url) -> Url {
+    let mut url = rest_url.clone();
+    url.set_path(rest_url.path().trim_end_matches(REST_PATH));
+    url
+}
+
+/// The project on supabase.co that a URL leads to.
+pub(crate) fn hosted_project(rest_url: &Url) -> Option<&str> {
+    let project = rest_url.host_str()?.strip_suffix(".supabase.co")?;
+    (!project.contains('.')).then_some(project)
+}
+
 /// The path of the gateway, without that of a service behind it and what follows that.
 fn gateway_path(path: &str) -> String {
     let segments: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();

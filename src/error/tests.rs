@@ -101,6 +101,24 @@ fn of_an_operation() {
                 needed: 2
             },
         ],
+        RunByHand: [
+            Error::RunByHand {
+                script: SetupScript::Install,
+                reason: "a hosted project needs a personal access token for that".to_owned(),
+                editor_url: Some("https://supabase.com/dashboard/project/abc/sql/new".to_owned()),
+            },
+            Error::RunByHand {
+                script: SetupScript::Uninstall,
+                reason: "/pg/query responds with status 403, an empty body".to_owned(),
+                editor_url: None,
+            },
+        ],
+        SetupFailed: [Error::SetupFailed {
+            sqlstate: "55000".to_owned(),
+            reason: "table public.ctx0_schema_versions belongs to me and not to postgres"
+                .to_owned(),
+        }],
+        NotServed: [Error::NotServed],
         KeyRejected: [
             Error::KeyRejected { reason: reason() },
             Error::KeyRejected {
@@ -253,6 +271,9 @@ fn of_a_configuration() {
             url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
         }],
         AppliedBy: [ConfigError::AppliedBy],
+        AccessToken: [ConfigError::AccessToken],
+        ProjectRef: [ConfigError::ProjectRef],
+        ManagementApi: [ConfigError::ManagementApi],
         OutOfRange: [ConfigError::OutOfRange {
             setting: "retry_delay",
             value: Duration::ZERO,

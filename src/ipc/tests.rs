@@ -47,6 +47,7 @@ fn database() -> Fake {
                 };
                 Scripted::Later(Duration::from_secs(1), Box::new(response(200, done)))
             }
+            Request::Sql { .. } => panic!("nothing is installed here"),
         }
     })
 }
@@ -63,6 +64,7 @@ fn not_installed() -> Fake {
     Fake::by(|request| match request {
         Request::Rows { .. } => response(200, json!([])),
         Request::Function { .. } => refusal(404, "PGRST202", None),
+        Request::Sql { .. } => refusal(403, "closed", None),
     })
 }
 
@@ -126,6 +128,7 @@ async fn a_failed_apply_is_a_result_and_an_event() {
     let fake = Fake::by(move |call| match call {
         Request::Rows { .. } => response(200, json!([])),
         Request::Function { .. } => response(200, failed.clone()),
+        Request::Sql { .. } => panic!("nothing is installed here"),
     });
     let ipc = ipc(&fake);
     let mut events = ipc.events();

@@ -61,6 +61,7 @@ fn every_call_is_declared_in_the_installed_sql_with_its_arguments() {
     ));
     assert_declared(&VerifySchema {});
     assert_declared(&SchemaStatus {});
+    assert_declared(&setup::Upgrade::new("select 1"));
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! and PostgreSQL's SQLSTATEs. Gateways respond in forms of their own, so a body that is
 //! not PostgREST's JSON is judged by its status alone.
 
+mod sql;
+
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{HttpResponse, Request, Response, TransportError};
+use self::sql::classify_sql;
+use super::{BoxError, HttpResponse, Request, Response, TransportError};
 use crate::{error::Error, install::RPC_VERSION};
 
 /// The oldest PostgREST that reads a function's own `statement_timeout`.
@@ -55,6 +58,9 @@ pub(crate) fn classify(
     response: Result<HttpResponse, TransportError>,
 ) -> Result<Response, RequestError> {
     let response = response.map_err(transport_error)?;
+    if let Request::Sql { .. } = request {
+        return classify_sql(&response);
+    }
     if let Some(version) = too_old(&response) {
         return Err(request_error(
             Error::PostgrestTooOld { version },
@@ -70,7 +76,7 @@ pub(crate) fn classify(
             }),
             // What began as JSON was cut on the way; anything else never was PostgREST's.
             Err(error) if response.body.trim_start().starts_with(['{', '[', '"']) => {
-                Err(transport_error(TransportError::Lost(error.into())))
+                Err(lost(error.into()))
             }
             Err(_) => Err(foreign(&response, Effect::Unknown)),
         };
@@ -86,6 +92,7 @@ pub(crate) fn classify(
         return match request {
             Request::Rows { .. } => Ok(Response::NoTable),
             Request::Function { name, .. } => Err(not_installed(name)),
+            Request::Sql { .. } => Err(by_status(&response, None)),
         };
     }
     Err(by_status(&response, body.as_ref()))
@@ -138,8 +145,12 @@ fn is_from_postgrest(response: &HttpResponse) -> bool {
 /// Whether it is `PGRST` and more, or an SQLSTATE. Gateways have codes of their own, such as
 /// `UPSTREAM_TIMEOUT`, behind which the request may have run.
 fn is_postgrests(code: &str) -> bool {
+    code.starts_with("PGRST") || is_sqlstate(code)
+}
+
+fn is_sqlstate(code: &str) -> bool {
     let digit_or_capital = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
-    code.starts_with("PGRST") || (code.len() == 5 && code.bytes().all(digit_or_capital))
+    code.len() == 5 && code.bytes().all(digit_or_capital)
 }
 
 fn by_code(
@@ -164,6 +175,11 @@ fn by_code(
         ("PGRST202" | "PGRST203" | "42883" | "42P01" | "42703", Request::Function { name, .. }) => {
             return Err(not_installed(name));
         }
+        ("XX000" | "42704", Request::Function { name, .. }) if is_replaced(&reason) => (
+            Error::RpcNotInstalled { function: name },
+            Effect::None,
+            again,
+        ),
         ("PGRST106", _) => (Error::SchemaNotExposed { reason }, Effect::None, Retry::No),
         // A gateway makes a token of a secret key, and its clock may be ahead.
         ("PGRST301" | "PGRST303", _) if is_too_early(&reason) => {
@@ -217,6 +233,11 @@ fn by_code(
         }
     };
     Err(request_error(error, effect, retry))
+}
+
+/// Whether the functions were replaced between the planning of a call and its end.
+fn is_replaced(reason: &str) -> bool {
+    reason.starts_with("cache lookup failed for ") || reason.contains(" with OID ")
 }
 
 /// Whether a hint of PostgREST suggests a function of ours: an older release is installed.
@@ -332,6 +353,10 @@ fn transport_error(cause: TransportError) -> RequestError {
             )
         }
     }
+}
+
+fn lost(cause: BoxError) -> RequestError {
+    transport_error(TransportError::Lost(cause))
 }
 
 fn not_installed(function: &'static str) -> RequestError {

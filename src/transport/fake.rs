@@ -89,7 +89,7 @@ impl Fake {
         let calls = self.asked();
         let bodies = calls.iter().filter_map(|request| match request {
             Request::Function { arguments, .. } => Some(arguments),
-            Request::Rows { .. } => None,
+            Request::Rows { .. } | Request::Sql { .. } => None,
         });
         bodies
             .map(|body| serde_json::from_str::<Value>(body).unwrap()[name].clone())

@@ -15,8 +15,8 @@ use postgrest::Postgrest;
 use reqwest::{
     Certificate, Client, Method, Url,
     header::{
-        AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SERVER,
-        WWW_AUTHENTICATE,
+        AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+        RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
     },
     redirect,
 };
@@ -24,7 +24,7 @@ use reqwest::{
 use super::{
     BoxError, BoxFuture, HttpResponse, MAX_RESPONSE_BYTES, Request, Transport, TransportError,
 };
-use crate::config::{Config, ConfigError, ServiceKey};
+use crate::config::{Config, ConfigError, ServiceKey, SqlApi};
 
 const SCHEMA: &str = "public";
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
@@ -36,6 +36,7 @@ pub(crate) struct Http {
     client: Client,
     secrets: HeaderMap,
     key: ServiceKey,
+    sql_api: Option<SqlApi>,
     /// The proxy of the environment, where one is used.
     proxy: Option<String>,
     /// The User-Agent, where it looks like a browser's and the key is a secret one.
@@ -68,6 +69,7 @@ impl Http {
             client: client.build().map_err(client_error)?,
             secrets: secret_headers(&config.key)?,
             key: config.key.clone(),
+            sql_api: config.sql_api.clone(),
             proxy: proxy(&config.rest_url),
             sent_as_browser: (config.key.authorization().is_none()
                 && config.user_agent.starts_with("Mozilla/"))
@@ -96,6 +98,7 @@ impl Http {
             Request::Function {
                 name, arguments, ..
             } => self.builder.rpc(name, arguments.as_str()),
+            Request::Sql { text } => return self.build_sql(text, timeout),
         }
         .build()
         .build()?;
@@ -120,6 +123,34 @@ impl Http {
             *request.body_mut() = Some(body.to_vec().into());
         }
         Ok(request)
+    }
+
+    /// The request that runs SQL, which `postgrest` does not build.
+    fn build_sql(&self, sql: &str, timeout: Duration) -> Result<reqwest::Request, BoxError> {
+        let (url, secrets) = match &self.sql_api {
+            Some(SqlApi::PostgresMeta { url }) => (url, self.secrets.clone()),
+            Some(SqlApi::Management { url, token }) => {
+                let token = secret_header(&token.authorization())?;
+                (url, HeaderMap::from_iter([(AUTHORIZATION, token)]))
+            }
+            None => return Err("nothing runs SQL over HTTP here".into()),
+        };
+        let mut request = reqwest::Request::new(Method::POST, url.clone());
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(secrets);
+        *request.timeout_mut() = Some(timeout);
+        *request.body_mut() = Some(serde_json::json!({ "query": sql }).to_string().into());
+        Ok(request)
+    }
+
+    /// A text of a server without the secrets in it.
+    fn redact(&self, text: &str) -> String {
+        let text = self.key.redact(text);
+        match &self.sql_api {
+            Some(SqlApi::Management { token, .. }) => token.redact(&text),
+            Some(SqlApi::PostgresMeta { .. }) | None => text,
+        }
     }
 
     async fn exchange(
@@ -182,12 +213,12 @@ impl Http {
             total: text(reqwest::header::CONTENT_RANGE)
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
             retry_after: retry_after(response.headers(), SystemTime::now()),
-            server: text(SERVER).map(|server| self.key.redact(&server)),
+            server: text(SERVER).map(|server| self.redact(&server)),
             proxy_status: text(PROXY_STATUS),
             content_profile: text(CONTENT_PROFILE),
             www_authenticate: text(WWW_AUTHENTICATE),
             sent_as_browser: self.sent_as_browser.clone(),
-            location: text(LOCATION).map(|location| self.key.redact(&without_query(location))),
+            location: text(LOCATION).map(|location| self.redact(&without_query(location))),
             body: String::new(),
         };
         let mut body = Vec::new();
@@ -197,7 +228,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        read.body = self.key.redact(&String::from_utf8_lossy(&body));
+        read.body = self.redact(&String::from_utf8_lossy(&body));
         Ok(Ok(read))
     }
 }
@@ -213,18 +244,18 @@ impl Transport for Http {
 }
 
 fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {
-    let secret = |text: &str| {
-        let mut value =
-            HeaderValue::from_str(text).map_err(|_| crate::config::KeyError::Character)?;
-        // Keeps it out of `Debug` and out of the table by which HTTP/2 compresses headers.
-        value.set_sensitive(true);
-        Ok::<_, ConfigError>(value)
-    };
-    let mut headers = HeaderMap::from_iter([(APIKEY, secret(key.apikey())?)]);
+    let mut headers = HeaderMap::from_iter([(APIKEY, secret_header(key.apikey())?)]);
     if let Some(bearer) = key.authorization() {
-        headers.insert(AUTHORIZATION, secret(&bearer)?);
+        headers.insert(AUTHORIZATION, secret_header(&bearer)?);
     }
     Ok(headers)
+}
+
+fn secret_header(text: &str) -> Result<HeaderValue, ConfigError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| crate::config::KeyError::Character)?;
+    // Keeps it out of `Debug` and out of the table by which HTTP/2 compresses headers.
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The delay that `Retry-After` asks for, in seconds or until a date. The date counts from the

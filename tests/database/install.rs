@@ -1,9 +1,12 @@
 //! `install_sql()` and `uninstall_sql()`.
 
+use std::{future::IntoFuture, sync::Arc};
+
 use ctx0_schema::{
     Action, AttemptOutcome, Error, RPC_VERSION, Verification, install_sql, uninstall_sql,
 };
-use ctx0_stack::project::Project;
+use ctx0_stack::project::{Project, migrations, version};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn installing_again_changes_nothing() {
@@ -284,4 +287,74 @@ fn named_in_the_source() -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// In any order, by the owner and by a superuser, while versions are applied.
+#[tokio::test]
+async fn twenty_installations_at_once_all_succeed_while_versions_are_applied() {
+    let project = Arc::new(Project::installed().await);
+    let expected = project.catalog().await;
+    let slow = migrations(&[
+        (
+            "001_slow",
+            "create table ctx0_slow (id int); select pg_sleep(0.5);",
+        ),
+        (
+            "002_slower",
+            "alter table ctx0_slow add name text; select pg_sleep(0.5);",
+        ),
+    ]);
+    let manager = project.manager(slow);
+    let run = tokio::spawn(manager.apply_all_pending().into_future());
+    let mut installing = JoinSet::new();
+    for number in 0..20 {
+        let project = Arc::clone(&project);
+        installing.spawn(async move {
+            match number % 2 {
+                0 => project.stack.sql(install_sql()).await,
+                _ => project.stack.admin_sql(install_sql()).await,
+            }
+        });
+    }
+    let installed = installing.join_all().await;
+    let failed: Vec<_> = installed.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(run.await.unwrap().unwrap().current_version, version(2));
+    project.sql("drop table public.ctx0_slow").await;
+    assert_eq!(project.catalog().await, expected);
+}
+
+#[tokio::test]
+async fn a_script_that_is_not_one_transaction_is_refused_before_it_changes_anything() {
+    let project = Project::installed().await;
+    let before = project.catalog().await;
+    for script in [install_sql(), uninstall_sql()] {
+        // As psql does without -1.
+        let apart = script.replacen("end\n$$;\n", "end\n$$;\ncommit;\n", 1);
+        let refused = project.stack.sql(&apart).await.unwrap_err();
+        assert_eq!(refused.sqlstate().as_deref(), Some("25000"), "{refused:?}");
+    }
+    assert_eq!(project.catalog().await, before);
+}
+
+#[tokio::test]
+async fn a_script_leaves_the_functions_of_a_newer_release_alone() {
+    let project = Project::installed().await;
+    project
+        .sql(
+            "create or replace function ctx0_private.answer(p_fields jsonb) returns ctx0_private.answer
+             language sql immutable set search_path = pg_catalog, pg_temp
+             as $$ select p_fields || jsonb_build_object('rpc_version', 9999) $$;",
+        )
+        .await;
+    let before = project.catalog().await;
+    let refused = project.stack.sql(install_sql()).await.unwrap_err();
+    assert_eq!(refused.sqlstate().as_deref(), Some("55000"), "{refused:?}");
+    assert_eq!(project.catalog().await, before);
+    project.sql(uninstall_sql()).await;
+    project.install().await;
+    assert_eq!(
+        project.bundled().status().await.unwrap().rpc_version,
+        RPC_VERSION
+    );
 }

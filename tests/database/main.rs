@@ -10,6 +10,7 @@ mod bundled;
 mod drift;
 mod end_to_end;
 mod install;
+mod install_http;
 mod live;
 mod messages;
 mod rehearsal;

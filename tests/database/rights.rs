@@ -198,6 +198,7 @@ async fn the_installation_grants_this_and_no_more() {
             "service_role EXECUTE ctx0_rehearse_migrations_long",
             "service_role EXECUTE ctx0_rollback_migration",
             "service_role EXECUTE ctx0_schema_status",
+            "service_role EXECUTE ctx0_upgrade",
             "service_role EXECUTE ctx0_verify_schema",
             "service_role SELECT ctx0_schema_versions",
         ]
@@ -226,6 +227,7 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
             "ctx0_rehearse_migrations_long",
             "ctx0_rollback_migration",
             "ctx0_schema_status",
+            "ctx0_upgrade",
             "ctx0_verify_schema",
         ]
     );

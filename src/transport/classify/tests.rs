@@ -39,6 +39,22 @@ fn error_of(
 }
 
 #[test]
+fn functions_that_are_being_replaced_are_called_again() {
+    for (code, message) in [
+        ("XX000", "cache lookup failed for function 16481"),
+        ("XX000", "could not open relation with OID 16521"),
+        ("42704", "type with OID 16521 does not exist"),
+    ] {
+        let body = json!({"code": code, "message": message}).to_string();
+        assert_eq!(
+            error_of(&APPLY, Ok(response(500, body))),
+            ("RpcNotInstalled".to_owned(), Effect::None, Retry::Yes),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_code_weighs_more_than_the_status() {
     for (code, variant, effect, retry) in [
         ("PGRST000", "DatabaseUnavailable", Effect::None, Retry::Yes),
@@ -241,6 +257,7 @@ proptest! {
             .is_ok_and(|body| body.code().is_some_and(is_postgrests));
         match classify(&request, Ok(response)) {
             Ok(Response::Json { .. }) => prop_assert!((200..300).contains(&status)),
+            Ok(Response::Refused(_)) => prop_assert!(false, "only SQL is refused"),
             Ok(Response::NoTable) => prop_assert!(reads && (by_postgrest || (status == 404 && empty))),
             Err(error) => {
                 let text = error.error.to_string();

@@ -60,6 +60,12 @@ impl Cluster {
             .ssl_mode(PgSslMode::Disable)
     }
 
+    /// The database of `user` over the socket, as node-postgres wants it.
+    pub(crate) fn socket_url(&self, user: &str) -> String {
+        let (port, directory) = (self.port.number(), self.scratch.path().display());
+        format!("postgresql://{user}@localhost:{port}/postgres?host={directory}")
+    }
+
     /// The database of user `postgres` over TCP.
     pub(crate) fn url(&self) -> String {
         let (password, port) = (&self.password, self.port.number());

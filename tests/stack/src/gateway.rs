@@ -35,6 +35,25 @@ pub(crate) async fn check(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Lets the service role through, as Kong is set up for `/pg/`.
+pub(crate) async fn check_admin(request: Request, next: Next) -> Response {
+    let key = request.headers().get("apikey").cloned();
+    match key.as_ref().and_then(|key| key.to_str().ok()) {
+        Some(key) if key != keys::SECRET_KEY && keys::is_ours(key) && !keys::is_service(key) => {
+            answer(StatusCode::FORBIDDEN, "You cannot consume this service")
+        }
+        _ => check(request, next).await,
+    }
+}
+
+/// Answers for a service that is down.
+pub(crate) fn no_upstream() -> Response {
+    answer(
+        StatusCode::BAD_GATEWAY,
+        "An invalid response was received from the upstream server",
+    )
+}
+
 /// Answers a request to a path that the gateway does not have.
 pub(crate) async fn no_route() -> Response {
     answer(StatusCode::NOT_FOUND, "no Route matched with those values")

@@ -30,11 +30,21 @@ pub(crate) fn expired_key(role: &str) -> String {
 /// Whether the stack signed this key, whatever it says and however old it is:
 /// a gateway compares keys and leaves their claims to PostgREST.
 pub(crate) fn is_ours(key: &str) -> bool {
+    claims(key).is_some()
+}
+
+/// Whether the stack signed this key for the service role.
+pub(crate) fn is_service(key: &str) -> bool {
+    claims(key).is_some_and(|claims| claims["role"] == "service_role")
+}
+
+fn claims(key: &str) -> Option<Value> {
     let mut validation = Validation::default();
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
     let secret = DecodingKey::from_secret(JWT_SECRET.as_bytes());
-    jsonwebtoken::decode::<Value>(key, &secret, &validation).is_ok()
+    let token = jsonwebtoken::decode::<Value>(key, &secret, &validation).ok()?;
+    Some(token.claims)
 }
 
 fn sign(role: &str, lifetime: i64) -> String {

@@ -17,6 +17,8 @@
 //! # }
 //! ```
 //!
+//! [`Stack::serve_sql`] puts the real postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
+//!
 //! `cargo run -p ctx0-stack` starts one to poke at by hand, with `--postgres`
 //! on a real PostgreSQL.
 //!
@@ -82,6 +84,7 @@ mod external;
 pub mod fault;
 mod gateway;
 mod keys;
+mod meta;
 mod port;
 pub mod project;
 mod rest;

@@ -27,13 +27,34 @@ impl Port {
     ///
     /// What the system says when there is none.
     pub fn reserve() -> io::Result<Port> {
+        Port::bind(0)
+    }
+
+    fn bind(number: u16) -> io::Result<Port> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number)))?;
         Ok(Port {
             number: socket.local_addr()?.port(),
             _bound: cfg!(target_os = "linux").then_some(socket),
         })
+    }
+
+    /// Takes two free ports in a row, for a server that takes the next one as well.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when there are none.
+    pub fn pair() -> io::Result<[Port; 2]> {
+        loop {
+            let first = Port::reserve()?;
+            let Some(next) = first.number.checked_add(1) else {
+                continue;
+            };
+            if let Ok(second) = Port::bind(next) {
+                return Ok([first, second]);
+            }
+        }
     }
 
     /// Its number.

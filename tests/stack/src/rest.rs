@@ -23,6 +23,7 @@ use crate::{
     answer::Refusal,
     api::{Api, Pools},
     embedded, gateway,
+    meta::{self, MetaPort},
     sql::Rows,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) pool: u32,
     /// How long a request waits for a connection.
     pub(crate) pool_timeout: Duration,
+    /// What stands behind `/pg/`.
+    pub(crate) meta: MetaPort,
 }
 
 /// A running REST layer. Dropping it is as abrupt as killing PostgREST:
@@ -126,8 +129,13 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
         .fallback(request)
         .layer(middleware::from_fn(gateway::check))
         .with_state(Arc::clone(&api));
+    let sql = Router::new()
+        .fallback(meta::pass_on)
+        .layer(middleware::from_fn(gateway::check_admin))
+        .with_state(settings.meta);
     let router = Router::new()
         .nest("/rest/v1/", rest)
+        .nest("/pg/", sql)
         .fallback(gateway::no_route);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(api)

@@ -8,6 +8,7 @@ use crate::{
     cluster::Cluster,
     embedded::{self, Embedded},
     external, keys,
+    meta::{Meta, MetaPort},
     rest::{Rest, Settings},
     sql::{self, Parser, Rows},
 };
@@ -52,6 +53,8 @@ pub struct Stack {
     /// The REST layer, which ends before its database does.
     rest: Mutex<Option<Rest>>,
     settings: Option<Settings>,
+    /// What runs SQL behind the gateway.
+    meta: Mutex<Option<Meta>>,
     database: Database,
 }
 
@@ -85,6 +88,7 @@ impl Stack {
             upkeep: None,
             pool: 1,
             pool_timeout: Duration::from_secs(60),
+            meta: MetaPort::default(),
         };
         Stack::behind_rest(Database::Embedded(embedded), settings).await
     }
@@ -112,6 +116,7 @@ impl Stack {
             upkeep: Some(cluster.options("supabase_admin")),
             pool: options.pool,
             pool_timeout: options.pool_timeout,
+            meta: MetaPort::default(),
         };
         let url = cluster.url();
         let cluster = Mutex::new(cluster);
@@ -145,6 +150,7 @@ impl Stack {
             service_key,
             rest: Mutex::new(None),
             settings: None,
+            meta: Mutex::new(None),
             database: Database::External { database },
         }))
     }
@@ -172,6 +178,7 @@ impl Stack {
             service_key: keys::key("service_role"),
             rest: Mutex::new(Some(rest)),
             settings: Some(settings),
+            meta: Mutex::new(None),
             database,
         })
     }
@@ -293,6 +300,23 @@ impl Stack {
             // It reads the schema when it starts.
             None => Ok(()),
         }
+    }
+
+    /// Starts postgres-meta and serves it under `/pg/` to the service role, as a self-hosted Supabase
+    /// does. It connects as `role`: older installations have `supabase_admin` there, the superuser.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has no [`Kind::Postgres`], or the server is not installed or does not start.
+    pub async fn serve_sql(&self, role: &str) -> Result<(), StackError> {
+        let cluster = self.cluster("serve SQL")?.lock().await;
+        let Some(settings) = &self.settings else {
+            return Err(StackError::NotHere("serve SQL"));
+        };
+        let mut meta = self.meta.lock().await;
+        *meta = None;
+        *meta = Some(Meta::start(&cluster.socket_url(role), &settings.meta).await?);
+        Ok(())
     }
 
     fn elsewhere(&self) -> Result<&External, StackError> {
