@@ -122,19 +122,26 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     Gate::close(&project).await;
     let folder = Folder::of(&[
         ("Initial ctx0 schema", "select 1;"),
+        ("Titles for sessions", "select 2;"),
         ("Full-text search over entries", Gate::SQL),
-        ("Tags for sessions", "select 3;"),
+        ("Tags for sessions", "select 4;"),
     ]);
+    // Over an empty ledger all versions would be one request, and be seen when it ends.
+    let manager = project.manager(folder.migrations());
+    manager
+        .apply_migration(ctx0_stack::project::version(1))
+        .await
+        .expect("it is applied");
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("Apply Update").await;
     window.click("View Changes").await;
     window
-        .until("text().includes('Applying v2 (2 of 3)')")
+        .until("text().includes('Applying v3 (2 of 3)')")
         .await;
     window
-        .until("/v1: Initial ctx0 schema applied in \\d+ ms v2: Full-text search over entries in progress… v3: Tags for sessions Hide/.test(text())")
+        .until("/v2: Titles for sessions applied in \\d+ ms v3: Full-text search over entries in progress… v4: Tags for sessions Hide/.test(text())")
         .await;
     let busy = "const bar = parts('progress')[0]; return [parts('section')[0].ariaBusy ?? '', parts('ul')[0].ariaBusy, bar.value, bar.max];";
     assert_eq!(window.js(busy, &[]).await, json!(["", "true", 1, 3]));
@@ -148,11 +155,11 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
         .await;
     Gate::open(&project).await;
     window.until_state("applied").await;
-    assert_eq!(window.text().await, "● ctx0 schema updated to v3 ×");
+    assert_eq!(window.text().await, "● ctx0 schema updated to v4 ×");
     let attempts = project
         .sql("select version, outcome from ctx0_private.ctx0_schema_attempts order by started_at")
         .await;
-    assert_eq!(attempts.len(), 3, "{attempts:?}");
+    assert_eq!(attempts.len(), 4, "{attempts:?}");
     window.assert_clean_console().await;
 }
 

@@ -14,4 +14,5 @@ mod failures;
 mod long_running;
 mod lost_responses;
 mod rehearsal;
+mod round_trips;
 mod support;

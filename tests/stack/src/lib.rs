@@ -78,6 +78,7 @@ mod answer;
 mod api;
 mod call;
 mod cluster;
+pub mod distance;
 mod embedded;
 mod error;
 mod external;
