@@ -1,6 +1,6 @@
 //! The program `ctx0-schema`: every operation of the manager for a terminal and for scripts.
 //!
-//! An action returns an [`Output`]; how it looks is decided by pure functions. Standard output has the
+//! An action returns an `Output`; how it looks is decided by pure functions. Standard output has the
 //! result only, as text or as one JSON object. Questions, progress and errors go to standard error.
 
 mod args;
@@ -86,6 +86,7 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
     match &arguments.command {
         Command::Status => check::status(global, terminal).await,
         Command::Plan { sql } => check::plan(global, terminal, *sql).await,
+        Command::Doctor => check::doctor(global, terminal).await,
         Command::Verify => check::verify(global, terminal).await,
         Command::History => check::history(global, terminal).await,
         Command::Preview { to, budget } => change::preview(global, terminal, *to, *budget).await,

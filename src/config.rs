@@ -13,6 +13,7 @@ use std::{
 
 use ::url::Url;
 
+pub(crate) use self::key::KeyKind;
 pub use self::key::{KeyError, ServiceKey};
 use self::{
     sql_api::{AccessToken, MANAGEMENT_API, editor_url, management_api, project},

@@ -39,6 +39,7 @@ const PREVIEW: &str = "schema:preview";
 const CANCEL_PREVIEW: &str = "schema:cancelPreview";
 const ROLLBACK: &str = "schema:rollback";
 const VERIFY: &str = "schema:verify";
+const DOCTOR: &str = "schema:doctor";
 
 /// The daemon's end of the messages, for any number of windows. Cheap to clone.
 ///
@@ -55,6 +56,7 @@ const VERIFY: &str = "schema:verify";
 /// | `schema:cancelPreview` | whether a preview was running |
 /// | `schema:rollback {version, token, backupBy?}` | `{success, applied, rolledBack?, error?}` |
 /// | `schema:verify` | [`Verification`](crate::Verification) |
+/// | `schema:doctor` | [`Diagnosis`](crate::Diagnosis) |
 ///
 /// | Event | Parameters |
 /// |---|---|
@@ -204,6 +206,10 @@ impl Ipc {
             VERIFY => {
                 let NoParams {} = parameters(params)?;
                 result(manager.verify().await)
+            }
+            DOCTOR => {
+                let NoParams {} = parameters(params)?;
+                Ok(json!(manager.diagnose().await))
             }
             _ => Err(Refusal::method_not_found()),
         }

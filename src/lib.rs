@@ -77,6 +77,7 @@ mod manager;
 mod rpc;
 mod transport;
 
+mod doctor;
 mod report;
 
 mod drift;
@@ -100,6 +101,7 @@ pub use config::{
     Config, ConfigBuilder, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP,
     ENV_URL, KeyError, ServiceKey,
 };
+pub use doctor::{Check, CheckName, CheckState, Diagnosis};
 pub use drift::Verification;
 pub use error::{ConflictReason, Error, LockHolder, MigrationError};
 pub use install::{RPC_VERSION, SetupScript, install_sql, uninstall_sql};

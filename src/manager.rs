@@ -1,5 +1,6 @@
 //! The operations: each reads, plans, acts and reports.
 
+mod diagnose;
 mod goal;
 mod install;
 mod rehearsal;
@@ -16,6 +17,7 @@ pub use self::{
 use crate::{
     backup::{BackupAdvice, instructions},
     config::{Config, SqlApi},
+    doctor::Settings,
     drift::Verification,
     error::Error,
     ledger::{AppliedVersion, Pages},
@@ -58,6 +60,8 @@ struct Inner {
     sql_api: Option<SqlApi>,
     /// The page on which SQL is pasted, where it is known.
     editor_url: Option<String>,
+    /// What the doctor says of the configuration.
+    settings: Settings,
 }
 
 impl SchemaVersionManager {
@@ -79,6 +83,7 @@ impl SchemaVersionManager {
             apply_deadline: config.apply_deadline,
             sql_api: config.sql_api.clone(),
             editor_url: config.editor_url.clone(),
+            settings: Settings::of(config),
         }))
     }
 

@@ -13,6 +13,7 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::exchange::exchange;
@@ -23,6 +24,7 @@ pub(crate) use self::{
 pub(crate) use crate::transport::{RequestError, RetryPolicy};
 use crate::{
     config::{Config, ConfigError},
+    doctor::Probe,
     drift::Findings,
     error::{ConflictReason, Error, LockHolder, MigrationError},
     install::RPC_VERSION,
@@ -33,7 +35,7 @@ use crate::{
         Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
     },
     report::{DatabaseStatus, WaitReason},
-    transport::{Effect, Http, Request, Response, Retry, Transport},
+    transport::{Effect, Http, Request, Response, Retry, Transport, classify},
 };
 
 /// The table of the ledger, in schema `public`.
@@ -579,6 +581,29 @@ impl Rpc {
         };
         let request = || request.clone();
         Ok(exchange(&*self.transport, self.policy, request, page, |_, _| {}).await?)
+    }
+
+    /// Reads the ledger once, and looks at the response itself.
+    pub(crate) async fn probe(&self) -> Probe {
+        let request = Request::Rows {
+            table: LEDGER_TABLE,
+            above: Version::ZERO,
+        };
+        let started = Instant::now();
+        let response = self.transport.send(&request, self.policy.timeout).await;
+        let (date, server) = response.as_ref().map_or((None, None), |response| {
+            let date = response.date.and_then(|date| date.try_into().ok());
+            (date, response.server.clone())
+        });
+        Probe {
+            took: started.elapsed(),
+            date,
+            server,
+            responded: response.is_ok(),
+            error: classify(&request, response)
+                .err()
+                .map(|failed| *failed.error),
+        }
     }
 
     /// The state of the database, from functions that are new enough to tell it.

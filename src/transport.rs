@@ -7,7 +7,12 @@ pub(crate) mod fake;
 mod http;
 mod retry;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -67,6 +72,8 @@ pub(crate) struct HttpResponse {
     pub(crate) total: Option<usize>,
     /// `Retry-After`, from now on.
     pub(crate) retry_after: Option<Duration>,
+    /// `Date`: the server's clock.
+    pub(crate) date: Option<SystemTime>,
     /// `Server`.
     pub(crate) server: Option<String>,
     /// `Proxy-Status`.

@@ -101,6 +101,8 @@ pub(super) enum Command {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Look for what is wrong and say what to do
+    Doctor,
     /// Check whether the schema was changed outside the migrations
     Verify,
     /// List the versions that the database has

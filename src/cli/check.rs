@@ -83,6 +83,19 @@ pub(super) async fn verify(global: &Global, terminal: &Terminal) -> Result<Outpu
     ))
 }
 
+pub(super) async fn doctor(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let diagnose = async { Ok::<_, Failure>(manager.diagnose().await) };
+    let diagnosis = terminal.read("looking at the project", diagnose).await?;
+    let exit = if diagnosis.works() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    let text = text::diagnosis(&diagnosis, terminal.width());
+    Ok(Output::new(exit, text, &diagnosis))
+}
+
 pub(super) async fn history(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
     let manager = settings::manager(global)?;
     let ledger = terminal

@@ -76,6 +76,8 @@ pub(super) struct Failure {
     message: String,
     causes: Vec<String>,
     retryable: bool,
+    /// Whether the doctor can find more.
+    is_for_doctor: bool,
     /// Of a run: what it did before.
     done: Option<Box<Done>>,
 }
@@ -97,6 +99,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             retryable: false,
+            is_for_doctor: false,
             done: None,
         }
     }
@@ -132,6 +135,9 @@ impl Failure {
         for cause in &self.causes {
             text += &text::cause(cause);
         }
+        if self.is_for_doctor {
+            text += "\n`ctx0-schema doctor` looks for the cause.\n";
+        }
         let mut json = self.done.map_or(json!({}), |done| json!(done));
         json["error"] = json!({
             "code": self.code, "message": self.message, "causes": self.causes, "retryable": self.retryable,
@@ -156,9 +162,34 @@ impl From<Error> for Failure {
         Self {
             causes,
             retryable: error.is_retryable(),
+            is_for_doctor: is_for_doctor(&error),
             ..Self::new(Exit::of(&error), error.code(), error.to_string())
         }
     }
+}
+
+/// Whether the cause may be with the server, the key or the installation.
+fn is_for_doctor(error: &Error) -> bool {
+    use Error as E;
+    matches!(
+        error,
+        E::Unreachable { .. }
+            | E::NotTls { .. }
+            | E::NotHttp { .. }
+            | E::Tls { .. }
+            | E::Timeout { .. }
+            | E::ConnectionLost { .. }
+            | E::Gateway { .. }
+            | E::NotSupabase { .. }
+            | E::Redirected { .. }
+            | E::Blocked { .. }
+            | E::KeyRejected { .. }
+            | E::PermissionDenied { .. }
+            | E::ClockSkew { .. }
+            | E::SchemaNotExposed { .. }
+            | E::DatabaseUnavailable { .. }
+            | E::UnexpectedResponse { .. }
+    )
 }
 
 impl From<ConfigError> for Failure {

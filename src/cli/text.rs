@@ -4,8 +4,9 @@ use std::{fmt::Write, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 
-use super::table::{fields, table};
+use super::table::{fields, table, wrap};
 use crate::{
+    doctor::{CheckState, Diagnosis},
     drift::Verification,
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations, Version},
@@ -229,6 +230,34 @@ pub(super) fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()
     })
+}
+
+pub(super) fn diagnosis(diagnosis: &Diagnosis, width: usize) -> String {
+    /// Below the name where that leaves little room beside it.
+    const NARROW: usize = 60;
+    let (beside, below) = (19, 6);
+    let mut text = format!("ctx0-schema {}\n", diagnosis.version);
+    for check in &diagnosis.checks {
+        let style = match check.state {
+            CheckState::Good => GREEN,
+            CheckState::Warning => YELLOW,
+            CheckState::Failed => RED,
+            CheckState::NotChecked => Style::new(),
+        };
+        text += &format!("{style}{:<4}{style:#}  {:<11}", check.state, check.name);
+        let indent = if width < NARROW { below } else { beside };
+        let remedy = check.remedy.iter().map(|remedy| format!("→ {remedy}"));
+        let lines = std::iter::once(check.found.clone()).chain(remedy);
+        let lines = lines.flat_map(|line| wrap(&clean(&line), width - indent));
+        for (at, line) in lines.enumerate() {
+            match at {
+                0 if width >= NARROW => text += &format!("  {line}\n"),
+                0 => text += &format!("\n{:indent$}{line}\n", ""),
+                _ => text += &format!("{:indent$}{line}\n", ""),
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn history(ledger: &[AppliedVersion], width: usize) -> String {

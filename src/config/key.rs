@@ -1,6 +1,7 @@
 use std::{fmt, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// The key of the service role: a legacy JWT or a secret key (`sb_secret_…`).
@@ -9,12 +10,15 @@ use serde::Deserialize;
 #[derive(Clone)]
 pub struct ServiceKey {
     text: String,
-    kind: Kind,
+    kind: KeyKind,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Jwt,
+/// What kind of key it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// A JWT of the role `service_role`.
+    Legacy { expires: Option<Timestamp> },
+    /// `sb_secret_…`.
     Secret,
 }
 
@@ -41,7 +45,7 @@ impl ServiceKey {
             .strip_prefix("sb_secret_")
             .is_some_and(|rest| !rest.is_empty())
         {
-            Kind::Secret
+            KeyKind::Secret
         } else if text.starts_with("sb_publishable_") {
             return Err(KeyError::OtherRole {
                 role: "publishable".to_owned(),
@@ -49,8 +53,8 @@ impl ServiceKey {
         } else if text.starts_with("sbp_") {
             return Err(KeyError::AccessToken);
         } else {
-            check_jwt(text, now)?;
-            Kind::Jwt
+            let expires = check_jwt(text, now)?;
+            KeyKind::Legacy { expires }
         };
         Ok(Self {
             text: text.to_owned(),
@@ -66,7 +70,14 @@ impl ServiceKey {
     /// The value of the header `Authorization`, for the legacy keys only: the gateway
     /// turns a secret key into a token itself and refuses it as one.
     pub(crate) fn authorization(&self) -> Option<String> {
-        (self.kind == Kind::Jwt).then(|| format!("Bearer {}", self.text))
+        match self.kind {
+            KeyKind::Legacy { .. } => Some(format!("Bearer {}", self.text)),
+            KeyKind::Secret => None,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> KeyKind {
+        self.kind
     }
 
     /// The text without the key in it, should a server have repeated it.
@@ -136,8 +147,9 @@ struct Claims {
     exp: Option<f64>,
 }
 
-/// Looks into the token without checking its signature, which only the server can.
-fn check_jwt(text: &str, now: SystemTime) -> Result<(), KeyError> {
+/// Looks into the token without checking its signature, which only the server can. Returns when it
+/// expires.
+fn check_jwt(text: &str, now: SystemTime) -> Result<Option<Timestamp>, KeyError> {
     let parts: Vec<_> = text.split('.').collect();
     let [_, payload, _] = parts[..] else {
         return Err(KeyError::NotAKey);
@@ -159,7 +171,7 @@ fn check_jwt(text: &str, now: SystemTime) -> Result<(), KeyError> {
         Some(exp) if exp <= now => Err(KeyError::Expired {
             days: ((now - exp) / 86_400.0) as u64,
         }),
-        _ => Ok(()),
+        exp => Ok(exp.and_then(|exp| Timestamp::from_second(exp as i64).ok())),
     }
 }
 

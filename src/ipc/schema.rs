@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, PREVIEW, ROLLBACK, STATUS, VERIFY,
+    APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, PREVIEW, ROLLBACK, STATUS,
+    VERIFY,
     message::{
         APPLIED, APPLY_PROGRESS, Applied, Consent, ERROR, ErrorEvent, PreviewParams, ROLLED_BACK,
         RollbackParams, RolledBack, UPDATE_AVAILABLE,
     },
 };
 use crate::{
+    doctor::Diagnosis,
     drift::Verification,
     preview::Preview,
     report::{DatabaseStatus, Progress, RunResult, SchemaVersion, UpdateCheck},
@@ -30,6 +32,7 @@ pub fn ipc_schema() -> Value {
         CANCEL_PREVIEW: generator.subschema_for::<bool>(),
         ROLLBACK: generator.subschema_for::<RunResult<'_>>(),
         VERIFY: generator.subschema_for::<Verification>(),
+        DOCTOR: generator.subschema_for::<Diagnosis>(),
     });
     let parameters = json!({
         APPLY_UPDATES: generator.subschema_for::<Consent>(),

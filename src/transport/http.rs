@@ -213,6 +213,7 @@ impl Http {
             total: text(reqwest::header::CONTENT_RANGE)
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
             retry_after: retry_after(response.headers(), SystemTime::now()),
+            date: text(DATE).and_then(|date| httpdate::parse_http_date(&date).ok()),
             server: text(SERVER).map(|server| self.redact(&server)),
             proxy_status: text(PROXY_STATUS),
             content_profile: text(CONTENT_PROFILE),

@@ -135,6 +135,7 @@ async fn the_shape_of_the_json_stays() {
         ("status", 0, vec!["status"]),
         ("verify", 0, vec!["verify"]),
         ("history", 0, vec!["history"]),
+        ("doctor", 0, vec!["doctor"]),
         ("rollback", 0, vec!["rollback", "0", "--yes"]),
         ("checksum", 0, vec!["checksum"]),
         ("install", 0, vec!["install"]),
@@ -196,6 +197,45 @@ async fn the_key_is_in_no_output_and_on_no_command_line() {
             .env_remove("SUPABASE_SERVICE_ROLE_KEY");
     });
     assert_eq!(ended.await.code, 3);
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_wrong() {
+    let project = Project::empty().await;
+    let key = project.stack.service_key();
+    let cli = Cli::on(&project);
+    let state = async |cli: &Cli, code, name: &str| {
+        let found = cli.expect(code, &["doctor", "--json"]).await.json();
+        let checks = found["checks"].as_array().unwrap().clone();
+        let check = checks.into_iter().find(|check| check["name"] == name);
+        check.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(&cli, 1, "functions").await, "failed");
+    project.install().await;
+    assert_eq!(state(&cli, 0, "functions").await, "good");
+    cli.expect(0, &["apply", "--yes"]).await;
+    project
+        .sql("alter table public.ctx0_sessions add column by_hand text")
+        .await;
+    assert_eq!(state(&cli, 0, "drift").await, "warning");
+    project
+        .sql("delete from public.ctx0_schema_versions where version = 1")
+        .await;
+    assert_eq!(state(&cli, 1, "ledger").await, "failed");
+
+    let text = cli.run(&["doctor"]).await.out;
+    assert!(
+        text.contains("ctx0_sessions") && !text.contains(key),
+        "{text}"
+    );
+    let nobody = Cli::with("http://127.0.0.1:9", "sb_secret_test");
+    assert_eq!(state(&nobody, 1, "connection").await, "failed");
+    let ended = nobody.expect(1, &["history"]).await;
+    assert!(
+        ended.says("`ctx0-schema doctor` looks for the cause"),
+        "{}",
+        ended.err
+    );
 }
 
 #[tokio::test]

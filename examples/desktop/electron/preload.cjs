@@ -18,6 +18,7 @@ contextBridge.exposeInMainWorld("schema", {
   cancelPreview: ask("cancelPreview"),
   rollback: ask("rollback"),
   verify: ask("verify"),
+  doctor: ask("doctor"),
   on(event, listener) {
     const hear = (_, name, params) => {
       if (name === event) listener(params);

@@ -2,7 +2,7 @@
 // the same file serves a page and Electron's main process.
 
 /** The methods of the daemon. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify"];
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify", "doctor"];
 
 /** The events of the daemon, and `connection`, which the client adds. */
 export const EVENTS = [
@@ -91,6 +91,11 @@ export class SchemaClient {
   /** Whether the schema was changed outside the migrations: `{state, differences?, reason?}`. */
   verify() {
     return this.#ask("schema:verify");
+  }
+
+  /** Looks for what is wrong with the project. */
+  doctor() {
+    return this.#ask("schema:doctor");
   }
 
   /** The state of the database. */

@@ -125,8 +125,8 @@ pub(super) fn interrupted(sent: Option<Version>) -> String {
     match sent {
         None => "interrupted: nothing was changed".to_owned(),
         Some(version) => format!(
-            "interrupted: version {version} was sent and goes on in the database, where it ends completely or not at \
-             all; `ctx0-schema status` shows its outcome"
+            "interrupted: version {version} was sent, perhaps with those after it, and goes on in the database; each \
+             ends completely or not at all, and `ctx0-schema status` shows the outcome"
         ),
     }
 }
@@ -230,6 +230,6 @@ mod tests {
     #[test]
     fn ctrl_c_says_what_goes_on() {
         assert_eq!(interrupted(None), "interrupted: nothing was changed");
-        assert!(interrupted(Version::new(2)).contains("version 2 was sent and goes on"));
+        assert!(interrupted(Version::new(2)).contains("version 2 was sent"));
     }
 }

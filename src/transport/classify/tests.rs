@@ -295,6 +295,7 @@ fn responses() -> impl Strategy<Value = HttpResponse> {
             },
             total: rng.bool().then(|| rng.usize(..)),
             retry_after: rng.bool().then(|| Duration::from_secs(rng.u64(..))),
+            date: None,
             server: rng
                 .bool()
                 .then(|| one_of(rng, &name).to_owned() + &text(rng, 20)),

@@ -1,0 +1,176 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{ledger::LedgerError, manifest::Version};
+
+fn settings(key: KeyKind) -> Settings {
+    Settings {
+        url: "https://ctx0.example.org/rest/v1".to_owned(),
+        is_plain_http_away: false,
+        key,
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-11-25T10:00:00Z".parse().unwrap()
+}
+
+fn probe() -> Probe {
+    Probe {
+        took: Duration::from_millis(40),
+        date: Some(now()),
+        server: Some("postgrest/14.12".to_owned()),
+        responded: true,
+        error: None,
+    }
+}
+
+fn check(current: u32, problem: Option<LedgerError>) -> UpdateCheck {
+    UpdateCheck {
+        has_updates: false,
+        current_version: Version::new(current).unwrap(),
+        latest_version: Version::new(2).unwrap(),
+        pending_migrations: Vec::new(),
+        backup: None,
+        setup: None,
+        problem,
+    }
+}
+
+fn status(owner: &str) -> DatabaseStatus {
+    serde_json::from_value(serde_json::json!({
+        "rpc_version": 3, "server_version": "17.6", "current_version": 2, "locked": false, "owner": owner,
+        "ledger": [], "reversible": [], "last_attempt": null,
+    }))
+    .unwrap()
+}
+
+/// The state of each check by its first letter, such as `G` for good.
+fn states(diagnosis: &Diagnosis) -> String {
+    let letters = diagnosis
+        .checks
+        .iter()
+        .map(|check| format!("{:?}", check.state));
+    letters.map(|name| name.chars().next().unwrap()).collect()
+}
+
+#[test]
+fn a_project_on_which_all_is_well() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(&settings, now(), probe());
+    facts.check = Some(Ok(check(2, None)));
+    facts.status = Some(Ok(status("postgres")));
+    facts.drift = Some(Ok(Verification::Unchanged {
+        current_version: Version::new(2).unwrap(),
+    }));
+    let found = diagnosis(&facts);
+    assert_eq!(states(&found), "GGGGGGGGGG", "{found}");
+    assert!(found.works());
+    assert_eq!(
+        found.to_string(),
+        format!(
+            "ctx0-schema {}\n\
+             ok    address      https://ctx0.example.org/rest/v1\n\
+             ok    key          secret key\n\
+             ok    connection   responds in 40 ms\n\
+             ok    clock        this computer and the server agree\n\
+             ok    REST API     postgrest/14.12\n\
+             ok    functions    release 3, owned by postgres, on PostgreSQL 17.6\n\
+             ok    ledger       version 2; this build has 2\n\
+             ok    running      no change is running\n\
+             ok    last change  none yet\n\
+             ok    drift        the schema is as the last change left it\n",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+}
+
+#[test]
+fn what_rests_on_a_failure_is_not_checked() {
+    let settings = settings(KeyKind::Secret);
+    let unreachable = Error::Unreachable {
+        proxy: None,
+        source: "refused".into(),
+    };
+    let nothing = Probe {
+        responded: false,
+        date: None,
+        server: None,
+        error: Some(unreachable),
+        ..probe()
+    };
+    let found = diagnosis(&Facts::new(&settings, now(), nothing));
+    assert_eq!(states(&found), "GGFNNNNNNN", "{found}");
+    assert!(found.to_string().contains("(because: refused)"), "{found}");
+
+    let rejected = Error::KeyRejected {
+        reason: "bad\x1b[2Jsignature".to_owned(),
+    };
+    let found = diagnosis(&Facts::new(
+        &settings,
+        now(),
+        Probe {
+            error: Some(rejected),
+            ..probe()
+        },
+    ));
+    assert_eq!(states(&found), "GGGGFNNNNN", "{found}");
+    assert!(!found.to_string().contains('\x1b'), "{found}");
+
+    let mut facts = Facts::new(&settings, now(), probe());
+    facts.check = Some(Ok(check(0, None)));
+    facts.status = Some(Err(Error::RpcNotInstalled {
+        function: "ctx0_schema_status",
+    }));
+    let found = diagnosis(&facts);
+    assert_eq!(states(&found), "GGGGGFGNNN", "{found}");
+    assert!(!found.works());
+}
+
+#[test]
+fn a_ledger_that_disagrees_has_failed() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(&settings, now(), probe());
+    let [current, latest] = [3, 2].map(|number| Version::new(number).unwrap());
+    facts.check = Some(Ok(check(
+        3,
+        Some(LedgerError::DatabaseAhead { current, latest }),
+    )));
+    assert!(diagnosis(&facts).to_string().contains("update the app"));
+}
+
+#[test]
+fn clocks_that_disagree_are_told_in_the_right_direction() {
+    let settings = settings(KeyKind::Secret);
+    for (seconds, found) in [
+        (0, "this computer and the server agree"),
+        (30, "this computer and the server agree"),
+        (-31, "this computer is 31 s ahead of the server"),
+        (3600, "this computer is 3600 s behind the server"),
+    ] {
+        let date = Some(now() + SignedDuration::from_secs(seconds));
+        let facts = Facts::new(&settings, now(), Probe { date, ..probe() });
+        assert_eq!(clock(&facts).found, found);
+    }
+}
+
+#[test]
+fn a_key_that_expires_soon_is_a_warning() {
+    for (days, state) in [(29, CheckState::Warning), (31, CheckState::Good)] {
+        let expires = Some(now() + SignedDuration::from_hours(24 * days));
+        let settings = settings(KeyKind::Legacy { expires });
+        assert_eq!(
+            key(&Facts::new(&settings, now(), probe())).state,
+            state,
+            "{days}"
+        );
+    }
+}
+
+#[test]
+fn functions_of_another_owner_are_a_warning() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(&settings, now(), probe());
+    facts.status = Some(Ok(status("supabase_admin")));
+    assert_eq!(functions(&facts).state, CheckState::Warning);
+}
