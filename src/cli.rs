@@ -94,8 +94,8 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
         Command::Rollback { version, consent } => {
             change::rollback(global, terminal, *version, consent).await
         }
-        Command::Install => Ok(setup::install()),
-        Command::Uninstall => Ok(setup::uninstall()),
+        Command::Install(options) => setup::install(global, terminal, options).await,
+        Command::Uninstall(options) => setup::uninstall(global, terminal, options).await,
         Command::New { name, description } => new::new(global, name, description.as_deref()),
         Command::Checksum => files::checksum(global),
         Command::Completions { shell } => Ok(shell::completions(*shell)),

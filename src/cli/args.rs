@@ -107,10 +107,10 @@ pub(super) enum Command {
     Verify,
     /// List the versions that the database has
     History,
-    /// Print the SQL that installs the functions
-    Install,
-    /// Print the SQL that removes the functions and keeps the data
-    Uninstall,
+    /// Install the functions, or upgrade them
+    Install(InstallOptions),
+    /// Remove the functions and keep the data
+    Uninstall(UninstallOptions),
     /// Add an empty migration to the folder
     New {
         /// What it is about, such as add_tags
@@ -132,6 +132,32 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct InstallOptions {
+    /// Print the SQL instead, for the SQL editor or psql
+    #[arg(long)]
+    pub(super) print: bool,
+    /// Install over functions of this release as well
+    #[arg(long)]
+    pub(super) again: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct UninstallOptions {
+    /// Print the SQL instead, for the SQL editor or psql
+    #[arg(long)]
+    pub(super) print: bool,
+    /// Also delete the record of what was applied
+    #[arg(long)]
+    pub(super) forget_history: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
 }
 
 /// What a script agrees to in advance.

@@ -50,7 +50,10 @@ impl Exit {
         use Error as E;
         if matches!(error, E::Config(_)) {
             Self::Usage
-        } else if matches!(error, E::RpcNotInstalled { .. } | E::RpcOutdated { .. }) {
+        } else if matches!(
+            error,
+            E::RpcNotInstalled { .. } | E::RpcOutdated { .. } | E::RunByHand { .. }
+        ) {
             Self::Setup
         } else if matches!(error, E::Ledger(_)) {
             Self::Ledger
@@ -76,8 +79,8 @@ pub(super) struct Failure {
     message: String,
     causes: Vec<String>,
     retryable: bool,
-    /// Whether the doctor can find more.
-    is_for_doctor: bool,
+    /// Which command to use next.
+    next: Option<&'static str>,
     /// Of a run: what it did before.
     done: Option<Box<Done>>,
 }
@@ -99,7 +102,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             retryable: false,
-            is_for_doctor: false,
+            next: None,
             done: None,
         }
     }
@@ -135,8 +138,8 @@ impl Failure {
         for cause in &self.causes {
             text += &text::cause(cause);
         }
-        if self.is_for_doctor {
-            text += "\n`ctx0-schema doctor` looks for the cause.\n";
+        if let Some(next) = self.next {
+            text += &format!("\n{next}\n");
         }
         let mut json = self.done.map_or(json!({}), |done| json!(done));
         json["error"] = json!({
@@ -162,16 +165,22 @@ impl From<Error> for Failure {
         Self {
             causes,
             retryable: error.is_retryable(),
-            is_for_doctor: is_for_doctor(&error),
+            next: next(&error),
             ..Self::new(Exit::of(&error), error.code(), error.to_string())
         }
     }
 }
 
-/// Whether the cause may be with the server, the key or the installation.
-fn is_for_doctor(error: &Error) -> bool {
+/// Which command helps: the doctor, where the cause may be with the server, the key or the installation.
+fn next(error: &Error) -> Option<&'static str> {
     use Error as E;
-    matches!(
+    if matches!(error, E::RpcNotInstalled { .. } | E::RpcOutdated { .. }) {
+        return Some("`ctx0-schema install` does that.");
+    }
+    if matches!(error, E::RunByHand { .. }) {
+        return Some("`ctx0-schema install --print` and `uninstall --print` print the scripts.");
+    }
+    let is_for_doctor = matches!(
         error,
         E::Unreachable { .. }
             | E::NotTls { .. }
@@ -189,7 +198,8 @@ fn is_for_doctor(error: &Error) -> bool {
             | E::SchemaNotExposed { .. }
             | E::DatabaseUnavailable { .. }
             | E::UnexpectedResponse { .. }
-    )
+    );
+    is_for_doctor.then_some("`ctx0-schema doctor` looks for the cause.")
 }
 
 impl From<ConfigError> for Failure {

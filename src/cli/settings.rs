@@ -8,7 +8,9 @@ use std::{
 
 use super::{args::Global, exit::Failure};
 use crate::{
-    config::{Config, ConfigError, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL},
+    config::{
+        Config, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL,
+    },
     manager::SchemaVersionManager,
     manifest::Migrations,
 };
@@ -78,6 +80,9 @@ fn resolve(
     };
     if let Some(path) = ca_file {
         builder = builder.ca_file(path);
+    }
+    if let Some(token) = other(None, ENV_ACCESS_TOKEN)? {
+        builder = builder.access_token(token);
     }
     let program = concat!("ctx0-schema ", env!("CARGO_PKG_VERSION"));
     let applied_by = global.applied_by.as_deref().unwrap_or(program);

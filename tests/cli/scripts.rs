@@ -24,7 +24,7 @@ async fn each_state_of_a_database_has_its_exit_code() {
 
     let status = cli.expect(5, &["status", "--json"]).await.json();
     assert_eq!(status["setup"]["code"], "rpcNotInstalled");
-    let printed = cli.expect(0, &["install"]).await;
+    let printed = cli.expect(0, &["install", "--print"]).await;
     assert_eq!(printed.out, install_sql());
     project.install().await;
 
@@ -139,7 +139,8 @@ async fn the_shape_of_the_json_stays() {
         ("rollback", 0, vec!["rollback", "0", "--yes"]),
         ("checksum", 0, vec!["checksum"]),
         ("install", 0, vec!["install"]),
-        ("uninstall", 0, vec!["uninstall"]),
+        ("install --print", 0, vec!["install", "--print"]),
+        ("uninstall --print", 0, vec!["uninstall", "--print"]),
         ("completions", 0, vec!["completions", "bash"]),
         ("man", 0, vec!["man"]),
         ("new", 0, vec!["new", "tags", "--migrations", "."]),
@@ -197,6 +198,33 @@ async fn the_key_is_in_no_output_and_on_no_command_line() {
             .env_remove("SUPABASE_SERVICE_ROLE_KEY");
     });
     assert_eq!(ended.await.code, 3);
+}
+
+#[tokio::test]
+async fn the_functions_are_installed_and_removed_over_http() {
+    let project = Project::empty().await;
+    let cli = Cli::on(&project);
+    // Without postgres-meta behind the gateway, the script has to be pasted.
+    let closed = cli.expect(5, &["install", "--yes", "--json"]).await;
+    assert_eq!(closed.json()["error"]["code"], "runByHand");
+    assert!(closed.says("install --print"), "{}", closed.err);
+
+    project.stack.serve_sql("postgres").await.unwrap();
+    cli.expect(7, &["install"]).await;
+    let installed = cli.expect(0, &["install", "--yes", "--json"]).await.json();
+    assert_eq!(installed["outcome"], "installed");
+    let again = cli.expect(0, &["install", "--json"]).await.json();
+    assert_eq!(again["outcome"], "alreadyInstalled");
+    cli.expect(0, &["apply", "--yes"]).await;
+
+    cli.expect(7, &["uninstall"]).await;
+    let removed = cli
+        .expect(0, &["uninstall", "--yes", "--json"])
+        .await
+        .json();
+    assert_eq!(removed["historyKept"], true);
+    assert_eq!(project.ledger().await, [1, 2]);
+    cli.expect(5, &["status"]).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,45 @@ async fn a_person_is_asked_before_a_change() {
 }
 
 #[tokio::test]
+async fn from_an_empty_database_to_an_applied_schema_and_back() {
+    let project = Project::empty().await;
+    project.stack.serve_sql("postgres").await.unwrap();
+    let cli = Cli::on(&project);
+    for (arguments, question, answer, result) in [
+        (
+            &["install"][..],
+            "of the functions? [y/N]",
+            "y\n",
+            "Installed release",
+        ),
+        (
+            &["apply"],
+            "Apply up to v2? [y/N]",
+            "y\n",
+            "The schema is at v2",
+        ),
+        (
+            &["rollback", "1"],
+            "type \"roll back to v1\":",
+            "roll back to v1\n",
+            "The schema is at v1",
+        ),
+        (
+            &["uninstall"],
+            "type \"uninstall\":",
+            "uninstall\n",
+            "The functions are removed",
+        ),
+    ] {
+        let mut terminal = cli.terminal(80, arguments);
+        terminal.see(question).await;
+        terminal.press(answer).await;
+        assert_eq!(terminal.end().await, 0, "{}", terminal.text());
+        assert!(terminal.text().contains(result), "{}", terminal.text());
+    }
+}
+
+#[tokio::test]
 async fn a_required_backup_is_asked_for_by_name() {
     let project = Project::installed().await;
     let cli = Cli::on(&project);
