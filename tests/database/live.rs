@@ -695,10 +695,12 @@ async fn a_preview_of_many_statements_under_many_locks_fits_into_its_budget() {
     let mut sql = "do $$ begin for i in 1 .. 1500 loop execute format('create table public.ctx0_%s ()', i); end loop; end $$;\n\
          create table public.ctx0_numbers (number int);\n"
         .to_owned();
-    for number in 0..5000 {
+    for number in 0..12_000 {
         writeln!(sql, "insert into public.ctx0_numbers values ({number});").unwrap();
     }
-    let preview = preview(&project, &sql).await;
+    let manager = project.manager(migrations(&[("001_test", &sql)]));
+    let request = manager.preview().budget(Duration::from_secs(25));
+    let preview = request.await.expect("a preview");
     assert_eq!(preview.versions[0].state, PreviewState::Tested, "{preview}");
 }
 
