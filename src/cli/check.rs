@@ -44,7 +44,7 @@ pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Outpu
         terminal.width(),
     );
     let setup = setup.map(|setup| json!({"code": setup.code, "message": setup.message}));
-    let json = json!({"url": url, "check": check, "database": database, "setup": setup});
+    let json = json!({"url": url.as_str(), "check": check, "database": database, "setup": setup});
     Ok(Output::new(exit, text, &json))
 }
 
