@@ -40,6 +40,7 @@ const CANCEL_PREVIEW: &str = "schema:cancelPreview";
 const ROLLBACK: &str = "schema:rollback";
 const VERIFY: &str = "schema:verify";
 const DOCTOR: &str = "schema:doctor";
+const INSTALL: &str = "schema:install";
 
 /// The daemon's end of the messages, for any number of windows. Cheap to clone.
 ///
@@ -57,6 +58,7 @@ const DOCTOR: &str = "schema:doctor";
 /// | `schema:rollback {version, token, backupBy?}` | `{success, applied, rolledBack?, error?}` |
 /// | `schema:verify` | [`Verification`](crate::Verification) |
 /// | `schema:doctor` | [`Diagnosis`](crate::Diagnosis) |
+/// | `schema:install` | [`InstallReport`](crate::InstallReport) |
 ///
 /// | Event | Parameters |
 /// |---|---|
@@ -64,7 +66,7 @@ const DOCTOR: &str = "schema:doctor";
 /// | `schema:applyProgress` | [`Progress`](crate::Progress) |
 /// | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
 /// | `schema:rolledBack` | `{rolledBack, currentVersion}` |
-/// | `schema:error` | `{code, message, retryable, installSql?, applied?, rolledBack?, problem?}` |
+/// | `schema:error` | `{code, message, retryable, installSql?, editorUrl?, applied?, rolledBack?, problem?}` |
 ///
 /// Parameters are named, and unknown ones are refused.
 ///
@@ -211,8 +213,27 @@ impl Ipc {
                 let NoParams {} = parameters(params)?;
                 Ok(json!(manager.diagnose().await))
             }
+            INSTALL => {
+                let NoParams {} = parameters(params)?;
+                self.install().await
+            }
             _ => Err(Refusal::method_not_found()),
         }
+    }
+
+    /// Installs, and tells all windows what can be done now.
+    async fn install(&self) -> Result<Value, Refusal> {
+        let ipc = self.clone();
+        // A task of its own, so that the other windows hear of it when this one is closed.
+        let task = tokio::spawn(async move {
+            let installed = ipc.0.manager.install().await;
+            if installed.is_ok() {
+                // The scheduler reports a failed check itself.
+                let _ = ipc.0.scheduler.check_now().await;
+            }
+            result(installed)
+        });
+        task.await.map_err(|_| Refusal::internal_error())?
     }
 
     fn tell(&self, event: Event) {

@@ -256,8 +256,13 @@ impl SchemaVersionManager {
     pub async fn setup_needed(&self) -> Result<Option<SetupNeeded>, Error> {
         match self.status().await {
             Ok(_) => Ok(None),
-            Err(error) => SetupNeeded::of(&error).map(Some).ok_or(error),
+            Err(error) => self.setup_after(&error).map(Some).ok_or(error),
         }
+    }
+
+    /// The setup that is the remedy of an error.
+    pub(crate) fn setup_after(&self, error: &Error) -> Option<SetupNeeded> {
+        SetupNeeded::of(error, self.can_install(), self.0.editor_url.as_deref())
     }
 
     /// Checks whether the schema was changed outside the migrations. One request, which changes

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     backup::BackupAdvice,
     error::Error,
-    install::install_sql,
+    install::{SetupScript, install_sql},
     ledger::{Action, AppliedVersion, Attempt, LedgerError},
     manifest::{Migration, Version},
 };
@@ -76,8 +76,7 @@ impl UpdateCheck {
     }
 }
 
-/// The installed functions are missing, outdated or not executable: running the setup script in
-/// the SQL editor is the remedy.
+/// The installed functions are missing, outdated or not executable: installing them is the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -89,21 +88,38 @@ pub struct SetupNeeded {
     pub message: String,
     /// The setup script.
     pub install_sql: &'static str,
+    /// Whether [`install`](crate::SchemaVersionManager::install) may work, without anyone pasting the
+    /// script.
+    pub can_install: bool,
+    /// The page on which the script is pasted, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub editor_url: Option<String>,
 }
 
 impl SetupNeeded {
-    /// Of an error with this remedy.
-    pub(crate) fn of(error: &Error) -> Option<Self> {
-        let is_remedy = matches!(
+    /// Whether the remedy of an error is to install.
+    pub(crate) fn is_remedy_of(error: &Error) -> bool {
+        matches!(
             error,
             Error::RpcNotInstalled { .. }
                 | Error::RpcOutdated { .. }
                 | Error::PermissionDenied { .. }
-        );
-        is_remedy.then(|| Self {
+                | Error::RunByHand {
+                    script: SetupScript::Install,
+                    ..
+                }
+        )
+    }
+
+    /// Of an error with this remedy.
+    pub(crate) fn of(error: &Error, can_install: bool, editor_url: Option<&str>) -> Option<Self> {
+        Self::is_remedy_of(error).then(|| Self {
             code: error.code(),
             message: error.to_string(),
             install_sql: install_sql(),
+            // Outdated functions may upgrade themselves.
+            can_install: can_install || matches!(error, Error::RpcOutdated { .. }),
+            editor_url: editor_url.map(str::to_owned),
         })
     }
 }

@@ -10,11 +10,7 @@ use super::{
     terminal::Terminal,
     text,
 };
-use crate::{
-    drift::Verification,
-    manager::SchemaVersionManager,
-    report::{SetupNeeded, UpdateCheck},
-};
+use crate::{drift::Verification, manager::SchemaVersionManager, report::UpdateCheck};
 
 pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
     let config = settings::config(global)?;
@@ -25,7 +21,7 @@ pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Outpu
     let asked = async { Ok::<_, Failure>(manager.status().await) };
     let (database, setup) = match terminal.read("asking for the state", asked).await? {
         Ok(database) => (Some(database), None),
-        Err(error) => match SetupNeeded::of(&error) {
+        Err(error) => match manager.setup_after(&error) {
             Some(setup) => (None, Some(setup)),
             None => return Err(error.into()),
         },

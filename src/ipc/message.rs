@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{MAX_MESSAGE_BYTES, shared_run::Change};
 use crate::{
     error::Error,
+    install::install_sql,
     ledger::LedgerError,
     manifest::Version,
     preview::PreviewToken,
@@ -172,9 +173,12 @@ pub(super) struct ErrorEvent {
     code: &'static str,
     message: String,
     retryable: bool,
-    /// The setup script, if running it in the SQL editor is the remedy.
+    /// The setup script, if installing is the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     install_sql: Option<&'static str>,
+    /// The page on which it is pasted, if it cannot be run over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    editor_url: Option<String>,
     /// After a failed run: the versions that it applied before, which stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     applied: Option<Vec<Version>>,
@@ -190,12 +194,16 @@ impl ErrorEvent {
         if let Error::Ledger(problem) = error {
             return Self::of_problem(problem);
         }
-        let setup = SetupNeeded::of(error);
+        let editor_url = match error {
+            Error::RunByHand { editor_url, .. } => editor_url.clone(),
+            _ => None,
+        };
         Self {
             code: error.code(),
             message: error.to_string(),
             retryable: error.is_retryable(),
-            install_sql: setup.map(|setup| setup.install_sql),
+            install_sql: SetupNeeded::is_remedy_of(error).then(install_sql),
+            editor_url,
             applied: None,
             rolled_back: None,
             problem: None,
@@ -208,6 +216,7 @@ impl ErrorEvent {
             message: problem.to_string(),
             retryable: false,
             install_sql: None,
+            editor_url: None,
             applied: None,
             rolled_back: None,
             problem: Some(problem.into()),

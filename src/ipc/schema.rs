@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, PREVIEW, ROLLBACK, STATUS,
-    VERIFY,
+    APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, INSTALL, PREVIEW, ROLLBACK,
+    STATUS, VERIFY,
     message::{
         APPLIED, APPLY_PROGRESS, Applied, Consent, ERROR, ErrorEvent, PreviewParams, ROLLED_BACK,
         RollbackParams, RolledBack, UPDATE_AVAILABLE,
@@ -14,7 +14,7 @@ use crate::{
     doctor::Diagnosis,
     drift::Verification,
     preview::Preview,
-    report::{DatabaseStatus, Progress, RunResult, SchemaVersion, UpdateCheck},
+    report::{DatabaseStatus, InstallReport, Progress, RunResult, SchemaVersion, UpdateCheck},
 };
 
 /// The JSON Schema of every message: parameters and result of each method, parameters of each event.
@@ -33,6 +33,7 @@ pub fn ipc_schema() -> Value {
         ROLLBACK: generator.subschema_for::<RunResult<'_>>(),
         VERIFY: generator.subschema_for::<Verification>(),
         DOCTOR: generator.subschema_for::<Diagnosis>(),
+        INSTALL: generator.subschema_for::<InstallReport>(),
     });
     let parameters = json!({
         APPLY_UPDATES: generator.subschema_for::<Consent>(),

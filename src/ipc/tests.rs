@@ -348,6 +348,47 @@ async fn what_is_not_installed_comes_with_the_text_to_install() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_installed_over_http_comes_with_the_editor() {
+    let answer = call(&ipc(&not_installed()), INSTALL).await;
+    let data = &answer["error"]["data"];
+    assert_eq!(data["code"], "runByHand");
+    assert_eq!(data["installSql"], install_sql());
+    assert_eq!(
+        data["editorUrl"],
+        "http://127.0.0.1/project/default/sql/new"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_installation_tells_every_window_that_the_update_can_be_applied() {
+    let installed = Mutex::new(false);
+    let fake = Fake::by(move |request| {
+        let mut installed = installed.lock().unwrap();
+        match request {
+            Request::Rows { .. } => response(200, json!([])),
+            Request::Function { .. } if *installed => response(200, status()),
+            Request::Function { .. } => refusal(404, "PGRST202", None),
+            Request::Sql { .. } => {
+                *installed = true;
+                response(200, json!([]))
+            }
+        }
+    });
+    let ipc = ipc(&fake);
+    let mut events = ipc.events();
+    let before = next(&mut events).await["params"]["setup"].clone();
+    assert_eq!(before["canInstall"], true);
+    let answer = call(&ipc, INSTALL).await;
+    assert_eq!(
+        answer["result"],
+        json!({"outcome": "installed", "release": crate::install::RPC_VERSION, "route": "postgresMeta"})
+    );
+    let after = next(&mut events).await;
+    assert_eq!(after["method"], UPDATE_AVAILABLE);
+    assert_eq!(after["params"]["setup"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_finds_out_that_the_setup_is_missing_before_an_update_is_offered() {
     let ipc = ipc(&not_installed());
     let event = next(&mut ipc.events()).await;

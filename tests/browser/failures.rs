@@ -73,12 +73,14 @@ async fn missing_functions_are_explained_with_the_text_to_paste() {
     window.devtools("Browser.grantPermissions", granted).await;
     // Found before an update is offered.
     window.until_state("setup").await;
-    assert!(
-        window
-            .text()
-            .await
-            .contains("run all of it in the SQL editor of your Supabase dashboard")
-    );
+    assert_eq!(window.buttons().await, json!(["Install", "Dismiss"]));
+    // Nothing runs SQL behind this gateway.
+    window.click("Install").await;
+    window.until("text().includes('Continue')").await;
+    assert!(window.text().await.contains(&format!(
+        "run all of it in the SQL editor at {}/project/default/sql/new",
+        project.stack.url()
+    )));
     assert_eq!(
         window.buttons().await,
         json!(["Copy Script", "Continue", "Dismiss"])
@@ -102,12 +104,33 @@ async fn missing_functions_are_explained_with_the_text_to_paste() {
 }
 
 #[tokio::test]
+async fn the_functions_are_installed_by_one_click_without_a_sql_editor() {
+    let project = project::empty().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("setup").await;
+    let text = window.text().await;
+    assert!(text.contains("changes none of your data"), "{text}");
+    project.stack.serve_sql("supabase_admin").await.unwrap();
+    window.picture("setup").await;
+    window.click("Install").await;
+    window.until_state("available").await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2]);
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
 async fn text_that_cannot_be_copied_is_selected_instead() {
     let project = project::empty().await;
     let daemon = Start::on(&project).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.until_state("setup").await;
+    window.click("Install").await;
+    window.until("text().includes('Continue')").await;
     window
         .js(
             "navigator.clipboard.writeText = () => Promise.reject(new Error('no'));",

@@ -53,6 +53,40 @@ function testedWith(result, ...before) {
   return play([previewed(model, result)], model).model;
 }
 
+// The setup.
+
+const missing = (more = {}) => found([2], { setup: { code: "rpcNotInstalled", message: "missing", installSql: "select 1", canInstall: true, ...more } });
+
+test("the setup is one click where SQL runs over HTTP, and a text to copy elsewhere", () => {
+  const oneClick = play([missing()]).model;
+  equal([view(oneClick).buttons.primary, Boolean(view(oneClick).buttons.copy)], ["Install", false]);
+  equal(play([ACT], oneClick).does, ["install"]);
+  const byHand = play([missing({ canInstall: false })]).model;
+  equal([view(byHand).buttons.primary, Boolean(view(byHand).buttons.copy)], ["Continue", true]);
+  equal(play([ACT], byHand).does, ["check"]);
+});
+
+test("an installation is followed by a check", () => {
+  const { model } = play([missing(), ACT]);
+  equal(view(model).buttons.primary, "Installing…");
+  equal(play([ACT], model).does, []);
+  equal(play([{ type: "installed", result: { outcome: "installed" } }], model).does, ["check"]);
+});
+
+test("where the setup cannot run over HTTP the script and the editor are shown", () => {
+  const error = { code: "runByHand", message: "closed", editorUrl: "http://localhost/sql" };
+  const { model } = play([missing(), ACT, { type: "installed", error }]);
+  equal(view(model).buttons.primary, "Continue");
+  equal(view(model).detail.includes("the SQL editor at http://localhost/sql"), true);
+});
+
+test("a setup that failed says why and can be tried again", () => {
+  const error = { code: "setupFailed", message: "the database refused it" };
+  const { model } = play([missing(), ACT, { type: "installed", error }]);
+  equal([view(model).alert, view(model).buttons.primary], ["The database refused it.", "Try Again"]);
+  equal(play([ACT], model).does, ["install"]);
+});
+
 // The consent.
 
 test("looking sends nothing", () => {

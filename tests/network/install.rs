@@ -71,7 +71,11 @@ async fn a_late_copy_of_a_removal_does_nothing_to_the_next_installation() {
 
 #[tokio::test]
 async fn a_removal_whose_response_is_lost_is_a_removal() {
-    for fault in [Fault::ResetAfterAnswer, Fault::ResetAfterRequest, Fault::Duplicate] {
+    for fault in [
+        Fault::ResetAfterAnswer,
+        Fault::ResetAfterRequest,
+        Fault::Duplicate,
+    ] {
         let network = Network::without_the_functions().await;
         let manager = network.manager(&Migrations::bundled().unwrap());
         manager.install().await.unwrap();

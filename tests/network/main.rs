@@ -11,6 +11,7 @@ mod contention;
 mod crashes;
 mod duplicates;
 mod failures;
+mod install;
 mod long_running;
 mod lost_responses;
 mod rehearsal;

@@ -62,6 +62,14 @@ impl Network {
         network
     }
 
+    /// Nothing is installed, and the gateway runs SQL for the service key.
+    pub(crate) async fn without_the_functions() -> Self {
+        let network = Self::without_functions(Options::default()).await;
+        let served = network.stack.serve_sql("postgres").await;
+        served.expect("postgres-meta starts");
+        network
+    }
+
     async fn without_functions(options: Options) -> Self {
         let stack = Stack::postgres_with(options).await;
         let project = Project::on(stack.expect("a stack starts")).await;

@@ -19,6 +19,7 @@ contextBridge.exposeInMainWorld("schema", {
   rollback: ask("rollback"),
   verify: ask("verify"),
   doctor: ask("doctor"),
+  install: ask("install"),
   on(event, listener) {
     const hear = (_, name, params) => {
       if (name === event) listener(params);

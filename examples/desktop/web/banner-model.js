@@ -65,6 +65,11 @@ export function backupAdvice(model) {
   return model.view.state === "rollback" ? undefined : model.check.backup;
 }
 
+/** Whether the setup may work without anyone pasting the script. */
+export function canInstall({ setup }) {
+  return setup.canInstall !== false;
+}
+
 /** Whether a backup is required that the user has not confirmed. */
 export function lacksBackup(model) {
   return backupAdvice(model)?.level === "required" && !model.backedUp;
@@ -185,6 +190,15 @@ const HANDLERS = {
     return result.problem ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
   },
 
+  installed(model, { error }) {
+    const { state, busy, setup } = model.view;
+    if (state !== "setup" || busy !== true) return model;
+    if (!error) return [model, { do: "check" }];
+    const byHand = error.code === "runByHand";
+    const known = byHand ? { ...setup, canInstall: false, editorUrl: error.editorUrl ?? setup.editorUrl } : setup;
+    return { ...model, view: { ...model.view, busy: false, setup: known, error: byHand ? undefined : error } };
+  },
+
   verified(model, { result }) {
     const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
     if (result?.state !== "drifted" || !isQuiet) return model;
@@ -214,6 +228,9 @@ const HANDLERS = {
   act(model, { now }) {
     const { state, busy } = model.view;
     if (busy || state === "applying") return model;
+    if (state === "setup" && canInstall(model.view)) {
+      return [{ ...model, view: { ...model.view, busy: true, error: undefined } }, { do: "install" }];
+    }
     if (["unavailable", "problem", "outdated", "setup"].includes(state)) {
       return [{ ...model, view: { ...model.view, busy: true } }, { do: "check" }];
     }

@@ -1,6 +1,6 @@
 // What the banner shows, and in which words. Pure: a model in, plain values out.
 
-import { backupAdvice, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
+import { backupAdvice, canInstall, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
 
 /** How long a preview may take, in seconds: `PreviewRequest::DEFAULT_BUDGET`, as a test checks. */
 export const PREVIEW_SECONDS = 5;
@@ -30,7 +30,7 @@ export function view(model) {
       toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
       cancel: isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
-      copy: says.script && "Copy Script",
+      copy: says.copies && "Copy Script",
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
       primary: !model.asking && primary(model, says),
@@ -83,12 +83,7 @@ const STATES = {
     detail: error.applied.length > 0 && `${versions(error.applied)} ${were(error.applied)} applied and ${error.applied.length === 1 ? "stays" : "stay"} in place.`,
     primary: "Try Again",
   }),
-  setup: ({ setup, busy }) => ({
-    title: setup.code === "rpcNotInstalled" ? "One-time setup for ctx0" : "ctx0 needs its setup script again",
-    detail: "Copy the setup script, run all of it in the SQL editor of your Supabase dashboard, then click Continue. It changes none of your data.",
-    script: setup.installSql,
-    primary: busy ? "Checking…" : "Continue",
-  }),
+  setup: (shown) => (canInstall(shown) ? install(shown) : paste(shown)),
   unavailable: ({ error, busy }) => ({
     title: error.retryable ? "Can't reach the ctx0 database" : "Can't check the ctx0 schema",
     detail: words(error),
@@ -102,6 +97,26 @@ const STATES = {
   }),
   reconnecting: () => ({ title: "Disconnected from ctx0. Reconnecting…" }),
 };
+
+/** The setup with one click. */
+const install = ({ setup, busy, error }) => ({
+  title: setup.code === "rpcNotInstalled" ? "One-time setup for ctx0" : "ctx0 needs its setup again",
+  alert: error && words(error),
+  detail: "ctx0 adds its own functions to your database, and changes none of your data.",
+  script: setup.installSql,
+  primary: busy ? "Installing…" : error ? "Try Again" : "Install",
+});
+
+/** The setup where the script must be pasted. */
+const paste = ({ setup, busy }) => ({
+  title: setup.code === "rpcOutdated" ? "ctx0 needs its setup script again" : "One-time setup for ctx0",
+  detail: `Copy the setup script, run all of it in ${editor(setup)}, then click Continue. It changes none of your data.`,
+  script: setup.installSql,
+  copies: true,
+  primary: busy ? "Checking…" : "Continue",
+});
+
+const editor = ({ editorUrl }) => (editorUrl ? `the SQL editor at ${editorUrl}` : "the SQL editor of your Supabase dashboard");
 
 const WAITING = {
   running: "This step is still running in your database",
@@ -122,9 +137,10 @@ const PLAIN = {
   previewOutdated: "This update has changed since you reviewed it. Review it again.",
   backupRequired: "Back up your database first.",
   changeRunning: "An update or a test is in progress. Try again when it finishes.",
-  rpcNotInstalled: "One-time setup needed: run the setup script in the SQL editor of your Supabase dashboard.",
-  rpcOutdated: "Run the setup script again in the SQL editor of your Supabase dashboard.",
-  permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and run the setup script again.",
+  rpcNotInstalled: "One-time setup needed: ctx0's functions aren't in your database.",
+  rpcOutdated: "ctx0 needs its setup again: the functions in your database are older than this app.",
+  permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and install its functions again.",
+  notServed: "The functions are installed, but Supabase doesn't serve them yet. Restart its rest service, then try again.",
   tls: "No secure connection: the server's certificate isn't trusted or belongs to another host. Check the project URL and, for a private certificate authority, its CA file.",
   disconnected: "The connection to ctx0 was lost before it answered.",
 };

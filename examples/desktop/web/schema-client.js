@@ -2,7 +2,7 @@
 // the same file serves a page and Electron's main process.
 
 /** The methods of the daemon. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify", "doctor"];
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify", "doctor", "install"];
 
 /** The events of the daemon, and `connection`, which the client adds. */
 export const EVENTS = [
@@ -17,7 +17,7 @@ export const EVENTS = [
 /**
  * Why a request failed. `code` is the daemon's name of the error, such as `unreachable`, or
  * `disconnected` if the response was lost with the connection. `installSql` is the setup script,
- * if running it in the SQL editor is the remedy.
+ * if installing is the remedy, and `editorUrl` the page on which it is pasted.
  */
 export class SchemaError extends Error {
   constructor(message, data) {
@@ -96,6 +96,11 @@ export class SchemaClient {
   /** Looks for what is wrong with the project. */
   doctor() {
     return this.#ask("schema:doctor");
+  }
+
+  /** Installs the functions, or upgrades them: `{outcome, release, route}`. */
+  install() {
+    return this.#ask("schema:install");
   }
 
   /** The state of the database. */

@@ -132,6 +132,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       rollback: () => answer(schema.rollback(params), "ran"),
       check: () => answer(schema.checkUpdates(), "checked"),
       verify: () => answer(schema.verify(), "verified"),
+      install: () => answer(schema.install(), "installed"),
       notify: () => notify(check),
       focusBackup: () => this.#parts.made.focus(),
       waitForConnection: () => (this.#grace = setTimeout(() => this.#send({ type: "stillDisconnected" }), GRACE)),
