@@ -281,7 +281,7 @@ async fn a_screen_reader_hears_what_happens_and_what_buttons_do() {
         [
             "region ctx0 schema",
             "status ctx0 schema update failed",
-            "alert It broke"
+            "alert It broke."
         ]
     );
     // Without anything to say it is not there at all.
