@@ -119,6 +119,29 @@ async fn at_400_percent_every_button_can_be_reached() {
     }
 }
 
+/// The next press of a key must not begin what its button did not say.
+#[tokio::test]
+async fn the_focus_does_not_move_by_itself_to_what_changes_something() {
+    let stage = Stage::set().await;
+    let focused = "return banner.shadowRoot.activeElement?.textContent ?? '';";
+    let scenes = scenes();
+    for scene in scenes.iter().filter(|scene| scene.state == "setup") {
+        for before in &scenes[..2] {
+            stage.play(before).await;
+        }
+        stage
+            .window
+            .js("button('Hide Changes').focus();", &[])
+            .await;
+        for (event, params) in &scene.reported {
+            stage.tell(event, params).await;
+        }
+        stage.window.until_state(scene.state).await;
+        let focus = stage.window.js(focused, &[]).await;
+        assert_eq!(focus, json!("×"), "{}", scene.name);
+    }
+}
+
 #[tokio::test]
 async fn axe_finds_nothing_in_any_state() {
     let axe = std::fs::read_to_string(AXE)

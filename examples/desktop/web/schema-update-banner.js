@@ -237,9 +237,9 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   /** What had the focus is gone: it goes to what is left, or back to where it came from. */
   #keepFocus() {
-    const { cancel, keep, test, primary, dismiss } = this.#parts;
+    const { cancel, keep, test, toggle, dismiss } = this.#parts;
     // Not to what changes something, which the next press of a key would begin.
-    const next = [keep, cancel, test, primary, dismiss].find((button) => button.checkVisibility());
+    const next = [keep, cancel, test, toggle, dismiss].find((button) => button.checkVisibility());
     const target = next ?? this.#cameFrom;
     if (!target) return;
     target.focus();
