@@ -358,3 +358,34 @@ async fn a_script_leaves_the_functions_of_a_newer_release_alone() {
         RPC_VERSION
     );
 }
+
+/// A check finds it before an update is offered.
+#[tokio::test]
+async fn functions_that_are_missing_older_or_not_executable_need_the_setup() {
+    let project = Project::on(ctx0_stack::Stack::postgres().await.unwrap()).await;
+    let manager = project.bundled();
+    let needed = async || {
+        let setup = manager.setup_needed().await.unwrap();
+        setup.map(|setup| setup.code)
+    };
+    assert_eq!(needed().await, Some("rpcNotInstalled"));
+    project.install().await;
+    assert_eq!(needed().await, None);
+    project
+        .sql(
+            "create or replace function ctx0_private.answer(p_fields jsonb)
+             returns ctx0_private.answer language sql immutable set search_path = pg_catalog, pg_temp
+             as $$ select p_fields || jsonb_build_object('rpc_version', 2) $$;",
+        )
+        .await;
+    assert_eq!(needed().await, Some("rpcOutdated"));
+    project.install().await;
+    assert_eq!(needed().await, None);
+    project
+        .sql("revoke execute on all functions in schema public from service_role")
+        .await;
+    project.stack.reload_schema().await.unwrap();
+    assert_eq!(needed().await, Some("permissionDenied"));
+    project.install().await;
+    assert_eq!(needed().await, None);
+}
