@@ -17,7 +17,7 @@ comment on type ctx0_private.schema_step is
   'ctx0: a version to apply or to roll back';
 
 -- stored_down_sql(p_version, p_given): the statements that roll a version back: those stored when it
--- was applied, or p_given where it was recorded by hand. Null where there are none.
+-- was applied, or p_given where it was recorded by hand. Null where there are none, or no such version.
 create function ctx0_private.stored_down_sql(p_version integer, p_given text[])
 returns text[]
 language plpgsql
@@ -27,9 +27,9 @@ as $$
 begin
   return (
     select coalesce(a.down_sql, case when v.attempt is null then p_given end)
-      from (select) one
-      left join public.ctx0_schema_versions v on v.version = p_version
-      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt);
+      from public.ctx0_schema_versions v
+      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
+     where v.version = p_version);
 end
 $$;
 

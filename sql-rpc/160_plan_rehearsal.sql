@@ -38,11 +38,7 @@ begin
     end if;
     v_sql := v_step.sql;
     if v_step.action = 'rollback' then
-      -- The down statements are those stored when the version was applied.
-      select coalesce(a.down_sql, case when v.attempt is null then v_step.sql end) into v_sql
-        from public.ctx0_schema_versions v
-        left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
-       where v.version = v_step.version;
+      v_sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_sql);
       if v_sql is null then
         return jsonb_build_object('reason', 'not_reversible', 'message', format(
           'no down SQL is stored for version %s', v_step.version));

@@ -129,6 +129,18 @@ impl Config {
     }
 }
 
+/// A variable of the environment. An empty one counts as unset.
+pub(crate) fn environment(name: &'static str) -> Result<Option<String>, ConfigError> {
+    match std::env::var_os(name) {
+        Some(value) if value.is_empty() => Ok(None),
+        Some(value) => match value.into_string() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(ConfigError::NotUtf8 { name }),
+        },
+        None => Ok(None),
+    }
+}
+
 /// Builds a [`Config`].
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until `build` is called"]
@@ -156,19 +168,11 @@ impl ConfigBuilder {
     /// [`ConfigError::Unset`] where [`ENV_URL`] or [`ENV_KEY`] is unset or empty, and
     /// [`ConfigError::NotUtf8`].
     pub fn from_env() -> Result<Self, ConfigError> {
-        let read = |name| match std::env::var_os(name) {
-            Some(value) if value.is_empty() => Ok(None),
-            Some(value) => match value.into_string() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(ConfigError::NotUtf8 { name }),
-            },
-            None => Ok(None),
-        };
-        let needed = |name| read(name)?.ok_or(ConfigError::Unset { name });
+        let needed = |name| environment(name)?.ok_or(ConfigError::Unset { name });
         let mut builder = Config::builder(needed(ENV_URL)?, needed(ENV_KEY)?);
-        builder.plain_http_host = read(ENV_PLAIN_HTTP)?;
-        builder.ca_file = read(ENV_CA_FILE)?.map(PathBuf::from);
-        builder.access_token = read(ENV_ACCESS_TOKEN)?.map(SecretText);
+        builder.plain_http_host = environment(ENV_PLAIN_HTTP)?;
+        builder.ca_file = environment(ENV_CA_FILE)?.map(PathBuf::from);
+        builder.access_token = environment(ENV_ACCESS_TOKEN)?.map(SecretText);
         Ok(builder)
     }
 

@@ -262,10 +262,8 @@ impl Check {
     /// The text of an error says what happened, and after a colon what to do.
     fn failed(name: CheckName, error: &Error) -> Self {
         let mut found = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            found += &format!(" (because: {error})");
-            cause = error.source();
+        for cause in error.causes() {
+            found += &format!(" (because: {cause})");
         }
         Self {
             state: CheckState::Failed,

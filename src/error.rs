@@ -416,6 +416,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What caused it, the nearest first.
+    pub(crate) fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self), |cause| cause.source())
+    }
+
     /// A short name of the variant, for programs that cannot match on it: the same in every
     /// release, in the messages of [`Ipc`](crate::Ipc) for example.
     #[must_use]

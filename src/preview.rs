@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use self::warnings::Tables;
 pub use self::warnings::{Warning, WarningKind};
+#[cfg(feature = "cli")]
+pub(crate) use self::{text::clean, warnings::short};
 use crate::{
     backup::BackupAdvice,
     error::MigrationError,

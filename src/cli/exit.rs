@@ -1,6 +1,6 @@
 //! How the program ends: its exit codes, and failures as text and as JSON.
 
-use std::{error::Error as StdError, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use serde::Serialize;
 use serde_json::json;
@@ -156,14 +156,8 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut causes = Vec::new();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
         Self {
-            causes,
+            causes: error.causes().map(ToString::to_string).collect(),
             retryable: error.is_retryable(),
             next: next(&error),
             ..Self::new(Exit::of(&error), error.code(), error.to_string())

@@ -1,7 +1,7 @@
 //! Where the settings come from: flags first, then the environment, then a file.
 
 use std::{
-    env, fs, io,
+    fs, io,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -10,6 +10,7 @@ use super::{args::Global, exit::Failure};
 use crate::{
     config::{
         Config, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL,
+        environment,
     },
     manager::SchemaVersionManager,
     manifest::Migrations,
@@ -87,15 +88,6 @@ fn resolve(
     let program = concat!("ctx0-schema ", env!("CARGO_PKG_VERSION"));
     let applied_by = global.applied_by.as_deref().unwrap_or(program);
     Ok(builder.applied_by(applied_by).build()?)
-}
-
-/// A variable of the environment. An empty one counts as unset.
-fn environment(name: &'static str) -> Result<Option<String>, ConfigError> {
-    match env::var(name) {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(ConfigError::NotUtf8 { name }),
-    }
 }
 
 /// The variables of a file.

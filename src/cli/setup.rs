@@ -32,7 +32,8 @@ pub(super) async fn install(
     let manager = settings::manager(global)?;
     let asked = async { Ok::<_, Failure>(manager.status().await) };
     let found = terminal.read("looking for the functions", asked).await?;
-    if options.again || changes(found.as_ref()) {
+    // Also where they are of an older release, or may not be called.
+    if options.again || found.is_err() {
         let question = format!("\nInstall release {RPC_VERSION} of the functions? [y/N]");
         agree(terminal, options.yes, &question, &["y", "yes"]).await?;
     }
@@ -85,11 +86,6 @@ pub(super) async fn uninstall(
         "wasInstalled": report.was_installed, "historyKept": report.history_kept, "route": report.route,
     });
     Ok(Output::new(Exit::Done, text::success(said), &json))
-}
-
-/// Whether an installation would change anything, as far as this is known.
-fn changes(found: Result<&crate::report::DatabaseStatus, &Error>) -> bool {
-    found.is_ok_and(|status| status.rpc_version < RPC_VERSION) || found.is_err()
 }
 
 fn said(report: &InstallReport) -> String {

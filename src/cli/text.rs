@@ -10,7 +10,7 @@ use crate::{
     drift::Verification,
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations, Version},
-    preview::{Preview, PreviewState, WarningKind},
+    preview::{Preview, PreviewState, WarningKind, clean, short},
     report::{DatabaseStatus, Progress, SetupNeeded, UpdateCheck, WaitReason},
     schema_objects::ObjectChange,
 };
@@ -19,12 +19,6 @@ const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
-
-/// Text that comes from elsewhere must not steer the terminal.
-pub(super) fn clean(text: &str) -> String {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.replace(steers, "\u{fffd}")
-}
 
 /// Each line in this style.
 fn styled(style: Style, text: &str) -> String {
@@ -336,13 +330,16 @@ pub(super) fn summary(preview: &Preview) -> String {
 fn changes(changes: &[ObjectChange]) -> String {
     let (mut creates, mut alters, mut drops) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
-        let name = change.name.strip_prefix("public.").unwrap_or(&change.name);
         let kind = match (&change.before, &change.after) {
             (None, _) => &mut creates,
             (_, None) => &mut drops,
             (Some(_), Some(_)) => &mut alters,
         };
-        kind.push(format!("{} {}", change.kind.as_str(), clean(name)));
+        kind.push(format!(
+            "{} {}",
+            change.kind.as_str(),
+            clean(short(&change.name))
+        ));
     }
     [("creates", creates), ("changes", alters), ("drops", drops)]
         .into_iter()

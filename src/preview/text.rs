@@ -164,17 +164,7 @@ impl Text {
     }
 
     fn line(&mut self, colour: &str, line: &str) {
-        // What comes from a database must not steer the terminal.
-        let line: String = line
-            .chars()
-            .map(|c| {
-                if c.is_control() && c != '\n' && c != '\t' {
-                    '\u{fffd}'
-                } else {
-                    c
-                }
-            })
-            .collect();
+        let line = clean(line);
         let written = if self.colours && !colour.is_empty() {
             writeln!(self.text, "\x1b[{colour}m{line}\x1b[0m")
         } else {
@@ -182,4 +172,10 @@ impl Text {
         };
         written.expect("a string takes it");
     }
+}
+
+/// Text that comes from elsewhere must not steer the terminal.
+pub(crate) fn clean(text: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(steers, "\u{fffd}")
 }

@@ -532,7 +532,7 @@ impl Part {
 }
 
 /// Without the schema that everything is in.
-pub(super) fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     name.strip_prefix("public.").unwrap_or(name)
 }
 

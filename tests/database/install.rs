@@ -8,6 +8,18 @@ use ctx0_schema::{
 use ctx0_stack::project::{Project, migrations, version};
 use tokio::task::JoinSet;
 
+/// Two versions that take a second.
+pub(crate) const SLOW: [(&str, &str); 2] = [
+    (
+        "001_slow",
+        "create table ctx0_slow (id int); select pg_sleep(0.5);",
+    ),
+    (
+        "002_slower",
+        "alter table ctx0_slow add name text; select pg_sleep(0.5);",
+    ),
+];
+
 #[tokio::test]
 async fn installing_again_changes_nothing() {
     let project = Project::installed().await;
@@ -294,17 +306,7 @@ fn named_in_the_source() -> Vec<String> {
 async fn twenty_installations_at_once_all_succeed_while_versions_are_applied() {
     let project = Arc::new(Project::installed().await);
     let expected = project.catalog().await;
-    let slow = migrations(&[
-        (
-            "001_slow",
-            "create table ctx0_slow (id int); select pg_sleep(0.5);",
-        ),
-        (
-            "002_slower",
-            "alter table ctx0_slow add name text; select pg_sleep(0.5);",
-        ),
-    ]);
-    let manager = project.manager(slow);
+    let manager = project.manager(migrations(&SLOW));
     let run = tokio::spawn(manager.apply_all_pending().into_future());
     let mut installing = JoinSet::new();
     for number in 0..20 {

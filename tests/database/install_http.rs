@@ -17,6 +17,8 @@ use ctx0_stack::project::{Project, migrations, version};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
+use crate::install::SLOW;
+
 /// As a current and as an older self-hosted Supabase has it.
 const ROLES: [&str; 2] = ["postgres", "supabase_admin"];
 
@@ -158,12 +160,7 @@ async fn an_upgrade_that_fails_says_why_and_changes_nothing() {
         .await;
     let before = project.catalog().await;
     let error = project.bundled().install().await.unwrap_err();
-    let Error::SetupFailed {
-        sqlstate, reason, ..
-    } = &error
-    else {
-        panic!("{error}")
-    };
+    let (sqlstate, reason) = setup_failed(&error);
     assert_eq!(sqlstate, "55000");
     assert!(reason.contains("drop trigger spy"), "{reason}");
     assert_eq!(project.catalog().await, before);
@@ -213,12 +210,7 @@ async fn a_database_that_refuses_the_script_is_told_with_its_reason() {
     let hosted = hosted(&project, "sbp_the_right_one").await;
     for manager in [project.bundled(), hosted] {
         let error = manager.install().await.unwrap_err();
-        let Error::SetupFailed {
-            sqlstate, reason, ..
-        } = &error
-        else {
-            panic!("{error}")
-        };
+        let (sqlstate, reason) = setup_failed(&error);
         assert_eq!(sqlstate, "55000");
         assert!(reason.contains("belongs to stranger"), "{reason}");
     }
@@ -305,17 +297,7 @@ async fn twenty_daemons_install_at_once_while_versions_are_applied() {
     let project = serving_sql("supabase_admin").await;
     project.install().await;
     let catalog = project.catalog().await;
-    let slow = migrations(&[
-        (
-            "001_slow",
-            "create table ctx0_slow (id int); select pg_sleep(0.5);",
-        ),
-        (
-            "002_slower",
-            "alter table ctx0_slow add name text; select pg_sleep(0.5);",
-        ),
-    ]);
-    let manager = project.manager(slow);
+    let manager = project.manager(migrations(&SLOW));
     let run = tokio::spawn(manager.apply_all_pending().into_future());
     let manager = project.bundled();
     let mut installing = JoinSet::new();
@@ -401,4 +383,14 @@ async fn query(
         StatusCode::BAD_REQUEST,
         json!({"message": message}).to_string(),
     )
+}
+
+/// The SQLSTATE and the reason of a script that failed.
+fn setup_failed(error: &Error) -> (&str, &str) {
+    match error {
+        Error::SetupFailed {
+            sqlstate, reason, ..
+        } => (sqlstate, reason),
+        _ => panic!("{error}"),
+    }
 }

@@ -586,10 +586,6 @@ fn generated(rng: &mut Rng) -> Migrations {
             (format!("{number:03}_test"), statements.join(";\n"))
         })
         .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, sql)| (name.as_str(), sql.as_str()))
-        .collect();
     migrations(&files)
 }
 

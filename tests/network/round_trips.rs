@@ -51,10 +51,6 @@ fn versions(count: usize) -> Migrations {
             (format!("{number:03}_a"), sql)
         })
         .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, sql)| (name.as_str(), sql.as_str()))
-        .collect();
     migrations(&files)
 }
 

@@ -156,10 +156,6 @@ pub(crate) fn steps(texts: &[&str]) -> Migrations {
             (format!("{version:03}_step"), sql)
         })
         .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, sql)| (name.as_str(), sql.as_str()))
-        .collect();
     migrations(&files)
 }
 

@@ -213,9 +213,13 @@ pub fn version(number: u32) -> Version {
 }
 
 /// Migrations with these names and texts, numbered from 1.
-pub fn migrations(files: &[(&str, &str)]) -> Migrations {
+pub fn migrations(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> Migrations {
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, sql)| (name.as_ref(), sql.as_ref()))
+        .collect();
     let entries: Vec<_> = (1..)
-        .zip(files)
+        .zip(&files)
         .map(|(version, (name, _))| {
             serde_json::json!({
                 "version": version, "name": name, "description": format!("about {name}"), "file": format!("{name}.sql"),
@@ -226,7 +230,7 @@ pub fn migrations(files: &[(&str, &str)]) -> Migrations {
         serde_json::json!({ "currentVersion": files.len(), "migrations": entries }).to_string();
     let files: Vec<_> = files
         .iter()
-        .map(|(name, sql)| (format!("{name}.sql"), *sql))
+        .map(|&(name, sql)| (format!("{name}.sql"), sql))
         .collect();
     let mut all = vec![("manifest.json", manifest.as_str())];
     all.extend(files.iter().map(|(name, sql)| (name.as_str(), *sql)));
