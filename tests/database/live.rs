@@ -722,7 +722,10 @@ async fn strings_are_read_as_they_were_cut_whatever_a_setting_says() {
     }
     project.stack.stop_rest().await.unwrap();
     project.stack.start_rest().await.unwrap();
-    let manager = project.manager(migrations(&[("001_hidden", hidden.as_str()), ("002_set", text)]));
+    let manager = project.manager(migrations(&[
+        ("001_hidden", hidden.as_str()),
+        ("002_set", text),
+    ]));
     manager.apply_all_pending().await.unwrap();
     assert_eq!(
         project.sql("select a from public.ctx0_texts").await,
