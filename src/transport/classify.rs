@@ -220,16 +220,17 @@ fn by_code(
             (Error::Raised { sqlstate, reason }, Effect::None, Retry::No)
         }
         (code, _) => {
-            let code = Some(excerpt(code, 20));
-            (
-                Error::UnexpectedResponse {
-                    status: response.status,
-                    code,
-                    message: reason,
-                },
-                Effect::None,
-                Retry::No,
-            )
+            // An internal error of PostgreSQL: a change beside the call may have caused it.
+            let retry = match code {
+                "XX000" => Retry::Soon,
+                _ => Retry::No,
+            };
+            let error = Error::UnexpectedResponse {
+                status: response.status,
+                code: Some(excerpt(code, 20)),
+                message: reason,
+            };
+            (error, Effect::None, retry)
         }
     };
     Err(request_error(error, effect, retry))
@@ -237,7 +238,9 @@ fn by_code(
 
 /// Whether the functions were replaced between the planning of a call and its end.
 fn is_replaced(reason: &str) -> bool {
-    reason.starts_with("cache lookup failed for ") || reason.contains(" with OID ")
+    reason.starts_with("cache lookup failed for ")
+        || reason.contains(" with OID ")
+        || reason == "function in FROM has unsupported return type"
 }
 
 /// Whether a hint of PostgREST suggests a function of ours: an older release is installed.

@@ -43,6 +43,7 @@ fn functions_that_are_being_replaced_are_called_again() {
     for (code, message) in [
         ("XX000", "cache lookup failed for function 16481"),
         ("XX000", "could not open relation with OID 16521"),
+        ("XX000", "function in FROM has unsupported return type"),
         ("42704", "type with OID 16521 does not exist"),
     ] {
         let body = json!({"code": code, "message": message}).to_string();
@@ -95,7 +96,7 @@ fn a_code_weighs_more_than_the_status() {
         ("25006", "ReadOnly", Effect::None, Retry::No),
         ("26000", "DatabaseUnavailable", Effect::None, Retry::Soon),
         ("42P05", "DatabaseUnavailable", Effect::None, Retry::Soon),
-        ("XX000", "UnexpectedResponse", Effect::None, Retry::No),
+        ("XX000", "UnexpectedResponse", Effect::None, Retry::Soon),
         ("PGRSTX00", "UnexpectedResponse", Effect::None, Retry::No),
     ] {
         for status in [302, 400, 401, 404, 429, 500, 503] {
