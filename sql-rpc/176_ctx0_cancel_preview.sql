@@ -5,9 +5,8 @@
 --
 -- Result: jsonb with "rpc_version" and "outcome":
 --   cancelled    what the rehearsal ran has been rolled back
---   requested    it was asked to end and has not ended within some seconds: its statement catches
---                the cancellation, or the owner of these functions may not cancel a statement of
---                PostgREST's role. It begins no other statement
+--   requested    it was asked to end and has not ended within some seconds: the owner of these
+--                functions may not cancel a statement of PostgREST's role. It begins no other statement
 --   not_running  there is no such rehearsal, or it has just ended
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -37,14 +36,17 @@ begin
       -- As long as this is held, the rehearsal begins no other statement. Not to be had only while
       -- the rehearsal is looking whether anybody holds it.
       perform pg_try_advisory_xact_lock_shared(ctx0_private.cancel_lock(p_preview => p_preview));
-      -- Again each second, because a `do` block that catches query_canceled goes on.
-      if v_wait % 10 = 0 then
-        begin
+      -- Again each second, because a `do` block that catches query_canceled goes on. One that
+      -- goes on after 5 s loses its connection, which nothing can catch.
+      begin
+        if v_wait = 50 then
+          perform pg_terminate_backend(v_pid);
+        elsif v_wait % 10 = 0 then
           perform pg_cancel_backend(v_pid);
-        exception when insufficient_privilege then
-          null; -- Then it ends before its next statement.
-        end;
-      end if;
+        end if;
+      exception when insufficient_privilege then
+        null; -- Then it ends before its next statement.
+      end;
       perform pg_sleep(0.1);
       v_pid := ctx0_private.lock_holder(p_key => v_key);
       if v_pid is null then

@@ -131,8 +131,8 @@ pub enum Unfinished {
 pub enum Cancellation {
     /// It has ended: what it ran is rolled back.
     Cancelled,
-    /// It was asked to end and still goes on, after as long as a preview may take: its statement
-    /// catches the cancellation. It ends before its next statement.
+    /// It was asked to end and still goes on, after as long as a preview may take: the owner of the
+    /// installed functions may not cancel it. It ends before its next statement.
     Requested,
     /// It does not run, or has just ended.
     NotRunning,

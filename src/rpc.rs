@@ -580,7 +580,15 @@ impl Rpc {
             Response::Refused(refusal) => Err(unexpected(refusal.reason)),
         };
         let request = || request.clone();
-        Ok(exchange(&*self.transport, self.policy, request, page, |_, _| {}).await?)
+        Ok(exchange(
+            &*self.transport,
+            self.policy,
+            request,
+            page,
+            |_, _| {},
+            || None,
+        )
+        .await?)
     }
 
     /// Reads the ledger once, and looks at the response itself.
@@ -626,7 +634,15 @@ impl Rpc {
         let request = request(call);
         let outcome = |response| Ok(Verdict::Done(returned(response)?));
         let request = || request.clone();
-        Ok(exchange(&*self.transport, self.policy, request, outcome, |_, _| {}).await?)
+        Ok(exchange(
+            &*self.transport,
+            self.policy,
+            request,
+            outcome,
+            |_, _| {},
+            || None,
+        )
+        .await?)
     }
 
     /// Makes a call until its outcome is known; see [`exchange`].
@@ -636,10 +652,19 @@ impl Rpc {
         mut call: impl FnMut() -> C,
         mut decide: impl FnMut(C::Response) -> Result<Verdict<T>, RequestError>,
         on_wait: impl FnMut(WaitReason, Duration),
+        cancelled: impl Fn() -> Option<T>,
     ) -> Result<T, ExchangeError> {
         let request = || request(&call());
         let decide = |response| decide(returned(response)?);
-        exchange(&*self.transport, policy, request, decide, on_wait).await
+        exchange(
+            &*self.transport,
+            policy,
+            request,
+            decide,
+            on_wait,
+            cancelled,
+        )
+        .await
     }
 }
 

@@ -5,6 +5,10 @@ use std::{
     future::{Future, IntoFuture},
     ops::RangeInclusive,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +49,8 @@ pub struct PreviewRequest {
     goal: Goal,
     budget: Duration,
     id: Uuid,
+    /// Then it is not started, and not started again where its request failed.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl PreviewRequest {
@@ -57,6 +63,7 @@ impl PreviewRequest {
             goal,
             budget: Self::DEFAULT_BUDGET,
             id: Uuid::new_v4(),
+            cancelled: Arc::default(),
         }
     }
 
@@ -75,6 +82,7 @@ impl PreviewRequest {
         PreviewCanceller {
             manager: self.manager.clone(),
             id: self.id,
+            cancelled: Arc::clone(&self.cancelled),
         }
     }
 
@@ -90,7 +98,7 @@ impl PreviewRequest {
         let call = || RehearseMigrations::new(current, &steps, self.id, self.budget);
         let decide = |outcome| {
             Ok(match outcome {
-                RehearsalOutcome::Rehearsed(rehearsed) => Verdict::Done(Ok(rehearsed)),
+                RehearsalOutcome::Rehearsed(rehearsed) => Verdict::Done(Ok(Some(rehearsed))),
                 // Perhaps an earlier copy of this request. It ends soon.
                 RehearsalOutcome::Locked { rehearsal: true } => {
                     Verdict::Running(WaitReason::Preview)
@@ -103,16 +111,25 @@ impl PreviewRequest {
                 }
             })
         };
-        let mut rehearsed = pin!(rpc.call(rpc.policy(), call, decide, |_, _| {}));
-        let rehearsed = match timeout(self.budget + GRACE, &mut rehearsed).await {
-            Ok(rehearsed) => rehearsed??,
+        let cancelled = || self.cancelled.load(Ordering::Relaxed).then_some(Ok(None));
+        let mut rehearsed = pin!(rpc.call(rpc.policy(), call, decide, |_, _| {}, cancelled));
+        let (rehearsed, reason) = match timeout(self.budget + GRACE, &mut rehearsed).await {
+            Ok(rehearsed) => (rehearsed??, Unfinished::Cancelled),
             Err(_) => {
                 // If this fails, the database's own limit still ends it.
-                let _ = self.canceller().cancel().await;
-                rehearsed.await??
+                if let Ok(Cancellation::Cancelled) = self.canceller().end().await {
+                    self.cancelled.store(true, Ordering::Relaxed);
+                }
+                (rehearsed.await??, Unfinished::BudgetUsed)
             }
         };
-        let rehearsal = in_steps(rehearsed, &steps);
+        let rehearsal = match rehearsed {
+            Some(rehearsed) => in_steps(rehearsed, &steps),
+            None => Rehearsal {
+                versions: vec![stopped(reason)],
+                ..Rehearsal::default()
+            },
+        };
         Ok(Preview::new(current, &steps, rehearsal, instructions))
     }
 }
@@ -139,15 +156,22 @@ impl fmt::Debug for PreviewRequest {
 pub struct PreviewCanceller {
     manager: SchemaVersionManager,
     id: Uuid,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl PreviewCanceller {
     /// Ends the preview in the database, and returns when it has ended. The preview then reports
-    /// what it has seen by then.
+    /// what it has seen by then. Code that catches each cancellation loses its connection after 5 s;
+    /// the preview then reports nothing.
     ///
     /// # Errors
     /// [`Error`], when the database could not be asked.
     pub async fn cancel(&self) -> Result<Cancellation, Error> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.end().await
+    }
+
+    async fn end(&self) -> Result<Cancellation, Error> {
         let deadline = Instant::now() + *BUDGETS.end();
         let mut outcome = self.request().await?;
         // Each request waits some seconds in the database, and while it waits no statement begins.
@@ -183,12 +207,16 @@ fn in_steps(rehearsed: Rehearsed, steps: &[Step]) -> Rehearsal {
     }
 }
 
+fn stopped(reason: Unfinished) -> SeenVersion {
+    SeenVersion {
+        state: PreviewState::NotFinished { reason },
+        ..SeenVersion::default()
+    }
+}
+
 fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVersion {
     match version {
-        RehearsedVersion::Stopped => SeenVersion {
-            state: PreviewState::NotFinished { reason },
-            ..SeenVersion::default()
-        },
+        RehearsedVersion::Stopped => stopped(reason),
         RehearsedVersion::AfterPrevious => SeenVersion {
             state: PreviewState::After {
                 version: step.starts_from(),

@@ -232,16 +232,22 @@ impl Run {
                 waited,
             });
         };
-        rpc.call(policy, attempt, |outcomes| decide(steps, outcomes), on_wait)
-            .await
-            .map_err(|end| match end {
-                ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
-                ExchangeError::Failed {
-                    error: source,
-                    may_have_run: true,
-                } => Error::OutcomeUnknown { version, source },
-                ExchangeError::Failed { error, .. } => *error,
-            })
+        rpc.call(
+            policy,
+            attempt,
+            |outcomes| decide(steps, outcomes),
+            on_wait,
+            || None,
+        )
+        .await
+        .map_err(|end| match end {
+            ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
+            ExchangeError::Failed {
+                error: source,
+                may_have_run: true,
+            } => Error::OutcomeUnknown { version, source },
+            ExchangeError::Failed { error, .. } => *error,
+        })
     }
 }
 

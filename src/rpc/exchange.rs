@@ -51,18 +51,23 @@ impl From<ExchangeError> for Error {
 ///
 /// `request` makes the request of each attempt: once, and once more for every new attempt. `decide`
 /// says what a response means. `on_wait` gets the reason of each wait and the time waited so far.
+/// `cancelled` is asked before each request; the outcome that it gives is that of the exchange.
 pub(crate) async fn exchange<T>(
     transport: &dyn Transport,
     policy: RetryPolicy,
     mut request: impl FnMut() -> Request,
     mut decide: impl FnMut(Response) -> Result<Verdict<T>, RequestError>,
     mut on_wait: impl FnMut(WaitReason, Duration),
+    cancelled: impl Fn() -> Option<T>,
 ) -> Result<T, ExchangeError> {
     let mut state = RetryState::new(policy, Instant::now());
     let mut sent = request();
     let mut requests = 0_u32;
     started(&sent);
     let end = loop {
+        if let Some(outcome) = cancelled() {
+            break Ok(outcome);
+        }
         requests += 1;
         let response = transport.send(&sent, state.timeout(Instant::now())).await;
         let verdict = classify(&sent, response).and_then(&mut decide);

@@ -95,7 +95,7 @@ impl Rpc {
                 })
             }
         };
-        self.call(policy, || Upgrade::new(sql), decide, |_, _| {})
+        self.call(policy, || Upgrade::new(sql), decide, |_, _| {}, || None)
             .await
     }
 
@@ -114,7 +114,15 @@ impl Rpc {
             Response::Refused(refusal) => refused(refusal),
             Response::NoTable => Err(unexpected("the outcome is missing".to_owned())),
         };
-        exchange(&*self.transport, policy, request, decide, |_, _| {}).await
+        exchange(
+            &*self.transport,
+            policy,
+            request,
+            decide,
+            |_, _| {},
+            || None,
+        )
+        .await
     }
 
     /// Which installation there is, past PostgREST. `None`: none.
@@ -130,7 +138,15 @@ impl Rpc {
             },
             Response::NoTable => Err(unexpected("the outcome is missing".to_owned())),
         };
-        exchange(&*self.transport, self.policy, request, decide, |_, _| {}).await
+        exchange(
+            &*self.transport,
+            self.policy,
+            request,
+            decide,
+            |_, _| {},
+            || None,
+        )
+        .await
     }
 }
 

@@ -1,6 +1,10 @@
 //! A preview on a database that others use: it harms nobody, and tells only its own changes.
 
-use std::{cell::Cell, fmt::Write, time::Duration};
+use std::{
+    cell::Cell,
+    fmt::Write,
+    time::{Duration, Instant},
+};
 
 use ctx0_schema::{
     Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
@@ -653,10 +657,16 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
                        begin perform pg_sleep(20); exception when query_canceled then perform pg_sleep(1.2); end;
                      end loop;
                    end $$";
+    let never_ends = "do $$ begin
+                        loop
+                          begin perform pg_sleep(20); exception when query_canceled then null; end;
+                        end loop;
+                      end $$";
     let forbid = "revoke authenticator, pg_signal_backend from postgres";
     for (first, forbid) in [
         (catches, ""),
         (goes_on, ""),
+        (never_ends, ""),
         ("select pg_sleep(1)", forbid),
         ("select pg_sleep(8)", forbid),
     ] {
@@ -686,6 +696,34 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
         );
         assert_eq!(project.value("select count(*) from ctx0_slow").await, "0");
     }
+}
+
+/// Its connection is closed, and it is not started again.
+#[tokio::test]
+async fn a_preview_that_catches_every_cancellation_ends_soon_after_its_budget() {
+    let project = Project::on(Stack::postgres().await.unwrap()).await;
+    project.install().await;
+    project.sql("create table public.ctx0_slow (id int)").await;
+    let sql = "insert into public.ctx0_slow values (1);
+               do $$ begin
+                 loop
+                   begin perform pg_sleep(20); exception when query_canceled then null; end;
+                 end loop;
+               end $$;";
+    let manager = project.manager(migrations(&[("001_slow", sql)]));
+    let started = Instant::now();
+    let preview = manager.preview().budget(Duration::from_secs(1)).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(
+        preview.unwrap().versions[0].state,
+        PreviewState::NotFinished {
+            reason: Unfinished::BudgetUsed
+        }
+    );
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    assert_eq!(project.value(sleeps).await, "0");
+    assert_eq!(project.value("select count(*) from ctx0_slow").await, "0");
 }
 
 /// Whether it must stop is asked before each statement.

@@ -1,6 +1,8 @@
 //! What is sent: the requests themselves, and how few of them.
 
-use ctx0_schema::{Config, SchemaVersionManager, Version};
+use ctx0_schema::{
+    Config, Error, Preview, PreviewState, RPC_VERSION, SchemaVersionManager, Unfinished, Version,
+};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
@@ -431,4 +433,51 @@ fn row(version: impl Into<i64>) -> Value {
         "version": version.into(), "migration_name": "by hand", "description": null,
         "applied_at": null, "applied_by": null,
     })
+}
+
+/// A copy that starts after the user cancelled would run without anybody waiting for it.
+#[tokio::test]
+async fn a_cancelled_preview_is_not_requested_again() {
+    const REHEARSE: &str = "/rest/v1/rpc/ctx0_rehearse_migrations";
+    const CANCEL: &str = "/rest/v1/rpc/ctx0_cancel_preview";
+    let supabase = Supabase::at_version(1).await;
+    let down = refusal(
+        503,
+        "57P01",
+        "terminating connection due to administrator command",
+    );
+    supabase.on("POST", REHEARSE, [down]).await;
+    let not_running = json!({"rpc_version": RPC_VERSION, "outcome": "not_running"});
+    supabase
+        .on("POST", CANCEL, [json_answer(&not_running)])
+        .await;
+    let rehearsals = async || {
+        let requests = supabase.requests().await;
+        requests
+            .iter()
+            .filter(|request| request.url.path() == REHEARSE)
+            .count()
+    };
+
+    let manager = manager(&supabase.uri());
+    let cancelled = |preview: Result<Preview, Error>| {
+        let reason = Unfinished::Cancelled;
+        preview.unwrap().versions[0].state == PreviewState::NotFinished { reason }
+    };
+    let request = manager.preview();
+    let canceller = request.canceller();
+    let cancel = async {
+        while rehearsals().await == 0 {
+            tokio::task::yield_now().await;
+        }
+        canceller.cancel().await.unwrap();
+    };
+    let (preview, ()) = tokio::join!(request, cancel);
+    assert!(cancelled(preview));
+    assert_eq!(rehearsals().await, 1);
+
+    let request = manager.preview();
+    request.canceller().cancel().await.unwrap();
+    assert!(cancelled(request.await));
+    assert_eq!(rehearsals().await, 1);
 }

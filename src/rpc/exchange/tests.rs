@@ -39,6 +39,7 @@ async fn run(
         || request.clone(),
         |response| Ok(Verdict::Done(response)),
         |_, _| {},
+        || None,
     )
     .await;
     (end.map_err(Error::from), fake, started.elapsed())
