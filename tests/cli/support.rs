@@ -180,6 +180,10 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    pub(crate) fn screen(&self) -> &vt100::Screen {
+        self.screen.screen()
+    }
+
     /// What is to be seen.
     pub(crate) fn text(&self) -> String {
         self.screen.screen().contents()
