@@ -63,12 +63,10 @@ fn write(terminal: &Terminal, name: &str, command: &str) {
 fn svg(screen: &vt100::Screen, command: &str) -> String {
     const WIDTH: u16 = 8;
     const HEIGHT: u16 = 18;
-    let (rows, columns) = screen.size();
+    let (_, columns) = screen.size();
     let texts: Vec<_> = screen.rows(0, columns).collect();
-    let used = (0..rows)
-        .zip(&texts)
-        .filter(|(_, text)| !text.trim().is_empty());
-    let used = used.last().map_or(0, |(row, _)| row + 1);
+    let used = texts.iter().rposition(|text| !text.trim().is_empty());
+    let used = used.map_or(0, |row| u16::try_from(row + 1).expect("a screen is small"));
     let (width, height) = ((columns + 2) * WIDTH, (used + 2) * HEIGHT);
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="13" fill="#d8dee9">
