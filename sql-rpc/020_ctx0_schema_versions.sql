@@ -11,9 +11,11 @@ create table if not exists public.ctx0_schema_versions (
 );
 
 alter table public.ctx0_schema_versions
-  add column if not exists checksum     text,
-  add column if not exists execution_ms bigint,
-  add column if not exists attempt      uuid;
+  add column if not exists checksum        text,
+  add column if not exists execution_ms    bigint,
+  add column if not exists attempt         uuid,
+  add column if not exists breaking        boolean,
+  add column if not exists min_app_version text;
 
 comment on table public.ctx0_schema_versions is
   'The versions of the ctx0 schema that this database has, one row each.';
@@ -23,5 +25,9 @@ comment on column public.ctx0_schema_versions.execution_ms is
   'Milliseconds that the migration took; null where the version was recorded by hand';
 comment on column public.ctx0_schema_versions.attempt is
   'The row of ctx0_private.ctx0_schema_attempts that applied this version; null where it was recorded by hand';
+comment on column public.ctx0_schema_versions.breaking is
+  'Whether apps that do not know this version can no longer work with the database; null where that is not known';
+comment on column public.ctx0_schema_versions.min_app_version is
+  'The oldest app that can work with this version; null where that is not known';
 
 alter table public.ctx0_schema_versions enable row level security;

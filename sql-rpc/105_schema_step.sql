@@ -10,7 +10,9 @@ create type ctx0_private.schema_step as (
   down_sql         text[],
   down_checksum    text,
   expected_version integer,
-  attempt          uuid
+  attempt          uuid,
+  breaking         boolean,
+  min_app_version  text
 );
 
 comment on type ctx0_private.schema_step is

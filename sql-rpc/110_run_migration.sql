@@ -29,7 +29,9 @@ create function ctx0_private.run_migration(
   p_attempt      uuid,
   p_lock_timeout interval,
   p_preview      uuid default null,
-  p_stop_at      timestamptz default null
+  p_stop_at      timestamptz default null,
+  p_breaking     boolean default null,
+  p_min_app_version text default null
 )
 returns jsonb
 language plpgsql
@@ -57,8 +59,9 @@ begin
   begin
     if p_action = 'apply' then
       insert into public.ctx0_schema_versions
-             (version, migration_name, description, applied_at, applied_by, checksum, attempt)
-      values (p_version, p_name, p_description, v_started, coalesce(p_applied_by, 'bot0-daemon'), p_checksum, p_attempt);
+             (version, migration_name, description, applied_at, applied_by, checksum, attempt, breaking, min_app_version)
+      values (p_version, p_name, p_description, v_started, coalesce(p_applied_by, 'bot0-daemon'), p_checksum, p_attempt,
+              p_breaking, p_min_app_version);
     end if;
     perform set_config('search_path', 'public, extensions', true);
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
@@ -130,5 +133,5 @@ begin
 end
 $$;
 
-comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, timestamptz) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, timestamptz, boolean, text) is
   'ctx0: runs the statements of one schema version and updates the ledger';

@@ -77,7 +77,7 @@ begin
       v_answer := ctx0_private.run_migration(
         p_action => p_action, p_version => v_step.version, p_name => v_step.name, p_description => v_step.description,
         p_sql => v_step.sql, p_checksum => v_step.checksum, p_applied_by => p_applied_by, p_attempt => v_step.attempt,
-        p_lock_timeout => '5s');
+        p_lock_timeout => '5s', p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       v_changed := v_changed or v_answer ->> 'outcome' <> 'failed';

@@ -14,6 +14,9 @@
 --   p_backup_by         who confirmed a backup, or null; recorded
 --   p_continues         whether the caller goes on to another version after this one. Then the schema
 --                       is described for ctx0_verify_schema after that one, and not after this
+--   p_breaking          whether apps that do not know the version can no longer work with it; null: not
+--                       known
+--   p_min_app_version   the oldest app that can work with the version, or null
 --
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
@@ -46,7 +49,9 @@ create function public.ctx0_apply_migration(
   p_expected_version integer default null,
   p_attempt          uuid default gen_random_uuid(),
   p_backup_by        text default null,
-  p_continues        boolean default false
+  p_continues        boolean default false,
+  p_breaking         boolean default null,
+  p_min_app_version  text default null
 )
 returns ctx0_private.answer
 language plpgsql
@@ -59,7 +64,8 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
   v_steps constant ctx0_private.schema_step[] := array[row(
-    p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql, p_down_checksum, p_expected_version, p_attempt
+    p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql, p_down_checksum, p_expected_version, p_attempt,
+    p_breaking, p_min_app_version
   )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();
@@ -72,5 +78,5 @@ begin
 end
 $$;
 
-comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text, boolean) is
+comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text, boolean, boolean, text) is
   'ctx0: applies one schema version in one transaction, exactly once for each attempt';

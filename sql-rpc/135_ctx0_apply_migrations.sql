@@ -4,7 +4,7 @@
 -- Arguments
 --   p_steps       the versions in order, a list of objects with the fields of
 --                 ctx0_private.schema_step: version, name, description, sql, checksum, down_sql,
---                 down_checksum, expected_version, attempt; each as in ctx0_apply_migration
+--                 down_checksum, expected_version, attempt, breaking, min_app_version; each as in ctx0_apply_migration
 --   p_applied_by  who asks
 --   p_backup_by   who confirmed a backup, or null; recorded
 --   p_continues   whether the caller goes on to another version after these
@@ -43,7 +43,7 @@ begin
   end if;
   v_steps := array(
     select row(s.version, s.name, s.description, s.sql, lower(s.checksum), s.down_sql, s.down_checksum,
-               s.expected_version, s.attempt)::ctx0_private.schema_step
+               s.expected_version, s.attempt, s.breaking, s.min_app_version)::ctx0_private.schema_step
       from jsonb_array_elements(p_steps) with ordinality e (step, number)
      cross join lateral jsonb_populate_record(null::ctx0_private.schema_step, e.step) s
      order by e.number);

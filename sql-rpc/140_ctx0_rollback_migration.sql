@@ -41,7 +41,7 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
   v_steps constant ctx0_private.schema_step[] := array[row(
-    p_version, null, null, p_down_sql, lower(p_down_checksum), null, null, p_expected_version, p_attempt
+    p_version, null, null, p_down_sql, lower(p_down_checksum), null, null, p_expected_version, p_attempt, null, null
   )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();

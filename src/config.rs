@@ -13,6 +13,8 @@ use std::{
 
 use ::url::Url;
 
+use crate::app_version::{AppVersion, AppVersionError};
+
 pub(crate) use self::key::KeyKind;
 pub use self::key::{KeyError, ServiceKey};
 use self::{
@@ -69,6 +71,7 @@ pub struct Config {
     pub(crate) key: ServiceKey,
     pub(crate) user_agent: String,
     pub(crate) applied_by: String,
+    pub(crate) app_version: Option<AppVersion>,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) retry_delay: Duration,
@@ -114,6 +117,7 @@ impl Config {
             management_api: MANAGEMENT_API.to_owned(),
             user_agent: concat!("ctx0-schema/", env!("CARGO_PKG_VERSION")).to_owned(),
             applied_by: "bot0-daemon".to_owned(),
+            app_version: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(35),
             retry_delay: Duration::from_millis(200),
@@ -154,6 +158,7 @@ pub struct ConfigBuilder {
     management_api: String,
     user_agent: String,
     applied_by: String,
+    app_version: Option<String>,
     connect_timeout: Duration,
     request_timeout: Duration,
     retry_delay: Duration,
@@ -224,6 +229,17 @@ impl ConfigBuilder {
         self
     }
 
+    /// The version of your app, such as `env!("CARGO_PKG_VERSION")` or the one in `package.json`; not
+    /// that of this crate. Default: not known.
+    ///
+    /// It decides whether the app can go on when another computer has applied versions that this build
+    /// does not know: if it is at least their `minAppVersion`. Where it is not known, only versions that
+    /// were declared `"breaking": false` let the app go on.
+    pub fn app_version(mut self, version: impl Into<String>) -> Self {
+        self.app_version = Some(version.into());
+        self
+    }
+
     /// How long connecting may take. Default: 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
@@ -276,6 +292,7 @@ impl ConfigBuilder {
         if !recordable {
             return Err(ConfigError::AppliedBy);
         }
+        let app_version = self.app_version.map(AppVersion::try_from).transpose()?;
         in_range("retry_delay", self.retry_delay, RETRY_DELAYS)?;
         let ca_pem = self.ca_file.map(read_ca).transpose()?;
         let project = project(&rest_url, self.project_ref)?;
@@ -294,6 +311,7 @@ impl ConfigBuilder {
             key,
             user_agent: self.user_agent,
             applied_by: self.applied_by,
+            app_version,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
             retry_delay: self.retry_delay,
@@ -380,6 +398,9 @@ pub enum ConfigError {
          control characters: use a short name, such as bot0-daemon"
     )]
     AppliedBy,
+    /// The version of the app cannot be read.
+    #[error(transparent)]
+    AppVersion(#[from] AppVersionError),
     /// The personal access token cannot be one.
     #[error(
         "this is not a personal access token (sbp_…): make one in the dashboard under Account → Access Tokens, and \

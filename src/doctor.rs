@@ -402,6 +402,12 @@ fn ledger(facts: &Facts<'_>) -> Check {
             Some(problem) => Check::failed(name, &Error::Ledger(problem.clone())),
             None => {
                 let (current, latest) = (check.current_version, check.latest_version);
+                if !check.newer.is_empty() {
+                    let found = format!(
+                        "version {current}, which is newer than this build's {latest} and works with it"
+                    );
+                    return Check::warning(name, found, "update the app when you can");
+                }
                 Check::good(name, format!("version {current}; this build has {latest}"))
             }
         },

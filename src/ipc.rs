@@ -66,6 +66,7 @@ const INSTALL: &str = "schema:install";
 /// | `schema:applyProgress` | [`Progress`](crate::Progress) |
 /// | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
 /// | `schema:rolledBack` | `{rolledBack, currentVersion}` |
+/// | `schema:ahead` | [`UpdateCheck`](crate::UpdateCheck): the database is newer than this build, and the app can work with it |
 /// | `schema:error` | `{code, message, retryable, installSql?, editorUrl?, applied?, rolledBack?, problem?}` |
 ///
 /// Parameters are named, and unknown ones are refused.

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-use crate::manifest::{Checksum, Version};
+use crate::{
+    app_version::AppVersion,
+    manifest::{Checksum, Version},
+};
 
 /// A row of the ledger: a version that the database has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,33 @@ pub struct AppliedVersion {
     /// How long the SQL ran, in milliseconds; `None` for a version recorded by hand.
     #[serde(default)]
     pub execution_ms: Option<u64>,
+    /// Whether apps that do not know this version can no longer work with the database. `None`: not
+    /// known, as in a ledger that was made by hand or by an earlier release.
+    #[serde(default, deserialize_with = "lenient")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaking: Option<bool>,
+    /// The oldest app that can work with this version, as the manifest of that app wrote it.
+    #[serde(default, deserialize_with = "lenient")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_app_version: Option<String>,
+}
+
+impl AppliedVersion {
+    /// Whether an app can work with this version although it does not know it.
+    ///
+    /// The oldest app that can decides where both versions are known. Otherwise the version must have
+    /// been declared not to be breaking.
+    pub(crate) fn works_with(&self, app: Option<&AppVersion>) -> bool {
+        match (&self.min_app_version, app) {
+            (Some(oldest), Some(app)) => oldest.parse().is_ok_and(|oldest| *app >= oldest),
+            (_, _) => self.breaking == Some(false),
+        }
+    }
+
+    /// The oldest app that can work with this version, where it is known.
+    pub(crate) fn oldest_app(&self) -> Option<AppVersion> {
+        self.min_app_version.as_ref()?.parse().ok()
+    }
 }
 
 /// One recorded attempt to change the schema.
@@ -115,10 +145,11 @@ pub enum Action {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// A newer build has changed the database.
+    /// A newer build has changed the database, in a way that this app may not be able to work with.
     #[error(
         "the database has schema version {current}, but this app only knows versions up to {latest}: update \
-         the app"
+         the app{}",
+        to_version(app_needed.as_ref())
     )]
     #[non_exhaustive]
     DatabaseAhead {
@@ -126,6 +157,9 @@ pub enum LedgerError {
         current: Version,
         /// The highest version of this build.
         latest: Version,
+        /// The oldest app that can work with the database, where the ledger says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        app_needed: Option<AppVersion>,
     },
     /// Versions below the highest are missing from the ledger.
     #[error(
@@ -205,6 +239,11 @@ impl Pages {
     }
 }
 
+/// The end of a sentence that asks to update the app.
+fn to_version(needed: Option<&AppVersion>) -> String {
+    needed.map_or_else(String::new, |needed| format!(" to {needed} or newer"))
+}
+
 /// Versions as a list for a sentence.
 struct Versions<'a>(&'a [Version]);
 
@@ -216,6 +255,14 @@ impl fmt::Display for Versions<'_> {
         }
         Ok(())
     }
+}
+
+/// A column that someone may have made otherwise: what it cannot hold is not known.
+fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// The time of a row: a ledger made by hand may have one without an offset, or `infinity`, and
@@ -265,6 +312,22 @@ mod tests {
         for text in ["infinity", "-infinity", "12026-01-01T00:00:00", "", "noon"] {
             assert_eq!(row(1, text).applied_at, None, "{text}");
         }
+    }
+
+    #[test]
+    fn whether_a_version_breaks_older_apps_is_unknown_in_every_other_form() {
+        let with = |breaking, oldest| -> AppliedVersion {
+            serde_json::from_value(json!({
+                "version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null,
+                "breaking": breaking, "min_app_version": oldest,
+            }))
+            .unwrap()
+        };
+        for value in [json!(null), json!("false"), json!(0), json!({})] {
+            assert_eq!(with(value, json!(7)), row(1, ""));
+        }
+        assert_eq!(row(1, "").breaking, None);
+        assert!(with(json!(false), json!(null)).works_with(None));
     }
 
     #[test]

@@ -92,10 +92,12 @@ mod ledger;
 mod manifest;
 mod sql;
 
+mod app_version;
 mod backoff;
 mod config;
 mod install;
 
+pub use app_version::{AppVersion, AppVersionError};
 pub use backup::BackupAdvice;
 pub use config::{
     Config, ConfigBuilder, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP,

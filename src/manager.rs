@@ -15,6 +15,7 @@ pub use self::{
     run::Run,
 };
 use crate::{
+    app_version::AppVersion,
     backup::{BackupAdvice, instructions},
     config::{Config, SqlApi},
     doctor::Settings,
@@ -22,7 +23,7 @@ use crate::{
     error::Error,
     ledger::{AppliedVersion, Pages},
     manifest::{Migration, Migrations, Version},
-    plan::{plan, worth_a_backup},
+    plan::{Plan, plan, worth_a_backup},
     report::{DatabaseStatus, SchemaVersion, SetupNeeded, UpdateCheck},
     rpc::{Rpc, VerifySchema},
 };
@@ -53,6 +54,8 @@ struct Inner {
     rpc: Rpc,
     migrations: Migrations,
     applied_by: String,
+    /// The version of the app, where it is known.
+    app_version: Option<AppVersion>,
     /// How the user makes a backup of this project.
     backup_instructions: String,
     apply_deadline: Duration,
@@ -79,6 +82,7 @@ impl SchemaVersionManager {
             rpc,
             migrations,
             applied_by: config.applied_by.clone(),
+            app_version: config.app_version.clone(),
             backup_instructions: instructions(config.rest_url()),
             apply_deadline: config.apply_deadline,
             sql_api: config.sql_api.clone(),
@@ -111,7 +115,7 @@ impl SchemaVersionManager {
     /// Any [`Error`] of a request.
     pub async fn check_for_updates(&self) -> Result<UpdateCheck, Error> {
         let ledger = self.history().await?;
-        let plan = plan(&self.0.migrations, &ledger);
+        let plan = self.plan(&ledger);
         Ok(UpdateCheck {
             has_updates: !plan.pending.is_empty(),
             current_version: plan.current,
@@ -123,8 +127,13 @@ impl SchemaVersionManager {
                 .max()
                 .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
             setup: None,
+            newer: plan.newer.iter().map(SchemaVersion::from).collect(),
             problem: plan.problem,
         })
+    }
+
+    fn plan<'p>(&'p self, ledger: &'p [AppliedVersion]) -> Plan<'p> {
+        plan(&self.0.migrations, ledger, self.0.app_version.as_ref())
     }
 
     /// Applies one version, which must be the next one. Await the result to start.

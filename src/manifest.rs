@@ -22,6 +22,7 @@ use self::{
     error::Place,
     source::{Embedded, Folder, Source, is_inside},
 };
+use crate::app_version::AppVersion;
 
 /// The name of the file that lists the migrations.
 const MANIFEST: &str = "manifest.json";
@@ -72,7 +73,8 @@ pub struct Migration {
     description: String,
     up: SqlFile,
     down: Option<SqlFile>,
-    breaking: bool,
+    breaking: Option<bool>,
+    min_app_version: Option<AppVersion>,
     backup: Option<Backup>,
 }
 
@@ -213,10 +215,17 @@ impl Migration {
         self.down.as_ref().map(SqlFile::text)
     }
 
-    /// Whether older builds can no longer work with the database.
+    /// Whether apps that do not know this version can no longer work with the database afterwards.
+    /// `None`: the manifest does not say, so such an app does not work with it.
     #[must_use]
-    pub fn is_breaking(&self) -> bool {
+    pub fn breaking(&self) -> Option<bool> {
         self.breaking
+    }
+
+    /// The oldest app that can work with the database afterwards, where the manifest says so.
+    #[must_use]
+    pub fn min_app_version(&self) -> Option<&AppVersion> {
+        self.min_app_version.as_ref()
     }
 
     /// Whether it asks for a backup first, and how strongly.
@@ -269,8 +278,9 @@ struct Entry {
     file: String,
     checksum: Option<Checksum>,
     down: Option<String>,
-    #[serde(default)]
-    breaking: bool,
+    breaking: Option<bool>,
+    #[serde(rename = "minAppVersion")]
+    min_app_version: Option<AppVersion>,
     backup: Option<Backup>,
 }
 
@@ -348,6 +358,7 @@ impl Entry {
             up,
             down: down.transpose()?,
             breaking: self.breaking,
+            min_app_version: self.min_app_version,
             backup: self.backup,
         })
     }

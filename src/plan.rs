@@ -7,17 +7,20 @@ mod tests;
 
 pub(crate) use self::{batch::next_batch, step::Step};
 use crate::{
+    app_version::AppVersion,
     ledger::{AppliedVersion, LedgerError},
     manifest::{Checksum, Migration, Migrations, Version},
 };
 
 /// How to bring a database up to date.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan<'m> {
+pub(crate) struct Plan<'p> {
     /// The highest version in the ledger.
     pub(crate) current: Version,
     /// The migrations above it, lowest first. Empty where there is a problem.
-    pub(crate) pending: &'m [Migration],
+    pub(crate) pending: &'p [Migration],
+    /// The ledger's rows above this build's latest version, where the app can work with all of them.
+    pub(crate) newer: &'p [AppliedVersion],
     /// Why nothing may be applied.
     pub(crate) problem: Option<LedgerError>,
 }
@@ -33,20 +36,26 @@ pub(crate) enum NoRollback {
     NotReversible(Version),
 }
 
-/// Compares the migrations with the ledger, which is ordered by version.
-pub(crate) fn plan<'m>(migrations: &'m Migrations, ledger: &[AppliedVersion]) -> Plan<'m> {
+/// Compares the migrations of this app with the ledger, which is ordered by version.
+pub(crate) fn plan<'p>(
+    migrations: &'p Migrations,
+    ledger: &'p [AppliedVersion],
+    app: Option<&AppVersion>,
+) -> Plan<'p> {
     let current = ledger.last().map_or(Version::ZERO, |row| row.version);
+    let latest = migrations.latest_version();
+    let newer = &ledger[ledger.partition_point(|row| row.version <= latest)..];
     let problem = differing(migrations, ledger)
         .or_else(|| gap(current, ledger))
-        .or_else(|| ahead(current, migrations.latest_version()));
-    let pending = if problem.is_none() {
-        migrations.after(current)
-    } else {
-        &[]
+        .or_else(|| ahead(newer, current, latest, app));
+    let (pending, newer) = match problem {
+        None => (migrations.after(current), newer),
+        Some(_) => (&[][..], &[][..]),
     };
     Plan {
         current,
         pending,
+        newer,
         problem,
     }
 }
@@ -138,6 +147,24 @@ fn gap(current: Version, ledger: &[AppliedVersion]) -> Option<LedgerError> {
     Some(LedgerError::Gap { current, missing })
 }
 
-fn ahead(current: Version, latest: Version) -> Option<LedgerError> {
-    (current > latest).then_some(LedgerError::DatabaseAhead { current, latest })
+fn ahead(
+    newer: &[AppliedVersion],
+    current: Version,
+    latest: Version,
+    app: Option<&AppVersion>,
+) -> Option<LedgerError> {
+    let breaking: Vec<_> = newer.iter().filter(|row| !row.works_with(app)).collect();
+    if breaking.is_empty() {
+        return None;
+    }
+    // Where one of them names no app, no app can be named that is new enough for all.
+    let oldest_apps: Option<Vec<_>> = breaking
+        .into_iter()
+        .map(AppliedVersion::oldest_app)
+        .collect();
+    Some(LedgerError::DatabaseAhead {
+        current,
+        latest,
+        app_needed: oldest_apps.and_then(|apps| apps.into_iter().max()),
+    })
 }

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
+    app_version::AppVersion,
     backup::BackupAdvice,
     error::Error,
     install::{SetupScript, install_sql},
@@ -12,7 +13,7 @@ use crate::{
     manifest::{Migration, Version},
 };
 
-/// A version that can be applied, as the specification's `SchemaVersion`.
+/// A version, as the specification's `SchemaVersion`, and what is known of older apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -23,6 +24,13 @@ pub struct SchemaVersion {
     pub migration_name: String,
     /// What it does, in a sentence.
     pub description: String,
+    /// Whether apps that do not know it can no longer work with the database afterwards; `None` where
+    /// that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaking: Option<bool>,
+    /// The oldest app that can work with the database afterwards, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_app_version: Option<AppVersion>,
 }
 
 impl From<&Migration> for SchemaVersion {
@@ -31,14 +39,28 @@ impl From<&Migration> for SchemaVersion {
             version: migration.version(),
             migration_name: migration.name().to_owned(),
             description: migration.description().to_owned(),
+            breaking: migration.breaking(),
+            min_app_version: migration.min_app_version().cloned(),
+        }
+    }
+}
+
+impl From<&AppliedVersion> for SchemaVersion {
+    fn from(row: &AppliedVersion) -> Self {
+        Self {
+            version: row.version,
+            migration_name: row.migration_name.clone(),
+            description: row.description.clone().unwrap_or_default(),
+            breaking: row.breaking,
+            min_app_version: row.oldest_app(),
         }
     }
 }
 
 /// How the database compares with this build.
 ///
-/// Serialises to the four keys of the specification, and to `backup`, `setup` and `problem` where they
-/// have a value. With a `problem` nothing is pending, and the database is not up to date either.
+/// Serialises to the four keys of the specification, and to `backup`, `setup`, `newer` and `problem` where
+/// they have a value. With a `problem` nothing is pending, and the database is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -59,6 +81,9 @@ pub struct UpdateCheck {
     /// [`Scheduler`](crate::Scheduler) looks for that, with one more request when something is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup: Option<SetupNeeded>,
+    /// Versions that a newer app has applied, which this build does not know and this app can work with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub newer: Vec<SchemaVersion>,
     /// Why nothing can be applied, if the ledger disagrees with this build.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -69,7 +94,8 @@ pub struct UpdateCheck {
 }
 
 impl UpdateCheck {
-    /// Whether the database has exactly the schema of this build.
+    /// Whether nothing is left to apply and this app can work with the database. It may also have
+    /// versions that are [`newer`](Self::newer) than this build.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         !self.has_updates && self.problem.is_none()

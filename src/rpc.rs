@@ -23,6 +23,7 @@ pub(crate) use self::{
 };
 pub(crate) use crate::transport::{RequestError, RetryPolicy};
 use crate::{
+    app_version::AppVersion,
     config::{Config, ConfigError},
     doctor::Probe,
     drift::Findings,
@@ -101,6 +102,8 @@ pub(crate) enum ChangeSchema<'a> {
         p_attempt: Uuid,
         p_backup_by: Option<&'a str>,
         p_continues: bool,
+        p_breaking: Option<bool>,
+        p_min_app_version: Option<&'a AppVersion>,
     },
     ApplySeveral {
         p_steps: Vec<AppliedStep<'a>>,
@@ -132,6 +135,8 @@ pub(crate) struct AppliedStep<'a> {
     down_checksum: Option<Checksum>,
     expected_version: Version,
     attempt: Uuid,
+    breaking: Option<bool>,
+    min_app_version: Option<&'a AppVersion>,
 }
 
 /// What a run says with each of its requests.
@@ -179,6 +184,8 @@ impl<'a> ChangeSchema<'a> {
                     p_attempt,
                     p_backup_by,
                     p_continues,
+                    p_breaking: step.breaking(),
+                    p_min_app_version: step.min_app_version(),
                 }
             }
             Action::Rollback => Self::Rollback {
@@ -209,6 +216,8 @@ impl<'a> AppliedStep<'a> {
             down_checksum,
             expected_version: step.starts_from(),
             attempt: Uuid::new_v4(),
+            breaking: step.breaking(),
+            min_app_version: step.min_app_version(),
         }
     }
 }

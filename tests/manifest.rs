@@ -68,7 +68,8 @@ mod accepted {
         ]);
         let migration = first(&migrations);
         assert_eq!(migration.down_sql(), None);
-        assert!(!migration.is_breaking());
+        assert_eq!(migration.breaking(), None);
+        assert_eq!(migration.min_app_version(), None);
         assert_eq!(migration.backup(), None);
     }
 
@@ -84,6 +85,7 @@ mod accepted {
                     "checksum": TWO_LINES_SHA256,
                     "down": "001_a.down.sql",
                     "breaking": true,
+                    "minAppVersion": "1.4",
                     "backup": text,
                     "author": {"name": "someone"},
                 }),
@@ -102,7 +104,8 @@ mod accepted {
             let migration = first(&migrations);
             assert_eq!(migration.checksum().to_string(), TWO_LINES_SHA256);
             assert_eq!(migration.down_sql(), Some("select 'down';"));
-            assert!(migration.is_breaking());
+            assert_eq!(migration.breaking(), Some(true));
+            assert_eq!(migration.min_app_version().unwrap().to_string(), "1.4.0");
             assert_eq!(migration.backup(), Some(backup));
         }
     }
@@ -1048,7 +1051,8 @@ fn fields(migration: &Migration) -> Value {
         "sql": migration.sql(),
         "checksum": migration.checksum(),
         "down": migration.down_sql(),
-        "breaking": migration.is_breaking(),
+        "breaking": migration.breaking(),
+        "minAppVersion": migration.min_app_version(),
         "backup": migration.backup(),
     })
 }

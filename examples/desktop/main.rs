@@ -19,7 +19,8 @@ mod server;
 use std::{env, error::Error, io, process::ExitCode, time::Duration};
 
 use ctx0_schema::{
-    Config, ENV_KEY, ENV_URL, Ipc, Migrations, Scheduler, SchemaVersionManager, install_sql,
+    Config, ConfigBuilder, ENV_KEY, ENV_URL, Ipc, Migrations, Scheduler, SchemaVersionManager,
+    install_sql,
 };
 use ctx0_stack::Stack;
 use tokio::io::AsyncReadExt;
@@ -28,6 +29,10 @@ use self::server::{Server, Token};
 
 const USAGE: &str =
     "usage: desktop [--port N] [--interval SECONDS] [--migrations FOLDER] [--until-stdin-closes]";
+
+/// The version of this app. An app of your own has `env!("CARGO_PKG_VERSION")` here, or what its
+/// `package.json` says.
+const APP_VERSION: &str = "1.3.0";
 
 /// The token of the address, if it is not made here.
 const ENV_TOKEN: &str = "CTX0_DESKTOP_TOKEN";
@@ -109,14 +114,18 @@ fn cannot_listen(port: u16, error: &io::Error) -> String {
 
 async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
     if env::var_os(ENV_URL).is_some() || env::var_os(ENV_KEY).is_some() {
-        return Ok((Config::from_env()?, None));
+        let config = ConfigBuilder::from_env()?
+            .app_version(APP_VERSION)
+            .build()?;
+        return Ok((config, None));
     }
     eprintln!("{ENV_URL} is not set: starting a temporary PostgreSQL …");
     let stack = Stack::embedded().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;
     stack.reload_schema().await?;
-    Ok((Config::new(stack.url(), stack.service_key())?, Some(stack)))
+    let config = Config::builder(stack.url(), stack.service_key());
+    Ok((config.app_version(APP_VERSION).build()?, Some(stack)))
 }
 
 async fn end_of_input() -> std::io::Result<()> {

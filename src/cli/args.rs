@@ -43,6 +43,9 @@ pub(super) struct Global {
     /// Who to record as having changed the schema
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) applied_by: Option<String>,
+    /// Version of your app, to see whether it can work with a newer schema
+    #[arg(long, global = true, value_name = "VERSION")]
+    pub(super) app_version: Option<String>,
     /// Print one JSON object
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -78,7 +78,10 @@ async fn change(
         return Err(Failure::interrupted("interrupted: nothing was changed"));
     }
     if preview.versions.is_empty() {
-        let text = format!("The schema is up to date at v{}", preview.current_version);
+        let text = format!(
+            "Nothing to change: the schema is at v{}",
+            preview.current_version
+        );
         let json =
             json!({"success": true, "applied": [], "currentVersion": preview.current_version});
         return Ok(Output::new(Exit::Done, text::success(&text), &json));

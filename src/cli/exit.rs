@@ -241,6 +241,7 @@ mod tests {
                 Error::Ledger(LedgerError::DatabaseAhead {
                     current: version,
                     latest: version,
+                    app_needed: None,
                 }),
                 6,
             ),

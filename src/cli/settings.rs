@@ -85,6 +85,9 @@ fn resolve(
     if let Some(token) = other(None, ENV_ACCESS_TOKEN)? {
         builder = builder.access_token(token);
     }
+    if let Some(version) = &global.app_version {
+        builder = builder.app_version(version);
+    }
     let program = concat!("ctx0-schema ", env!("CARGO_PKG_VERSION"));
     let applied_by = global.applied_by.as_deref().unwrap_or(program);
     Ok(builder.applied_by(applied_by).build()?)

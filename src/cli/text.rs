@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::table::{fields, table, wrap};
 use crate::{
+    app_version::AppVersion,
     doctor::{CheckState, Diagnosis},
     drift::Verification,
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
@@ -62,6 +63,10 @@ fn state(check: &UpdateCheck) -> String {
             updates(check.pending_migrations.len()),
             check.current_version,
             check.latest_version
+        )),
+        None if !check.newer.is_empty() => warning(&format!(
+            "The database is at v{}, newer than this build's v{}; the app can work with it, so update it when you can",
+            check.current_version, check.latest_version
         )),
         None => success(&format!(
             "The schema is up to date at v{}",
@@ -167,12 +172,20 @@ pub(super) fn plan(
                 clean(migration.description()),
                 rollback.to_owned(),
                 migration.backup().map_or("", level).to_owned(),
+                older_apps(migration.breaking(), migration.min_app_version()),
             ]
         })
         .collect();
     text.push('\n');
     text += &table(
-        &["version", "name", "what it does", "reversible", "backup"],
+        &[
+            "version",
+            "name",
+            "what it does",
+            "reversible",
+            "backup",
+            "older apps",
+        ],
         &rows,
         width,
     );
@@ -185,6 +198,16 @@ pub(super) fn plan(
         }
     }
     text
+}
+
+/// What a version means for apps that do not know it.
+fn older_apps(breaking: Option<bool>, oldest: Option<&AppVersion>) -> String {
+    match (oldest, breaking) {
+        (Some(oldest), _) => format!("from {oldest} on"),
+        (None, Some(false)) => "work on".to_owned(),
+        (None, Some(true)) => "stop".to_owned(),
+        (None, None) => "stop (not declared)".to_owned(),
+    }
 }
 
 fn level(backup: Backup) -> &'static str {

@@ -33,6 +33,7 @@ fn check(current: u32, problem: Option<LedgerError>) -> UpdateCheck {
         pending_migrations: Vec::new(),
         backup: None,
         setup: None,
+        newer: Vec::new(),
         problem,
     }
 }
@@ -134,7 +135,11 @@ fn a_ledger_that_disagrees_has_failed() {
     let [current, latest] = [3, 2].map(|number| Version::new(number).unwrap());
     facts.check = Some(Ok(check(
         3,
-        Some(LedgerError::DatabaseAhead { current, latest }),
+        Some(LedgerError::DatabaseAhead {
+            current,
+            latest,
+            app_needed: None,
+        }),
     )));
     assert!(diagnosis(&facts).to_string().contains("update the app"));
 }

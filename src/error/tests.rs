@@ -6,7 +6,9 @@
 use std::{error::Error as StdError, fmt::Write, io, iter::successors, path::PathBuf};
 
 use super::*;
-use crate::{config::KeyError, manifest::ManifestErrorKind, manifest::Migrations};
+use crate::{
+    app_version::AppVersion, config::KeyError, manifest::ManifestErrorKind, manifest::Migrations,
+};
 
 /// Examples of each variant, with its name. A new variant compiles when it has one.
 macro_rules! examples {
@@ -40,7 +42,8 @@ fn of_an_operation() {
         Ledger: [
             LedgerError::DatabaseAhead {
                 current: version(5),
-                latest: version(2)
+                latest: version(2),
+                app_needed: None
             }
             .into(),
             LedgerError::Gap {
@@ -240,10 +243,18 @@ fn of_an_operation() {
 #[test]
 fn of_a_ledger() {
     let examples = examples!(LedgerError {
-        DatabaseAhead: [LedgerError::DatabaseAhead {
-            current: version(5),
-            latest: version(2)
-        }],
+        DatabaseAhead: [
+            LedgerError::DatabaseAhead {
+                current: version(5),
+                latest: version(2),
+                app_needed: None
+            },
+            LedgerError::DatabaseAhead {
+                current: version(5),
+                latest: version(2),
+                app_needed: Some("1.4".parse().unwrap())
+            }
+        ],
         Gap: [LedgerError::Gap {
             current: version(4),
             missing: vec![version(1), version(3)]
@@ -271,6 +282,7 @@ fn of_a_configuration() {
             url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
         }],
         AppliedBy: [ConfigError::AppliedBy],
+        AppVersion: ["latest".parse::<AppVersion>().unwrap_err().into()],
         AccessToken: [ConfigError::AccessToken],
         ProjectRef: [ConfigError::ProjectRef],
         ManagementApi: [ConfigError::ManagementApi],

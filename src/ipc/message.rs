@@ -20,6 +20,7 @@ pub(super) const UPDATE_AVAILABLE: &str = "schema:updateAvailable";
 pub(super) const APPLY_PROGRESS: &str = "schema:applyProgress";
 pub(super) const APPLIED: &str = "schema:applied";
 pub(super) const ROLLED_BACK: &str = "schema:rolledBack";
+pub(super) const AHEAD: &str = "schema:ahead";
 pub(super) const ERROR: &str = "schema:error";
 
 /// What all windows hear.
@@ -29,6 +30,7 @@ pub(super) enum Event {
     ApplyProgress(Progress),
     Applied(Applied),
     RolledBack(RolledBack),
+    Ahead(Arc<UpdateCheck>),
     Error(Box<ErrorEvent>),
 }
 
@@ -40,6 +42,7 @@ impl Event {
             SchemaState::Checked(check) => match &check.problem {
                 Some(problem) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
                 None if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
+                None if !check.newer.is_empty() => Self::Ahead(Arc::clone(check)),
                 None => Self::Applied(Applied {
                     applied: Vec::new(),
                     current_version: check.current_version,
@@ -54,6 +57,7 @@ impl Event {
             Self::ApplyProgress(progress) => (APPLY_PROGRESS, json!(progress)),
             Self::Applied(applied) => (APPLIED, json!(applied)),
             Self::RolledBack(rolled_back) => (ROLLED_BACK, json!(rolled_back)),
+            Self::Ahead(check) => (AHEAD, json!(**check)),
             Self::Error(error) => (ERROR, json!(error)),
         };
         json!({"jsonrpc": "2.0", "method": method, "params": params})

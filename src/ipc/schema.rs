@@ -6,8 +6,8 @@ use super::{
     APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, INSTALL, PREVIEW, ROLLBACK,
     STATUS, VERIFY,
     message::{
-        APPLIED, APPLY_PROGRESS, Applied, Consent, ERROR, ErrorEvent, PreviewParams, ROLLED_BACK,
-        RollbackParams, RolledBack, UPDATE_AVAILABLE,
+        AHEAD, APPLIED, APPLY_PROGRESS, Applied, Consent, ERROR, ErrorEvent, PreviewParams,
+        ROLLED_BACK, RollbackParams, RolledBack, UPDATE_AVAILABLE,
     },
 };
 use crate::{
@@ -45,6 +45,7 @@ pub fn ipc_schema() -> Value {
         APPLY_PROGRESS: generator.subschema_for::<Progress>(),
         APPLIED: generator.subschema_for::<Applied>(),
         ROLLED_BACK: generator.subschema_for::<RolledBack>(),
+        AHEAD: generator.subschema_for::<UpdateCheck>(),
         ERROR: generator.subschema_for::<ErrorEvent>(),
     });
     json!({

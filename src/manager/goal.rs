@@ -4,7 +4,7 @@ use super::SchemaVersionManager;
 use crate::{
     error::Error,
     manifest::Version,
-    plan::{NoRollback, Step, plan, plan_rollback},
+    plan::{NoRollback, Step, plan_rollback},
 };
 
 /// What a run or a preview is to reach.
@@ -35,7 +35,7 @@ impl Goal {
 async fn steps_to_latest(manager: &SchemaVersionManager) -> Result<(Version, Vec<Step>), Error> {
     let migrations = &manager.0.migrations;
     let ledger = manager.history().await?;
-    let plan = plan(migrations, &ledger);
+    let plan = manager.plan(&ledger);
     if let Some(problem) = plan.problem {
         return Err(problem.into());
     }

@@ -152,6 +152,10 @@ fn oddity(rng: &mut Rng) -> (&'static str, serde_json::Value) {
         ),
         ("breaking", json!(rng.bool())),
         ("breaking", json!(null)),
+        (
+            "minAppVersion",
+            json!(["1.4", "1.04", "", "2.0.0-rc.1"][rng.usize(..4)]),
+        ),
         ("later", json!({"any": [1, null]})),
     ];
     all[rng.usize(..all.len())].clone()

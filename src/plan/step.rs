@@ -1,4 +1,5 @@
 use crate::{
+    app_version::AppVersion,
     ledger::{Action, AppliedVersion},
     manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version},
 };
@@ -61,6 +62,16 @@ impl Step {
             Action::Apply => self.migration()?.backup(),
             Action::Rollback => None,
         }
+    }
+
+    /// Whether older apps can no longer work with the version, as the manifest says.
+    pub(crate) fn breaking(&self) -> Option<bool> {
+        self.migration()?.breaking()
+    }
+
+    /// The oldest app that can work with the version, as the manifest says.
+    pub(crate) fn min_app_version(&self) -> Option<&AppVersion> {
+        self.migration()?.min_app_version()
     }
 
     pub(crate) fn up(&self) -> Option<&SqlFile> {

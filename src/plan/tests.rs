@@ -46,7 +46,14 @@ fn row(version: u32, name: &str, checksum: Option<Checksum>) -> AppliedVersion {
         applied_by: None,
         checksum,
         execution_ms: None,
+        breaking: None,
+        min_app_version: None,
     }
+}
+
+/// For an app whose version is not known.
+fn plan<'p>(migrations: &'p Migrations, ledger: &'p [AppliedVersion]) -> Plan<'p> {
+    super::plan(migrations, ledger, None)
 }
 
 /// Rows as this build would have written them, for names with their versions.
@@ -83,7 +90,8 @@ fn an_empty_ledger_means_that_everything_is_pending() {
 #[test]
 fn what_is_in_the_ledger_is_not_pending() {
     let migrations = migrations();
-    let plan = plan(&migrations, &applied(&[(1, "001_a"), (2, "002_b")]));
+    let ledger = applied(&[(1, "001_a"), (2, "002_b")]);
+    let plan = plan(&migrations, &ledger);
     assert_eq!(
         (plan.current.get(), pending(&plan), plan.problem),
         (2, vec![3], None)
@@ -93,17 +101,16 @@ fn what_is_in_the_ledger_is_not_pending() {
 #[test]
 fn a_full_ledger_is_up_to_date() {
     let migrations = migrations();
-    let plan = plan(
-        &migrations,
-        &applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c")]),
-    );
+    let ledger = applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c")]);
+    let plan = plan(&migrations, &ledger);
     assert_eq!((pending(&plan), plan.problem), (vec![], None));
 }
 
 #[test]
 fn a_row_made_by_hand_is_known_by_its_name() {
     let migrations = migrations();
-    let plan = plan(&migrations, &[row(1, "001_a", None)]);
+    let ledger = [row(1, "001_a", None)];
+    let plan = plan(&migrations, &ledger);
     assert_eq!((pending(&plan), plan.problem), (vec![2, 3], None));
 }
 
@@ -115,15 +122,110 @@ fn a_database_ahead_is_a_separate_problem() {
     let (current, latest) = (Version::new(4).unwrap(), Version::new(3).unwrap());
     assert_eq!(
         plan.problem,
-        Some(LedgerError::DatabaseAhead { current, latest })
+        Some(LedgerError::DatabaseAhead {
+            current,
+            latest,
+            app_needed: None
+        })
     );
+    assert!(plan.pending.is_empty() && plan.newer.is_empty());
+}
+
+/// What the ledger says of a version that this build does not know.
+type Declared = (Option<bool>, Option<&'static str>);
+
+/// Of an app of version `app` on a database with these versions above its own: `Ok` with how many they
+/// are if it can work with them, or the app that is needed.
+fn ahead_by(newer: &[Declared], app: Option<&str>) -> Result<usize, Option<String>> {
+    let migrations = migrations();
+    let mut ledger = applied(&[(1, "001_a"), (2, "002_b"), (3, "003_c")]);
+    for (version, (breaking, oldest)) in (4..).zip(newer) {
+        ledger.push(AppliedVersion {
+            breaking: *breaking,
+            min_app_version: oldest.map(str::to_owned),
+            ..row(version, "new", None)
+        });
+    }
+    let app = app.map(|app| app.parse().unwrap());
+    let plan = super::plan(&migrations, &ledger, app.as_ref());
     assert!(plan.pending.is_empty());
+    match plan.problem {
+        None => Ok(plan.newer.len()),
+        Some(LedgerError::DatabaseAhead { app_needed, .. }) => {
+            assert!(plan.newer.is_empty());
+            Err(app_needed.map(|needed| needed.to_string()))
+        }
+        Some(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_app_works_on_where_all_newer_versions_say_that_it_can() {
+    const COMPATIBLE: Declared = (Some(false), None);
+    const BREAKING: Declared = (Some(true), None);
+    const UNKNOWN: Declared = (None, None);
+    let needs = |version: &str| Err(Some(version.to_owned()));
+    for (newer, app, expected) in [
+        // Without a version of the app, the word of each version counts.
+        (&[COMPATIBLE][..], None, Ok(1)),
+        (&[COMPATIBLE, COMPATIBLE], None, Ok(2)),
+        (&[COMPATIBLE, BREAKING], None, Err(None)),
+        (&[UNKNOWN, COMPATIBLE], None, Err(None)),
+        (&[(None, Some("1.4"))], None, needs("1.4.0")),
+        (&[(Some(true), Some("1.4"))], None, needs("1.4.0")),
+        (&[(Some(false), Some("1.4"))], None, Ok(1)),
+        // With it, the oldest app decides.
+        (&[COMPATIBLE], Some("1.3"), Ok(1)),
+        (&[UNKNOWN], Some("1.3"), Err(None)),
+        (&[(None, Some("1.4"))], Some("1.4.0"), Ok(1)),
+        (&[(Some(true), Some("1.4"))], Some("1.4.0"), Ok(1)),
+        (&[(Some(true), Some("1.4"))], Some("1.3.9"), needs("1.4.0")),
+        (
+            &[(Some(true), Some("1.4"))],
+            Some("1.4.0-rc.1"),
+            needs("1.4.0"),
+        ),
+        (&[(Some(false), Some("1.4"))], Some("1.3.9"), needs("1.4.0")),
+        (
+            &[(Some(true), Some("1.9")), COMPATIBLE, (None, Some("1.10"))],
+            Some("1.3"),
+            needs("1.10.0"),
+        ),
+        (
+            &[(Some(true), Some("1.2")), (Some(true), Some("1.5"))],
+            Some("1.3"),
+            needs("1.5.0"),
+        ),
+        // What cannot be read is not known, and no app can be named for a version that names none.
+        (&[(Some(false), Some("soon"))], Some("1.3"), Err(None)),
+        (
+            &[(Some(true), Some("1.4")), BREAKING],
+            Some("1.3"),
+            Err(None),
+        ),
+    ] {
+        assert_eq!(ahead_by(newer, app), expected, "{newer:?} for {app:?}");
+    }
+}
+
+#[test]
+fn a_gap_below_versions_that_an_app_can_work_with_is_still_one() {
+    let migrations = migrations();
+    let mut ledger = applied(&[(1, "001_a"), (3, "003_c")]);
+    ledger.push(AppliedVersion {
+        breaking: Some(false),
+        ..row(4, "new", None)
+    });
+    let plan = plan(&migrations, &ledger);
+    assert!(matches!(plan.problem, Some(LedgerError::Gap { .. })));
+    assert!(plan.newer.is_empty());
 }
 
 #[test]
 fn a_gap_names_what_is_missing() {
     let migrations = migrations();
-    let plan = plan(&migrations, &applied(&[(3, "003_c")]));
+    let ledger = applied(&[(3, "003_c")]);
+    let plan = plan(&migrations, &ledger);
     let missing = vec![Version::new(1).unwrap(), Version::new(2).unwrap()];
     assert_eq!(
         plan.problem,

@@ -723,6 +723,17 @@ fn scenes() -> Vec<Scene> {
             )],
         ),
         scene("ahead", "ahead", problem("databaseAhead", ahead)),
+        scene(
+            "newer",
+            "newer",
+            vec![(
+                "schema:ahead",
+                json!({
+                    "hasUpdates": false, "currentVersion": 3, "latestVersion": 2, "pendingMigrations": [],
+                    "newer": [{"version": 3, "migration_name": "003_labels", "description": "Added labels"}],
+                }),
+            )],
+        ),
         scene("problem", "problem", problem("gap", gap)),
         scene(
             "current",

@@ -51,6 +51,72 @@ async fn the_user_sees_the_banner_reviews_the_changes_applies_them_and_sees_that
 }
 
 #[tokio::test]
+async fn an_older_app_goes_on_and_says_once_that_it_can_be_updated() {
+    let project = project::installed().await;
+    let known = ("What this app knows", "select 1;");
+    let older = Folder::of(&[known]);
+    let newer = [known, ("Added labels to sessions", "select 2;")];
+    let compatible =
+        Folder::of(&newer).declaring(json!({"breaking": true, "minAppVersion": "1.3"}));
+    project::apply_all(&project, &compatible).await;
+
+    let daemon = Start::on(&project).migrations(&older).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("newer").await;
+    assert_eq!(
+        window.text().await,
+        "● A newer app has updated your ctx0 database (v2; this app knows v1) You can go on working here. \
+         Update this app when you have time. View Changes ×"
+    );
+    window.picture("newer").await;
+    window.click("View Changes").await;
+    assert!(window.text().await.contains("v2: Added labels to sessions"));
+    window.command("check").await;
+    window.until("log().includes('can work with it')").await;
+    window.until_state("newer").await;
+
+    window.click("Dismiss").await;
+    window.until_state("").await;
+    // Neither the next check nor the next start says it again.
+    window.command("check").await;
+    window
+        .until("log().split('can work with it').length > 5")
+        .await;
+    window.until_state("").await;
+    window.go(&daemon.address).await;
+    window.until("log().includes('can work with it')").await;
+    window.until_state("").await;
+    window.assert_clean_console().await;
+
+    let breaking = [newer[0], newer[1], ("Renamed sessions", "select 3;")];
+    let breaking =
+        Folder::of(&breaking).declaring(json!({"breaking": true, "minAppVersion": "1.4"}));
+    let offered = Start::on(&project).migrations(&breaking).start().await;
+    let newer_app = browser.open(&offered.address).await;
+    newer_app.click("View Changes").await;
+    assert!(
+        newer_app
+            .text()
+            .await
+            .contains("Apps on other computers must be version 1.4.0 or newer."),
+        "{}",
+        newer_app.text().await
+    );
+    newer_app.picture("breaking").await;
+    newer_app.click("Apply Update").await;
+    newer_app.until_state("applied").await;
+    window.command("check").await;
+    window.until_state("ahead").await;
+    assert_eq!(
+        window.text().await,
+        "● The ctx0 database is newer than this app The database has schema version 3, but this app only knows \
+         versions up to 1: update the app to 1.4.0 or newer. ×"
+    );
+    window.picture("ahead").await;
+}
+
+#[tokio::test]
 async fn with_nothing_configured_the_daemon_brings_a_database_that_is_a_version_behind() {
     let daemon = Start::embedded().start().await;
     let browser = Browser::start().await;

@@ -164,6 +164,37 @@ test("the same update keeps what is known of it", () => {
   equal(tested(play([found([2, 3])], model).model), undefined);
 });
 
+// Other computers.
+
+const aheadOf = (currentVersion, isKnown = false) => ({
+  type: "ahead", isKnown, check: { currentVersion, latestVersion: 2, pendingMigrations: [], newer: pending(currentVersion) },
+});
+
+test("a newer database that the app can work with is told once a version", () => {
+  const told = play([aheadOf(3)]);
+  equal([told.model.view.state, told.does], ["newer", []]);
+  equal(play([aheadOf(3)], told.model).model, told.model);
+  const dismissed = play([{ type: "dismiss" }], told.model);
+  equal([view(dismissed.model).state, dismissed.effects], ["", [{ do: "remember", version: 3 }]]);
+  const known = play([aheadOf(3, true)], dismissed.model);
+  equal([view(known.model).state, known.does], ["", ["verify"]]);
+  equal(view(play([aheadOf(4)], known.model).model).state, "newer");
+});
+
+test("a newer database ends what was wrong or on offer, but no question about a rollback", () => {
+  equal(play([found(), TEST, aheadOf(3)]).does, ["cancelPreview"]);
+  equal(play([{ type: "failed", error: { code: "unreachable", message: "", retryable: true } }, aheadOf(3)]).model.view.state, "newer");
+  equal(play([{ type: "offerRollback", version: 0 }, aheadOf(3)]).model.view.state, "rollback");
+});
+
+test("an update that stops older apps says so", () => {
+  const notes = (more) => view(play([found([2], { pendingMigrations: [{ ...pending(2)[0], ...more }] })]).model).list[0].notes.map(({ text }) => text);
+  equal(notes({}), []);
+  equal(notes({ breaking: false }), []);
+  equal(notes({ breaking: true }), ["Apps on other computers must be updated as well."]);
+  equal(notes({ breaking: true, min_app_version: "1.4.0" }), ["Apps on other computers must be version 1.4.0 or newer."]);
+});
+
 // Rolling back.
 
 const ROLLBACK = { type: "offerRollback", version: 0 };

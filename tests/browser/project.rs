@@ -80,11 +80,18 @@ impl Folder {
 
     /// The same, but the last one wants a backup first.
     pub(crate) fn requiring_a_backup(self) -> Self {
+        self.declaring(json!({"backup": "required"}))
+    }
+
+    /// The same, with these fields in the manifest's entry of the last one.
+    pub(crate) fn declaring(self, fields: serde_json::Value) -> Self {
         let path = self.path().join("manifest.json");
         let text = fs::read_to_string(&path).expect("a manifest");
         let mut manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let migrations = manifest["migrations"].as_array_mut().expect("a list");
-        migrations.last_mut().expect("one")["backup"] = json!("required");
+        let last = migrations.last_mut().expect("one").as_object_mut();
+        let fields = fields.as_object().expect("an object").clone();
+        last.expect("an object").extend(fields);
         fs::write(path, manifest.to_string()).expect("a manifest");
         self
     }

@@ -83,6 +83,47 @@ async fn each_state_of_a_database_has_its_exit_code() {
 }
 
 #[tokio::test]
+async fn an_older_build_says_whether_it_can_go_on() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES, ("002_labels", "select 2;")]);
+    let manifest = cli.path().join("migrations/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let declared = r#""version":2,"breaking":true,"minAppVersion":"1.4","#;
+    std::fs::write(
+        &manifest,
+        text.replace(r#""version":2"#, declared.trim_end_matches(',')),
+    )
+    .unwrap();
+    let plan = cli.expect(3, &["plan", folder]).await;
+    assert!(plan.out.contains("from 1.4.0 on"), "{}", plan.out);
+    cli.expect(0, &["apply", "--yes", folder]).await;
+
+    cli.migrations(&[NOTES]);
+    let stops = cli.expect(6, &["status", folder]).await;
+    assert!(stops.out.contains("to 1.4.0 or newer"), "{}", stops.out);
+    cli.expect(6, &["apply", "--yes", folder]).await;
+    let app = "--app-version=1.4.2";
+    let goes_on = cli.expect(0, &["status", folder, app]).await;
+    assert!(
+        goes_on.out.contains("newer than this build's v1"),
+        "{}",
+        goes_on.out
+    );
+    let check = cli.expect(0, &["plan", "--json", folder, app]).await.json();
+    assert_eq!(check["newer"][0]["version"], 2);
+    let applied = cli
+        .expect(0, &["apply", "--yes", "--json", folder, app])
+        .await
+        .json();
+    assert_eq!(
+        applied,
+        json!({"success": true, "applied": [], "currentVersion": 2})
+    );
+    cli.expect(2, &["status", "--app-version=latest"]).await;
+}
+
+#[tokio::test]
 async fn a_loss_of_data_needs_a_flag_of_its_own() {
     let project = Project::installed().await;
     let cli = Cli::on(&project);

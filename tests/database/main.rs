@@ -13,6 +13,7 @@ mod install;
 mod install_http;
 mod live;
 mod messages;
+mod older_apps;
 mod rehearsal;
 mod rest;
 mod rights;

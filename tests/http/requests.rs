@@ -144,6 +144,8 @@ async fn over_an_empty_ledger_applying_is_one_request_to_read_and_one_for_all_ve
                     "down_checksum": "c4f9d2a017974f3818431c71c5fe1bde71e46007b043cebe211265ab7d7c3b61",
                     "expected_version": 1,
                     "attempt": sent["p_steps"][1]["attempt"],
+                    "breaking": null,
+                    "min_app_version": null,
                 },
                 sent["p_steps"][2],
             ],
@@ -181,6 +183,8 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_attempt": sent[0]["p_attempt"],
                 "p_backup_by": null,
                 "p_continues": true,
+                "p_breaking": null,
+                "p_min_app_version": null,
             }),
             json!({
                 "p_version": 3,
@@ -195,6 +199,8 @@ async fn a_version_is_sent_with_everything_that_the_function_wants() {
                 "p_attempt": sent[1]["p_attempt"],
                 "p_backup_by": null,
                 "p_continues": false,
+                "p_breaking": null,
+                "p_min_app_version": null,
             }),
         ]
     );

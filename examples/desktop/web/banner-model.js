@@ -132,6 +132,20 @@ const HANDLERS = {
     return model.view.state === "applying" ? show(next, NOTHING) : next;
   },
 
+  // The database is newer than this app, which can work with it. The user hears of each version once.
+  ahead(model, { check, isKnown }) {
+    const { currentVersion } = check;
+    if (isKnown) return HANDLERS.applied(model, { applied: [], currentVersion });
+    const { state } = model.view;
+    const next = { ...model, check: undefined };
+    const view = { state: "newer", ...check };
+    const isShown = state === "newer" && model.view.currentVersion === currentVersion;
+    if (isShown || (["rollback", "rollbackFailed"].includes(state) && !model.dismissed)) return next;
+    if (state === "rolledBack" && !model.dismissed) return { ...next, next: view };
+    const [left, ...effects] = leave(next);
+    return [show(left, view), ...effects];
+  },
+
   failed(model, { error }) {
     const { state, steps, pending } = model.view;
     if (error.rolledBack) return show(reset(model), { state: "rollbackFailed", error });
@@ -186,8 +200,8 @@ const HANDLERS = {
     const idle = { ...model, view: { ...model.view, busy: false } };
     if (error) return HANDLERS.failed(idle, { error });
     if (result.hasUpdates) return HANDLERS.updateAvailable(idle, { check: result, asked: true });
-    // A problem is an event of its own.
-    return result.problem ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
+    // A problem is an event of its own, and so is a newer database.
+    return result.problem || result.newer ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
   },
 
   installed(model, { error }) {
@@ -252,7 +266,9 @@ const HANDLERS = {
 
   dismiss(model) {
     const [left, ...effects] = leave(model);
-    const view = model.view.state === "rollback" ? NOTHING : model.view;
+    const { state, currentVersion } = model.view;
+    if (state === "newer") effects.push({ do: "remember", version: currentVersion });
+    const view = state === "rollback" ? NOTHING : model.view;
     return [{ ...left, view, dismissed: true }, ...effects];
   },
 

@@ -89,6 +89,10 @@ const STATES = {
     detail: words(error),
     primary: busy ? "Checking…" : "Check Again",
   }),
+  newer: ({ currentVersion, latestVersion }) => ({
+    title: `A newer app has updated your ctx0 database (v${currentVersion}; this app knows v${latestVersion})`,
+    detail: "You can go on working here. Update this app when you have time.",
+  }),
   ahead: ({ error }) => ({ title: "The ctx0 database is newer than this app", detail: words(error) }),
   problem: ({ error, busy }) => ({
     title: "The ctx0 database doesn't match this app",
@@ -283,6 +287,7 @@ function items(model) {
   if (shown.state === "rollback") {
     return seen.map((version) => ({ ...item(version, version), step: "" }));
   }
+  if (shown.state === "newer") return shown.newer.map(({ version, migration_name, description }) => ({ ...item({ version, migration_name, description }), step: "" }));
   const pending = shown.pending ?? offer(model)?.pending ?? [];
   return pending.map((next) => {
     const step = shown.steps?.[next.version];
@@ -294,8 +299,15 @@ function items(model) {
   });
 }
 
-function item({ version, migration_name, description }, seen) {
-  return { label: `v${version}`, text: description || migration_name, notes: seen ? notes(seen) : [], diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
+function item({ version, migration_name, description, ...next }, seen) {
+  const said = [...otherApps(next), ...(seen ? notes(seen) : [])];
+  return { label: `v${version}`, text: description || migration_name, notes: said, diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
+}
+
+/** What the version means for the apps of other computers. */
+function otherApps({ breaking, min_app_version: oldest }) {
+  const text = oldest ? `Apps on other computers must be version ${oldest} or newer.` : "Apps on other computers must be updated as well.";
+  return oldest || breaking ? [{ tone: "warning", text }] : [];
 }
 
 /** What a preview showed of a version, the important first. */

@@ -11,6 +11,7 @@ export const EVENTS = [
   "schema:applyProgress",
   "schema:applied",
   "schema:rolledBack",
+  "schema:ahead",
   "schema:error",
 ];
 
@@ -51,7 +52,7 @@ export class SchemaClient {
     this.#start();
   }
 
-  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, problem?}`. */
+  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, newer?, problem?}`. */
   checkUpdates() {
     return this.#ask("schema:checkUpdates");
   }

@@ -13,6 +13,9 @@ const GOOD_NEWS = 6_000;
 /** How long a lost connection may take to come back before the user hears of it. */
 const GRACE = 1_000;
 
+/** Remembers which version of a newer app the user has heard of. */
+const HEARD_OF = "ctx0-schema-heard-of";
+
 /** Remembers which version the user was notified of. */
 const NOTIFIED = "ctx0-schema-notified";
 
@@ -94,6 +97,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     on("schema:applyProgress", (progress) => ({ type: "progress", progress, now: Date.now() }));
     on("schema:applied", (report) => ({ type: "applied", ...report }));
     on("schema:rolledBack", (report) => ({ type: "rolledBack", ...report }));
+    on("schema:ahead", (check) => ({ type: "ahead", check, isKnown: recall(HEARD_OF) === String(check.currentVersion) }));
     on("schema:error", (error) => ({ type: "failed", error }));
   }
 
@@ -118,7 +122,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     for (const effect of effects) this.#do(effect);
   }
 
-  #do({ do: what, ticket, params, check }) {
+  #do({ do: what, ticket, params, check, version }) {
     const schema = this.#schema;
     const answer = (request, type) =>
       request.then(
@@ -134,6 +138,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       verify: () => answer(schema.verify(), "verified"),
       install: () => answer(schema.install(), "installed"),
       notify: () => notify(check),
+      remember: () => remember(HEARD_OF, version),
       focusBackup: () => this.#parts.made.focus(),
       waitForConnection: () => (this.#grace = setTimeout(() => this.#send({ type: "stillDisconnected" }), GRACE)),
     };
@@ -251,11 +256,28 @@ export class SchemaUpdateBanner extends HTMLElement {
   }
 }
 
+/** What the browser keeps for this app. It may refuse to. */
+function recall(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function remember(name, value) {
+  try {
+    localStorage.setItem(name, String(value));
+  } catch {
+    // Then the user hears of it again.
+  }
+}
+
 /** Notifies the user once a version, while the window is not in front. */
 function notify({ currentVersion, latestVersion }) {
   if (document.hasFocus() || globalThis.Notification?.permission !== "granted") return;
-  if (localStorage.getItem(NOTIFIED) === String(latestVersion)) return;
-  localStorage.setItem(NOTIFIED, String(latestVersion));
+  if (recall(NOTIFIED) === String(latestVersion)) return;
+  remember(NOTIFIED, latestVersion);
   const title = `ctx0 schema update available (v${currentVersion} → v${latestVersion})`;
   // Several windows may notify at the same time: one tag is one notification.
   const notification = new Notification(title, { tag: `ctx0-schema-v${latestVersion}` });

@@ -34,6 +34,7 @@ schema.on("connection", (state) => (document.querySelector("#connection").textCo
 schema.on("schema:updateAvailable", (check) => print(checked(check)));
 schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`Applied ${versions(applied)}.`));
 schema.on("schema:rolledBack", ({ rolledBack }) => print(`Rolled back ${versions(rolledBack)}.`));
+schema.on("schema:ahead", (check) => print(checked(check)));
 schema.on("schema:error", (error) => print(words(error)));
 
 document.querySelector("#prompt").addEventListener("submit", async (event) => {
@@ -81,8 +82,9 @@ function offerNotifications(button) {
   });
 }
 
-function checked({ hasUpdates, currentVersion, latestVersion, problem }) {
+function checked({ hasUpdates, currentVersion, latestVersion, newer, problem }) {
   if (hasUpdates) return `The schema is at v${currentVersion}; v${latestVersion} is available.`;
+  if (newer) return `The schema is at v${currentVersion}. This app knows v${latestVersion} and can work with it.`;
   return problem ? words(problem) : `The schema is up to date (v${currentVersion}).`;
 }
 
