@@ -29,6 +29,7 @@ create table if not exists ctx0_private.ctx0_schema_attempts (
 
 alter table ctx0_private.ctx0_schema_attempts
   add column if not exists backup_by      text,
+  add column if not exists reason         text,
   add column if not exists fingerprint    text,
   add column if not exists objects        jsonb,
   add column if not exists server_version integer;
@@ -51,7 +52,11 @@ create index if not exists ctx0_schema_attempts_version_idx
 comment on table ctx0_private.ctx0_schema_attempts is
   'ctx0: every request to change the schema, with its response';
 comment on column ctx0_private.ctx0_schema_attempts.outcome is
-  'applied, already_applied, rolled_back, already_rolled_back, conflict or failed';
+  'applied, already_applied, rolled_back, already_rolled_back, recorded, already_recorded, conflict or failed';
+comment on column ctx0_private.ctx0_schema_attempts.action is
+  'apply, rollback, baseline, mark_applied, mark_not_applied or accept_checksum';
+comment on column ctx0_private.ctx0_schema_attempts.reason is
+  'Why the ledger was repaired; null for an apply and a rollback';
 comment on column ctx0_private.ctx0_schema_attempts.down_sql is
   'The statements that roll the version back, as they were known when the version was applied';
 comment on column ctx0_private.ctx0_schema_attempts.backup_by is

@@ -19,3 +19,18 @@ $$;
 
 comment on function ctx0_private.describe_schema() is
   'ctx0: the objects of ctx0 with their definitions';
+
+-- fingerprint(p_objects): SHA-256 (hex) of a description.
+create function ctx0_private.fingerprint(p_objects jsonb)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return encode(sha256(convert_to(p_objects::text, 'UTF8')), 'hex');
+end
+$$;
+
+comment on function ctx0_private.fingerprint(jsonb) is
+  'ctx0: SHA-256 of a description';

@@ -101,7 +101,7 @@ begin
   if not found then
     return null;
   elsif v_earlier.action = p_action and v_earlier.version = p_step.version
-        and (p_action = 'rollback' or v_earlier.checksum = p_step.checksum) then
+        and (p_action = 'rollback' or v_earlier.checksum is not distinct from p_step.checksum) then
     return v_earlier.result || jsonb_build_object('replayed', true);
   end if;
   return jsonb_build_object(

@@ -13,17 +13,13 @@ declare
   v_attempt uuid;
   v_objects jsonb;
 begin
-  select case when a.objects is null then a.attempt end into v_attempt
-    from ctx0_private.ctx0_schema_attempts a
-   where a.outcome in ('applied', 'rolled_back')
-   order by a.finished_at desc
-   limit 1;
+  select case when a.objects is null then a.attempt end into v_attempt from ctx0_private.latest_change() a;
   if v_attempt is null then
     return;
   end if;
   v_objects := ctx0_private.describe_schema();
   update ctx0_private.ctx0_schema_attempts
-     set objects = v_objects, fingerprint = encode(sha256(convert_to(v_objects::text, 'UTF8')), 'hex')
+     set objects = v_objects, fingerprint = ctx0_private.fingerprint(p_objects => v_objects)
    where attempt = v_attempt;
 exception when others then
   null;

@@ -36,6 +36,7 @@ declare
   v_first   constant uuid := p_steps[1].attempt;
   v_most    constant integer := current_setting('max_locks_per_transaction')::integer * current_setting('max_connections')::integer / 4;
   v_step    ctx0_private.schema_step;
+  v_held_by text;
   v_started timestamptz;
   v_problem text;
   v_answer  jsonb;
@@ -44,20 +45,11 @@ declare
   v_answers jsonb[] := '{}';
   v_changed boolean := false;
 begin
-  if current_setting('transaction_isolation') <> 'read committed' then
-    raise invalid_transaction_state using
-      message = 'the ctx0 schema must be changed in a transaction that is read committed',
-      hint = 'Remove default_transaction_isolation from the role that PostgREST connects as.';
-  end if;
-
-  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+  v_held_by := ctx0_private.take_lock(p_attempt => v_first);
+  if v_held_by is not null then
     return array[jsonb_build_object(
-      'outcome', 'locked', 'version', p_steps[1].version, 'attempt', v_first,
-      'held_by', case when ctx0_private.lock_holder(p_key => ctx0_private.attempt_lock(p_attempt => v_first)) is not null
-                      then 'attempt' else coalesce(ctx0_private.running(), 'change') end)];
+      'outcome', 'locked', 'version', p_steps[1].version, 'attempt', v_first, 'held_by', v_held_by)];
   end if;
-  -- Later copies of this request see that it is this one that runs.
-  perform pg_try_advisory_xact_lock(ctx0_private.attempt_lock(p_attempt => v_first));
 
   foreach v_step in array p_steps loop
     v_started := clock_timestamp();

@@ -8,6 +8,7 @@
 --   owner            the role that runs migrations
 --   ledger           the ledger's rows, lowest version first
 --   reversible       the versions whose down SQL is stored
+--   unrecorded       the names of the objects of ctx0, each with its kind, where the ledger is empty; else empty
 --   last_attempt     the newest row of ctx0_schema_attempts without its texts, or null
 -- Errors: 42501 for anyone but the service role and the owner.
 -- Who may call it: service_role.
@@ -34,6 +35,11 @@ begin
         from public.ctx0_schema_versions v
         join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
        where a.down_sql is not null
+    ),
+    'unrecorded', (
+      select coalesce(jsonb_agg(o.kind || ' ' || o.name order by o.kind, o.name), '[]')
+        from ctx0_private.schema_objects(p_ours => true) o
+       where ctx0_private.current_version() = 0
     ),
     'last_attempt', (
       select to_jsonb(a) - '{down_sql,result,objects}'::text[]

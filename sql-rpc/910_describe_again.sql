@@ -3,15 +3,10 @@
 -- it, so that installing it is no drift.
 update ctx0_private.ctx0_schema_attempts a
    set objects = now.objects,
-       fingerprint = pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(now.objects::text, 'UTF8')), 'hex'),
+       fingerprint = ctx0_private.fingerprint(p_objects => now.objects),
        server_version = pg_catalog.current_setting('server_version_num')::integer
   from (select ctx0_private.describe_schema() as objects) now
  where pg_catalog.current_setting('ctx0.is_unchanged') = 'true'
-   and a.attempt = (
-         select l.attempt
-           from ctx0_private.ctx0_schema_attempts l
-          where l.outcome in ('applied', 'rolled_back')
-          order by l.finished_at desc
-          limit 1);
+   and a.attempt = (select l.attempt from ctx0_private.latest_change() l);
 
 notify pgrst, 'reload schema';

@@ -9,6 +9,7 @@ mod check;
 mod exit;
 mod files;
 mod new;
+mod repair;
 mod settings;
 mod setup;
 mod shell;
@@ -94,6 +95,16 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
         Command::Rollback { version, consent } => {
             change::rollback(global, terminal, *version, consent).await
         }
+        Command::Baseline {
+            version,
+            accept_differences,
+            record,
+        } => repair::baseline(global, terminal, *version, *accept_differences, record).await,
+        Command::Repair {
+            kind,
+            version,
+            record,
+        } => repair::repair(global, terminal, *kind, *version, record).await,
         Command::Install(options) => setup::install(global, terminal, options).await,
         Command::Uninstall(options) => setup::uninstall(global, terminal, options).await,
         Command::New { name, description } => new::new(global, name, description.as_deref()),

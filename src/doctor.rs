@@ -400,6 +400,19 @@ fn ledger(facts: &Facts<'_>) -> Check {
         Some(Err(error)) => Check::failed(name, error),
         Some(Ok(check)) => match &check.problem {
             Some(problem) => Check::failed(name, &Error::Ledger(problem.clone())),
+            None if facts
+                .status
+                .iter()
+                .flatten()
+                .any(|status| !status.unrecorded.is_empty()) =>
+            {
+                let remedy = "if they were made by hand, `ctx0-schema baseline` recognises and records the version";
+                Check::warning(
+                    name,
+                    "the database has objects of ctx0, but no version is recorded",
+                    remedy,
+                )
+            }
             None => {
                 let (current, latest) = (check.current_version, check.latest_version);
                 if !check.newer.is_empty() {
@@ -444,6 +457,10 @@ fn last_change(facts: &Facts<'_>) -> Check {
         | AttemptOutcome::AlreadyRolledBack => {
             Check::good(name, format!("version {version} succeeded at {at}"))
         }
+        AttemptOutcome::Recorded | AttemptOutcome::AlreadyRecorded => Check::good(
+            name,
+            format!("the ledger was repaired for version {version} at {at}"),
+        ),
         AttemptOutcome::Conflict | AttemptOutcome::Failed => {
             let message = last.message.as_deref().unwrap_or("no message");
             let state = last

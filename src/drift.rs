@@ -83,7 +83,7 @@ pub(crate) struct Findings {
     format: u32,
     recorded: Option<Recorded>,
     objects: Vec<Difference>,
-    unknown: Vec<Unknown>,
+    unknown: Vec<UncomparedObject>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,7 +92,7 @@ struct Recorded {
 }
 
 #[derive(Debug, Deserialize)]
-struct Difference {
+pub(crate) struct Difference {
     /// The kind and the name, such as `table public.ctx0_entries`.
     name: String,
     before: Option<Vec<PlainPart>>,
@@ -100,10 +100,13 @@ struct Difference {
 }
 
 /// An object that could not be compared.
-#[derive(Debug, Deserialize)]
-struct Unknown {
-    name: String,
-    reason: String,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UncomparedObject {
+    /// Its kind and name, such as `view public.ctx0_recent`.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// Part, name, definition.
@@ -163,7 +166,7 @@ impl Findings {
 }
 
 impl Difference {
-    fn into_change(self) -> Option<ObjectChange> {
+    pub(crate) fn into_change(self) -> Option<ObjectChange> {
         let side = |parts: Option<Vec<PlainPart>>| {
             parts.map(|parts| Definition::recorded(&self.name, parts))
         };

@@ -89,6 +89,36 @@ pub enum Error {
     /// The name passed to [`Run::backup_made_by`](crate::Run::backup_made_by) is blank. Nothing was done.
     #[error("the name of who made the backup is blank: enter a name")]
     BlankBackupName,
+    /// The ledger does not have what this repair is for. Nothing was changed.
+    #[error("this repair is not possible: {reason}; nothing was changed")]
+    #[non_exhaustive]
+    CannotRepair {
+        /// Why not.
+        reason: String,
+    },
+    /// The ledger or the schema has changed since a repair was planned. Nothing was changed.
+    #[error(
+        "the database has changed since you looked ({reason}), so nothing was recorded: look again, then confirm again"
+    )]
+    #[non_exhaustive]
+    RepairOutdated {
+        /// What the database said.
+        reason: String,
+    },
+    /// A baseline was requested for a version that makes another schema, or could not be compared.
+    /// Nothing was changed.
+    #[error(
+        "the schema is not known to be that of version {version}, so nothing was recorded: look at the differences,          then accept them or choose another version"
+    )]
+    #[non_exhaustive]
+    NotRecognised {
+        /// The version.
+        version: Version,
+    },
+    /// The reason passed to [`SchemaVersionManager::repair`](crate::SchemaVersionManager::repair) is blank.
+    /// Nothing was changed.
+    #[error("the reason for the repair is blank: enter one, since it is recorded")]
+    BlankReason,
     /// A change or another preview is running.
     #[error("an update is in progress: try again when it has finished")]
     ChangeRunning,
@@ -436,6 +466,10 @@ impl Error {
             Self::PreviewOutdated => "previewOutdated",
             Self::BackupRequired { .. } => "backupRequired",
             Self::BlankBackupName => "blankBackupName",
+            Self::CannotRepair { .. } => "cannotRepair",
+            Self::RepairOutdated { .. } => "repairOutdated",
+            Self::NotRecognised { .. } => "notRecognised",
+            Self::BlankReason => "blankReason",
             Self::ChangeRunning => "changeRunning",
             Self::SchedulerStopped => "schedulerStopped",
             Self::RpcNotInstalled { .. } => "rpcNotInstalled",
@@ -504,6 +538,7 @@ impl Error {
                 | ConflictReason::DifferentMigration
                 | ConflictReason::Gap
                 | ConflictReason::NotReversible
+                | ConflictReason::UnexpectedObjects
                 | ConflictReason::UnsafeTable => false,
             },
             Self::Config(_)
@@ -517,6 +552,10 @@ impl Error {
             | Self::SchedulerStopped
             | Self::BackupRequired { .. }
             | Self::BlankBackupName
+            | Self::CannotRepair { .. }
+            | Self::RepairOutdated { .. }
+            | Self::NotRecognised { .. }
+            | Self::BlankReason
             | Self::RpcNotInstalled { .. }
             | Self::RpcOutdated { .. }
             | Self::RunByHand { .. }
@@ -719,6 +758,8 @@ pub enum ConflictReason {
     DifferentMigration,
     /// Someone changed the version since it was read.
     UnexpectedVersion,
+    /// Someone changed the objects of ctx0 since they were compared.
+    UnexpectedObjects,
     /// A version below it is missing, or one above it is applied.
     Gap,
     /// No down migration is stored for the version.

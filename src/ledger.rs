@@ -73,9 +73,9 @@ impl AppliedVersion {
 pub struct Attempt {
     /// The id under which it was requested. Every copy of the request carries the same one.
     pub attempt: uuid::Uuid,
-    /// The direction.
-    pub action: Action,
-    /// The version to apply or roll back.
+    /// What was requested.
+    pub action: AttemptAction,
+    /// The version to apply, to roll back or to record.
     pub version: Version,
     /// What came of it.
     pub outcome: AttemptOutcome,
@@ -87,6 +87,9 @@ pub struct Attempt {
     pub applied_by: Option<String>,
     /// Who said that there was a backup.
     pub backup_by: Option<String>,
+    /// Why the ledger was repaired; `None` for an apply and a rollback.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// When it began.
     #[cfg_attr(
         feature = "json-schema",
@@ -115,6 +118,10 @@ pub enum AttemptOutcome {
     RolledBack,
     /// The database did not have the version.
     AlreadyRolledBack,
+    /// The ledger was repaired.
+    Recorded,
+    /// The ledger needed no repair any more.
+    AlreadyRecorded,
     /// The database refused to start. Nothing was changed.
     Conflict,
     /// The SQL failed. Nothing was changed.
@@ -131,6 +138,34 @@ pub enum Action {
     Apply,
     /// To the version before.
     Rollback,
+}
+
+/// A repair of the ledger, which runs no SQL of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum RepairAction {
+    /// An empty ledger gets the versions that the schema has.
+    Baseline,
+    /// A version is added to the ledger.
+    MarkApplied,
+    /// A version is removed from the ledger.
+    MarkNotApplied,
+    /// A version gets another name and checksum.
+    AcceptChecksum,
+}
+
+/// What an attempt was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum AttemptAction {
+    /// To change the schema.
+    Change(Action),
+    /// To repair the ledger.
+    Repair(RepairAction),
 }
 
 /// How the ledger disagrees with the migrations of this build.
@@ -163,8 +198,8 @@ pub enum LedgerError {
     },
     /// Versions below the highest are missing from the ledger.
     #[error(
-        "the ledger ctx0_schema_versions has version {current} but not {}: if those changes were made by \
-         hand, add their rows to the ledger; otherwise restore a backup",
+        "the ledger ctx0_schema_versions has version {current} but not {}: if the database has those changes, record \
+         that with `ctx0-schema repair mark-applied`; otherwise restore a backup",
         Versions(missing)
     )]
     #[non_exhaustive]
@@ -177,7 +212,8 @@ pub enum LedgerError {
     /// A version was applied from a migration other than this build's.
     #[error(
         "version {version} was applied as {applied}, but this app has {expected} under that number: use the \
-         app that applied it, or restore the original file"
+         app that applied it, or restore the original file; if both make the same, record that with `ctx0-schema repair \
+         accept-checksum {version}`"
     )]
     #[non_exhaustive]
     Differs {

@@ -80,6 +80,8 @@ mod transport;
 mod doctor;
 mod report;
 
+mod repair;
+
 mod drift;
 mod preview;
 mod schema_objects;
@@ -104,16 +106,18 @@ pub use config::{
     ENV_URL, KeyError, ServiceKey,
 };
 pub use doctor::{Check, CheckName, CheckState, Diagnosis};
-pub use drift::Verification;
+pub use drift::{UncomparedObject, Verification};
 pub use error::{ConflictReason, Error, LockHolder, MigrationError};
 pub use install::{RPC_VERSION, SetupScript, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
 #[cfg(feature = "ipc")]
 pub use ipc::{Ipc, IpcEvents, MAX_BATCH_REQUESTS, MAX_MESSAGE_BYTES};
-pub use ledger::{Action, AppliedVersion, Attempt, AttemptOutcome, LedgerError};
+pub use ledger::{
+    Action, AppliedVersion, Attempt, AttemptAction, AttemptOutcome, LedgerError, RepairAction,
+};
 pub use manager::{
-    Install, PreviewCanceller, PreviewRequest, Run, SchemaVersionManager, Uninstall,
+    Install, PreviewCanceller, PreviewRequest, RepairRequest, Run, SchemaVersionManager, Uninstall,
 };
 pub use manifest::{
     Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
@@ -122,6 +126,10 @@ pub use manifest::{
 pub use preview::{
     Cancellation, LockMode, MovedSequence, Preview, PreviewState, PreviewToken, PreviewTokenError,
     PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning, WarningKind,
+};
+pub use repair::{
+    ComparedVersion, Differences, Likeness, Recognition, RecordedMigration, Repair, RepairPlan,
+    RepairReport,
 };
 pub use report::{
     DatabaseStatus, InstallOutcome, InstallReport, InstallRoute, Progress, RunError, RunReport,

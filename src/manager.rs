@@ -4,6 +4,7 @@ mod diagnose;
 mod goal;
 mod install;
 mod rehearsal;
+mod repair;
 mod run;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use self::goal::Goal;
 pub use self::{
     install::{Install, Uninstall},
     rehearsal::{PreviewCanceller, PreviewRequest},
+    repair::RepairRequest,
     run::Run,
 };
 use crate::{

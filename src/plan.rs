@@ -125,7 +125,7 @@ fn differing(migrations: &Migrations, ledger: &[AppliedVersion]) -> Option<Ledge
 
 fn shown(name: &str, checksum: Option<Checksum>) -> String {
     match checksum {
-        Some(checksum) => format!("{name} (checksum {}…)", &checksum.to_string()[..12]),
+        Some(checksum) => format!("{name} (checksum {}…)", checksum.short()),
         None => name.to_owned(),
     }
 }

@@ -227,7 +227,11 @@ pub struct DatabaseStatus {
     pub ledger: Vec<AppliedVersion>,
     /// The versions whose down SQL is stored in the database, lowest first.
     pub reversible: Vec<Version>,
-    /// The latest request to change the schema, whatever its outcome.
+    /// The objects of ctx0, such as `table public.ctx0_entries`, if the ledger is empty: a schema that was made by
+    /// hand. [`recognise`](crate::SchemaVersionManager::recognise) says which version it is.
+    #[serde(default)]
+    pub unrecorded: Vec<String>,
+    /// The latest request to change the schema or the ledger, whatever its outcome.
     pub last_attempt: Option<Attempt>,
 }
 

@@ -2,6 +2,7 @@
 //! names, arguments and responses.
 
 mod exchange;
+mod repair;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use self::exchange::exchange;
 pub(crate) use self::{
     exchange::{ExchangeError, Verdict},
+    repair::{RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome},
     setup::ScriptEnd,
 };
 pub(crate) use crate::transport::{RequestError, RetryPolicy};
@@ -52,6 +54,8 @@ pub(crate) enum Function {
     RehearseMigrationsLong,
     CancelPreview,
     VerifySchema,
+    RecogniseSchema,
+    RepairLedger,
     SchemaStatus,
     Upgrade,
 }
@@ -66,6 +70,8 @@ impl Function {
             Self::RehearseMigrationsLong => "ctx0_rehearse_migrations_long",
             Self::CancelPreview => "ctx0_cancel_preview",
             Self::VerifySchema => "ctx0_verify_schema",
+            Self::RecogniseSchema => "ctx0_recognise_schema",
+            Self::RepairLedger => "ctx0_repair_ledger",
             Self::SchemaStatus => "ctx0_schema_status",
             Self::Upgrade => "ctx0_upgrade",
         }
@@ -475,6 +481,7 @@ impl Conflict {
             | ConflictReason::AttemptReused
             | ConflictReason::DifferentMigration
             | ConflictReason::UnexpectedVersion
+            | ConflictReason::UnexpectedObjects
             | ConflictReason::UnsafeTable
             | ConflictReason::Gap => Error::Conflict {
                 version,
@@ -483,13 +490,34 @@ impl Conflict {
             },
         };
         match reason {
-            ConflictReason::Damaged => Err(RequestError {
-                error: Box::new(error),
-                effect: Effect::None,
-                retry: Retry::Yes,
-            }),
+            ConflictReason::Damaged => Err(damaged(error)),
             _ => Ok(error),
         }
+    }
+
+    /// The error of a repair of the ledger for this version.
+    pub(crate) fn into_repair_error(self, version: Version) -> Result<Error, RequestError> {
+        match self.reason {
+            ConflictReason::DifferentMigration
+            | ConflictReason::UnexpectedVersion
+            | ConflictReason::UnexpectedObjects
+            | ConflictReason::Gap => Ok(Error::RepairOutdated {
+                reason: self.message,
+            }),
+            ConflictReason::Damaged
+            | ConflictReason::AttemptReused
+            | ConflictReason::NotReversible
+            | ConflictReason::UnsafeTable => self.into_error(version),
+        }
+    }
+}
+
+/// The text was damaged on its way, so the request is made again.
+fn damaged(error: Error) -> RequestError {
+    RequestError {
+        error: Box::new(error),
+        effect: Effect::None,
+        retry: Retry::Yes,
     }
 }
 

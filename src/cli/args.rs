@@ -110,6 +110,28 @@ pub(super) enum Command {
     Verify,
     /// List the versions that the database has
     History,
+    /// Recognise a schema that was made by hand, and record its version
+    Baseline {
+        /// The version to record, with all below it; none only looks
+        #[arg(value_parser = version)]
+        version: Option<Version>,
+        /// Record it although the schema differs
+        #[arg(long)]
+        accept_differences: bool,
+        #[command(flatten)]
+        record: RecordOptions,
+    },
+    /// Correct the ledger where it disagrees with the database
+    Repair {
+        /// mark-applied, mark-not-applied or accept-checksum
+        #[arg(value_enum, value_name = "REPAIR", hide_possible_values = true)]
+        kind: RepairKind,
+        /// The version
+        #[arg(value_parser = version)]
+        version: Version,
+        #[command(flatten)]
+        record: RecordOptions,
+    },
     /// Install the functions, or upgrade them
     Install(InstallOptions),
     /// Remove the functions and keep the data
@@ -135,6 +157,27 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RepairKind {
+    // The database has the version, the ledger lacks it.
+    MarkApplied,
+    // The ledger has the version, the database lacks it.
+    MarkNotApplied,
+    // The database has what this build has under this number.
+    AcceptChecksum,
+}
+
+/// What is recorded in the ledger without running it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RecordOptions {
+    /// Why; it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Do not ask
+    #[arg(long, short, requires = "reason")]
+    pub(super) yes: bool,
 }
 
 #[derive(Args, Clone, Debug)]

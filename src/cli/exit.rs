@@ -48,7 +48,7 @@ impl Exit {
     /// Of an error of the library.
     fn of(error: &Error) -> Self {
         use Error as E;
-        if matches!(error, E::Config(_)) {
+        if matches!(error, E::Config(_) | E::BlankReason) {
             Self::Usage
         } else if matches!(
             error,
@@ -57,7 +57,13 @@ impl Exit {
             Self::Setup
         } else if matches!(error, E::Ledger(_)) {
             Self::Ledger
-        } else if matches!(error, E::PreviewOutdated | E::BackupRequired { .. }) {
+        } else if matches!(
+            error,
+            E::PreviewOutdated
+                | E::BackupRequired { .. }
+                | E::RepairOutdated { .. }
+                | E::NotRecognised { .. }
+        ) {
             Self::NotConfirmed
         } else if matches!(
             error,

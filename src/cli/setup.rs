@@ -105,7 +105,7 @@ fn said(report: &InstallReport) -> String {
     }
 }
 
-async fn agree(
+pub(super) async fn agree(
     terminal: &Terminal,
     yes: bool,
     question: &str,

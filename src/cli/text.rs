@@ -12,6 +12,7 @@ use crate::{
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations, Version},
     preview::{Preview, PreviewState, WarningKind, clean, short},
+    repair::Recognition,
     report::{DatabaseStatus, Progress, SetupNeeded, UpdateCheck, WaitReason},
     schema_objects::ObjectChange,
 };
@@ -108,9 +109,16 @@ pub(super) fn status(
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     text += &fields(&pairs, width);
+    let unrecorded = database.map_or(0, |database| database.unrecorded.len());
     if let Some(setup) = setup {
         text.push('\n');
         text += &warning(&setup.message);
+    } else if unrecorded > 0 {
+        text.push('\n');
+        text += &warning(&format!(
+            "The database has objects of ctx0 ({unrecorded}), and the ledger has no version of them."
+        ));
+        text += "Next: `ctx0-schema baseline` recognises what was made by hand.\n";
     } else if check.has_updates {
         text += "\nNext: `ctx0-schema preview` tests them, `ctx0-schema apply` applies them.\n";
     }
@@ -124,6 +132,8 @@ fn attempt(attempt: &Attempt) -> String {
         AttemptOutcome::AlreadyApplied => format!("v{version} was applied before"),
         AttemptOutcome::RolledBack => format!("v{version} rolled back"),
         AttemptOutcome::AlreadyRolledBack => format!("v{version} was rolled back before"),
+        AttemptOutcome::Recorded => format!("ledger repaired, v{version}"),
+        AttemptOutcome::AlreadyRecorded => format!("ledger needed no repair, v{version}"),
         AttemptOutcome::Conflict => format!("v{version} refused"),
         AttemptOutcome::Failed => format!("v{version} failed and was undone"),
     };
@@ -229,17 +239,21 @@ pub(super) fn verification(verification: &Verification) -> String {
                 "The schema was changed since v{current_version} (- as it was left, + as it is now):"
             ));
             for line in differences.iter().flat_map(|change| change.diff.lines()) {
-                let style = match line.as_bytes().first() {
-                    _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
-                    Some(b'-') => RED,
-                    Some(b'+') => GREEN,
-                    _ => Style::new(),
-                };
-                text += &styled(style, line);
+                text += &diff_line(line);
             }
             text
         }
     }
+}
+
+fn diff_line(line: &str) -> String {
+    let style = match line.as_bytes().first() {
+        _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
+        Some(b'-') => RED,
+        Some(b'+') => GREEN,
+        _ => Style::new(),
+    };
+    styled(style, line)
 }
 
 pub(super) fn capitalised(text: &str) -> String {
@@ -369,6 +383,32 @@ fn changes(changes: &[ObjectChange]) -> String {
         .filter(|(_, names)| !names.is_empty())
         .map(|(what, names)| format!("  {what} {}\n", names.join(", ")))
         .collect()
+}
+
+/// What the schema is, version by version, and how it differs from one of them.
+pub(super) fn recognition(found: &Recognition, width: usize) -> String {
+    if found.objects.is_empty() {
+        return "The database has no objects of ctx0.\n".to_owned();
+    }
+    let rows: Vec<_> = found
+        .versions
+        .iter()
+        .map(|compared| {
+            vec![
+                format!("v{}", compared.version),
+                compared.migration_name.clone(),
+                clean(&compared.likeness.to_string()),
+            ]
+        })
+        .collect();
+    let mut text = table(&["version", "name", "beside this database"], &rows, width);
+    if let Some(shown) = &found.shown {
+        text.push('\n');
+        for line in shown.to_string().lines() {
+            text += &diff_line(line);
+        }
+    }
+    text
 }
 
 /// The line that shows what goes on.

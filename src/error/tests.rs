@@ -89,6 +89,16 @@ fn of_an_operation() {
             version: version(2)
         }],
         BlankBackupName: [Error::BlankBackupName],
+        CannotRepair: [Error::CannotRepair {
+            reason: "version 2 is not in the ledger".to_owned()
+        }],
+        RepairOutdated: [Error::RepairOutdated {
+            reason: "the ledger has version 2, the caller saw 1".to_owned()
+        }],
+        NotRecognised: [Error::NotRecognised {
+            version: version(1)
+        }],
+        BlankReason: [Error::BlankReason],
         ChangeRunning: [Error::ChangeRunning],
         SchedulerStopped: [Error::SchedulerStopped],
         RpcNotInstalled: [Error::RpcNotInstalled {

@@ -21,6 +21,11 @@ impl Checksum {
     pub(crate) fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
+
+    /// Its beginning, enough for a person to tell two apart.
+    pub(crate) fn short(self) -> String {
+        self.to_string()[..12].to_owned()
+    }
 }
 
 impl fmt::Display for Checksum {

@@ -177,6 +177,19 @@ async fn the_shape_of_the_json_stays() {
         ("verify", 0, vec!["verify"]),
         ("history", 0, vec!["history"]),
         ("doctor", 0, vec!["doctor"]),
+        (
+            "repair",
+            0,
+            vec![
+                "repair",
+                "mark-not-applied",
+                "2",
+                "--yes",
+                "--reason",
+                "test",
+            ],
+        ),
+        ("baseline", 0, vec!["baseline"]),
         ("rollback", 0, vec!["rollback", "0", "--yes"]),
         ("checksum", 0, vec!["checksum"]),
         ("install", 0, vec!["install"]),
@@ -239,6 +252,77 @@ async fn the_key_is_in_no_output_and_on_no_command_line() {
             .env_remove("SUPABASE_SERVICE_ROLE_KEY");
     });
     assert_eq!(ended.await.code, 3);
+}
+
+#[tokio::test]
+async fn a_schema_made_by_hand_is_recognised_and_recorded() {
+    let project = Project::empty().await;
+    project.sql(NOTES.1).await;
+    project.install().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES, DROPS]);
+    let status = cli.expect(3, &["status", folder]).await;
+    assert!(
+        status.out.contains("`ctx0-schema baseline`"),
+        "{}",
+        status.out
+    );
+
+    let found = cli.expect(0, &["baseline", "--json", folder]).await.json();
+    assert_eq!(found["versions"][0]["likeness"]["kind"], "same");
+    assert_eq!(found["versions"][1]["likeness"]["kind"], "different");
+    let found = cli.expect(0, &["baseline", folder]).await;
+    assert!(
+        found.out.contains("ctx0-schema baseline 1"),
+        "{}",
+        found.out
+    );
+
+    let record = ["baseline", "1", "--reason", "by hand", folder];
+    cli.expect(7, &record).await;
+    cli.expect(2, &["baseline", "1", "--yes", folder]).await;
+    let differs = ["baseline", "2", "--yes", "--reason", "by hand", folder];
+    let refused = cli.expect(7, &differs).await;
+    assert!(refused.says("+column label text"), "{}", refused.err);
+    assert!(project.ledger().await.is_empty());
+    let recorded = cli
+        .expect(0, &[&record[..], &["--yes", "--json"]].concat())
+        .await
+        .json();
+    assert_eq!(
+        recorded,
+        json!({"action": "baseline", "version": 1, "currentVersion": 1, "alreadyRecorded": false})
+    );
+    cli.expect(1, &[&record[..], &["--yes"]].concat()).await;
+    cli.expect(0, &["verify", folder]).await;
+}
+
+#[tokio::test]
+async fn the_ledger_is_repaired_after_consent() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    cli.expect(0, &["apply", "--yes"]).await;
+    project
+        .sql("delete from public.ctx0_schema_versions where version = 1")
+        .await;
+    let gap = cli.expect(6, &["plan"]).await;
+    assert!(gap.out.contains("repair mark-applied"), "{}", gap.out);
+    let repair = ["repair", "mark-applied", "1"];
+    cli.expect(7, &repair).await;
+    let yes = ["--yes", "--reason", "the row was lost"];
+    let repaired = cli
+        .expect(0, &[&repair[..], &yes, &["--json"]].concat())
+        .await
+        .json();
+    assert_eq!(repaired["currentVersion"], 2);
+    cli.expect(0, &["status"]).await;
+    // There is nothing to repair any more.
+    let refused = cli
+        .expect(1, &[&repair[..], &yes, &["--json"]].concat())
+        .await
+        .json();
+    assert_eq!(refused["error"]["code"], "cannotRepair");
+    cli.expect(2, &["repair", "mend", "1"]).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,34 @@ async fn a_person_is_asked_before_a_change() {
 }
 
 #[tokio::test]
+async fn a_person_is_asked_before_the_ledger_is_repaired() {
+    let project = Project::empty().await;
+    project.sql(NOTES.1).await;
+    project
+        .sql("alter table public.ctx0_notes add column mine text")
+        .await;
+    project.install().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES]);
+    let mut terminal = cli.terminal(80, &["baseline", "1", folder]);
+    terminal.see("+column mine text").await;
+    terminal.see("type \"record v1\":").await;
+    terminal.press("record v1\n").await;
+    terminal.see("Why? It is recorded:").await;
+    terminal.press("set up by hand\n").await;
+    assert_eq!(terminal.end().await, 0);
+    assert_eq!(project.ledger().await, [1]);
+
+    let mut terminal = cli.terminal(80, &["repair", "mark-not-applied", "1", folder]);
+    terminal.see("Go on? [y/N]").await;
+    terminal.press("n\n").await;
+    assert_eq!(terminal.end().await, 7);
+    assert_eq!(project.ledger().await, [1]);
+    let reason = "select reason from ctx0_private.ctx0_schema_attempts";
+    assert_eq!(project.value(reason).await, "set up by hand");
+}
+
+#[tokio::test]
 async fn from_an_empty_database_to_an_applied_schema_and_back() {
     let project = Project::empty().await;
     project.stack.serve_sql("postgres").await.unwrap();

@@ -3,7 +3,8 @@
 use std::{future::IntoFuture, sync::Arc};
 
 use ctx0_schema::{
-    Action, AttemptOutcome, Error, RPC_VERSION, Verification, install_sql, uninstall_sql,
+    Action, AttemptAction, AttemptOutcome, Error, RPC_VERSION, Verification, install_sql,
+    uninstall_sql,
 };
 use ctx0_stack::project::{Project, migrations, version};
 use tokio::task::JoinSet;
@@ -147,7 +148,11 @@ async fn the_status_shows_the_state_of_the_database() {
     let last = status.last_attempt.unwrap();
     assert_eq!(
         (last.version.get(), last.outcome, last.action),
-        (2, AttemptOutcome::Applied, Action::Apply)
+        (
+            2,
+            AttemptOutcome::Applied,
+            AttemptAction::Change(Action::Apply)
+        )
     );
 }
 

@@ -5,6 +5,7 @@
 //! suite at a Supabase that runs elsewhere. It must have no ctx0 objects, which are removed at
 //! the end of each test.
 
+mod baseline;
 mod batch;
 mod bundled;
 mod drift;
@@ -15,6 +16,7 @@ mod live;
 mod messages;
 mod older_apps;
 mod rehearsal;
+mod repair;
 mod rest;
 mod rights;
 mod rollback;

@@ -15,5 +15,6 @@ mod install;
 mod long_running;
 mod lost_responses;
 mod rehearsal;
+mod repair;
 mod round_trips;
 mod support;

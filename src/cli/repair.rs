@@ -1,0 +1,175 @@
+//! `baseline` and `repair`: what the ledger says of the database.
+
+use std::future::IntoFuture;
+
+use super::{
+    Output,
+    args::{Global, RecordOptions, RepairKind},
+    exit::{Exit, Failure},
+    settings,
+    setup::agree,
+    terminal::{Activity, Terminal, interrupt},
+    text,
+};
+use crate::{
+    error::Error,
+    manager::RepairRequest,
+    manifest::Version,
+    repair::{Likeness, Recognition, Repair, RepairPlan, RepairReport},
+};
+
+pub(super) async fn baseline(
+    global: &Global,
+    terminal: &Terminal,
+    version: Option<Version>,
+    accept_differences: bool,
+    record: &RecordOptions,
+) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let look = async {
+        match version {
+            None => manager.recognise().await,
+            Some(version) => manager.recognise_as(version).await,
+        }
+    };
+    let found = terminal
+        .read("comparing the schema with each version", look)
+        .await?;
+    let shown = text::recognition(&found, terminal.width());
+    let Some(version) = version else {
+        let text = format!("{shown}{}", next(&found));
+        return Ok(Output::new(likeness(&found), text, &found));
+    };
+    let plan = manager.plan_baseline(&found, version)?;
+    terminal.tell(&shown);
+    let differs = plan.is_same != Some(true);
+    if differs && record.yes && !accept_differences {
+        return Err(Error::NotRecognised { version }.into());
+    }
+    let (question, answers) = if differs {
+        let phrase = format!("record v{version}");
+        let question = format!(
+            "\nThe schema is not known to be that of v{version}. This {plan}. To go on, type \"{phrase}\":"
+        );
+        (question, vec![phrase])
+    } else {
+        yes_or_no(&plan)
+    };
+    let reason = consent(terminal, record, &question, &answers).await?;
+    let request = manager.repair(plan, reason);
+    // Who was asked has seen the differences.
+    let request = if differs {
+        request.accept_differences()
+    } else {
+        request
+    };
+    follow(terminal, request).await
+}
+
+pub(super) async fn repair(
+    global: &Global,
+    terminal: &Terminal,
+    kind: RepairKind,
+    version: Version,
+    record: &RecordOptions,
+) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let repair = match kind {
+        RepairKind::MarkApplied => Repair::MarkApplied(version),
+        RepairKind::MarkNotApplied => Repair::MarkNotApplied(version),
+        RepairKind::AcceptChecksum => Repair::AcceptChecksum(version),
+    };
+    let plan = terminal
+        .read("reading the ledger", manager.plan_repair(repair))
+        .await?;
+    let (question, answers) = yes_or_no(&plan);
+    let reason = consent(terminal, record, &question, &answers).await?;
+    follow(terminal, manager.repair(plan, reason)).await
+}
+
+fn yes_or_no(plan: &RepairPlan) -> (String, Vec<String>) {
+    let question = format!("\nThis {plan}. Go on? [y/N]");
+    (question, vec!["y".to_owned(), "yes".to_owned()])
+}
+
+/// Asks for consent, and for the reason if none was given.
+async fn consent(
+    terminal: &Terminal,
+    record: &RecordOptions,
+    question: &str,
+    answers: &[String],
+) -> Result<String, Failure> {
+    let answers: Vec<_> = answers.iter().map(String::as_str).collect();
+    agree(terminal, record.yes, question, &answers).await?;
+    match &record.reason {
+        Some(reason) => Ok(reason.clone()),
+        None => terminal.ask("\nWhy? It is recorded:").await,
+    }
+}
+
+async fn follow(terminal: &Terminal, request: RepairRequest) -> Result<Output, Failure> {
+    let activity = Activity::new("recording it");
+    let report = tokio::select! {
+        report = terminal.during(&activity, request.into_future()) => report?,
+        () = interrupt() => {
+            return Err(Failure::interrupted(
+                "interrupted: the repair was sent and takes effect completely or not at all; `ctx0-schema history` shows \
+                 the ledger",
+            ));
+        }
+    };
+    Ok(Output::new(
+        Exit::Done,
+        text::success(&said(&report)),
+        &report,
+    ))
+}
+
+fn said(report: &RepairReport) -> String {
+    let current = report.current_version;
+    if report.already_recorded {
+        format!("The ledger was so already, at v{current}")
+    } else {
+        format!("Recorded; the ledger is at v{current}")
+    }
+}
+
+/// How the schema that is there compares.
+fn likeness(found: &Recognition) -> Exit {
+    let not_compared = |likeness: &Likeness| matches!(likeness, Likeness::NotCompared { .. });
+    if found.objects.is_empty() || found.same().next().is_some() {
+        Exit::Done
+    } else if found
+        .versions
+        .iter()
+        .any(|compared| not_compared(&compared.likeness))
+    {
+        Exit::Undecided
+    } else {
+        Exit::Drifted
+    }
+}
+
+/// What to do after looking.
+fn next(found: &Recognition) -> String {
+    let same: Vec<_> = found.same().collect();
+    match &same[..] {
+        _ if found.objects.is_empty() => "Next: `ctx0-schema apply` makes them.\n".to_owned(),
+        _ if found.current_version != Version::ZERO => format!(
+            "\nThe ledger is at v{}. `ctx0-schema repair` corrects it.\n",
+            found.current_version
+        ),
+        [] => "\nNo version makes exactly this schema. Change the schema to that of a version, or record the closest \
+               one\nwith `ctx0-schema baseline VERSION --accept-differences`.\n"
+            .to_owned(),
+        [version] => format!("\nNext: `ctx0-schema baseline {version}` records it.\n"),
+        [lowest, ..] => {
+            let all = same.iter().map(|version| format!("v{version}"));
+            let all = all.collect::<Vec<_>>().join(", ");
+            format!(
+                "\n{all} make the same objects. Next: `ctx0-schema baseline {lowest}` records the lowest of them; those \
+                 above it\nare pending then, and `ctx0-schema preview` shows what they do.\n"
+            )
+        }
+    }
+}
