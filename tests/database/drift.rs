@@ -2,11 +2,12 @@
 
 mod changes;
 mod generated;
+pub(crate) use restore::pg_dump_release;
+
 mod restore;
 mod settings;
 
 use ctx0_schema::Verification;
-use ctx0_stack::Stack;
 use ctx0_stack::project::{Project, migrations, version};
 
 /// A bit of everything that is described.
@@ -102,8 +103,7 @@ async fn verifying_leaves_nothing_behind() {
 #[tokio::test]
 async fn no_event_trigger_and_no_function_runs() {
     // Event triggers need a superuser.
-    let project = Project::on(Stack::postgres().await.unwrap()).await;
-    project.install().await;
+    let project = Project::installed_on_own_server().await;
     set_up(&project).await;
     project.sql(changes::REWORDED).await;
     project

@@ -97,7 +97,7 @@ async fn it_installs_over_functions_of_an_older_release() {
 
 #[tokio::test]
 async fn a_superuser_installs_for_the_owner_of_the_schema() {
-    let project = Project::empty().await;
+    let project = Project::on_own_server().await;
     project.stack.admin_sql(install_sql()).await.unwrap();
     let owners = project
         .value(
@@ -309,7 +309,7 @@ fn named_in_the_source() -> Vec<String> {
 /// In any order, by the owner and by a superuser, while versions are applied.
 #[tokio::test]
 async fn twenty_installations_at_once_all_succeed_while_versions_are_applied() {
-    let project = Arc::new(Project::installed().await);
+    let project = Arc::new(Project::installed_on_own_server().await);
     let expected = project.catalog().await;
     let manager = project.manager(migrations(&SLOW));
     let run = tokio::spawn(manager.apply_all_pending().into_future());
@@ -369,7 +369,7 @@ async fn a_script_leaves_the_functions_of_a_newer_release_alone() {
 /// A check finds it before an update is offered.
 #[tokio::test]
 async fn functions_that_are_missing_older_or_not_executable_need_the_setup() {
-    let project = Project::on(ctx0_stack::Stack::postgres().await.unwrap()).await;
+    let project = Project::on_own_server().await;
     let manager = project.bundled();
     let needed = async || {
         let setup = manager.setup_needed().await.unwrap();

@@ -24,7 +24,7 @@ const ROLES: [&str; 2] = ["postgres", "supabase_admin"];
 
 #[tokio::test]
 async fn it_installs_through_postgres_meta_and_everything_belongs_to_postgres() {
-    let expected = Project::installed().await.catalog().await;
+    let expected = Project::installed_on_own_server().await.catalog().await;
     for role in ROLES {
         let project = serving_sql(role).await;
         let manager = project.bundled();
@@ -89,7 +89,7 @@ async fn becomes_release(project: &Project, release: u32) {
 
 #[tokio::test]
 async fn an_older_release_upgrades_itself_without_another_way_in() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     let catalog = project.catalog().await;
     becomes_release(&project, RPC_VERSION - 1).await;
     project
@@ -150,7 +150,7 @@ async fn a_newer_release_is_left_alone() {
 
 #[tokio::test]
 async fn an_upgrade_that_fails_says_why_and_changes_nothing() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     becomes_release(&project, RPC_VERSION - 1).await;
     project
         .sql(
@@ -168,7 +168,7 @@ async fn an_upgrade_that_fails_says_why_and_changes_nothing() {
 
 #[tokio::test]
 async fn where_no_way_is_open_the_script_and_the_editor_are_named() {
-    let project = Project::empty().await;
+    let project = Project::on_own_server().await;
     for uninstall in [false, true] {
         let manager = project.bundled();
         let error = if uninstall {
@@ -322,7 +322,7 @@ const REFERENCE: &str = "abcdefghijklmnopqrst";
 
 /// A project whose gateway serves `/pg/`.
 async fn serving_sql(role: &str) -> Project {
-    let project = Project::empty().await;
+    let project = Project::on_own_server().await;
     project
         .stack
         .serve_sql(role)

@@ -40,7 +40,7 @@ fn said(preview: &Preview) -> Vec<(WarningKind, &str)> {
 
 #[tokio::test]
 async fn a_sequence_that_no_statement_names_is_set_back() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create table public.orders (id smallint generated always as identity primary key);
@@ -66,7 +66,7 @@ async fn a_sequence_that_no_statement_names_is_set_back() {
 
 #[tokio::test]
 async fn a_warning_says_that_a_sequence_may_repeat_numbers_exactly_where_it_may() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create table public.orders (id int generated always as identity primary key);
@@ -127,7 +127,7 @@ async fn a_warning_says_that_a_sequence_may_repeat_numbers_exactly_where_it_may(
 /// ends while it looks at what was changed.
 #[tokio::test]
 async fn a_sequence_is_set_back_when_a_preview_is_cancelled_while_it_looks() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create table public.orders (id int generated always as identity primary key);
@@ -204,7 +204,7 @@ async fn a_sequence_with_a_cache_is_set_back_and_one_that_cannot_be_read_is_name
 /// It keeps log files until it is dropped.
 #[tokio::test]
 async fn a_replication_slot_that_a_preview_leaves_is_named() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     let preview = preview(
         &project,
         "select pg_create_physical_replication_slot('ctx0_left', true)",
@@ -224,7 +224,7 @@ async fn a_replication_slot_that_a_preview_leaves_is_named() {
 
 #[tokio::test]
 async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create schema app;
@@ -292,7 +292,7 @@ async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
 
 #[tokio::test]
 async fn concurrent_ddl_neither_breaks_a_preview_nor_appears_in_it() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql("create table public.ctx0_mine (id int primary key, note text); insert into public.ctx0_mine values (1, 'a'); create table public.theirs (a int, b int);")
         .await;
@@ -340,7 +340,7 @@ async fn concurrent_ddl_neither_breaks_a_preview_nor_appears_in_it() {
 
 #[tokio::test]
 async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql("create table public.ctx0_busy (id int primary key)")
         .await;
@@ -367,7 +367,7 @@ async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
 
 #[tokio::test]
 async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     let first = "create type ctx0_status as enum ('draft', 'sent');
                  create table ctx0_letter (id int primary key, status ctx0_status not null default 'draft');
                  insert into ctx0_letter values (1, 'draft'), (2, 'sent');";
@@ -408,7 +408,7 @@ async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
 
 #[tokio::test]
 async fn a_warning_says_which_values_are_rounded_cut_or_emptied() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create table public.ctx0_price (id int, amount numeric(12,4), at timestamptz, fine numeric(12,2), label text, big bigint);
@@ -463,7 +463,7 @@ async fn a_warning_says_which_values_are_rounded_cut_or_emptied() {
 
 #[tokio::test]
 async fn a_warning_says_that_data_is_lost_exactly_where_it_is() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create table public.ctx0_t (id int primary key, empty text, rare text, twice int generated always as (id * 2) stored);
@@ -498,7 +498,7 @@ async fn a_warning_says_that_data_is_lost_exactly_where_it_is() {
 
 #[tokio::test]
 async fn a_warning_says_what_opens_data_however_it_is_written() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create schema hidden; create table hidden.notes (id int, body text); grant select on hidden.notes to anon;
@@ -580,7 +580,7 @@ async fn a_warning_says_what_opens_data_however_it_is_written() {
 
 #[tokio::test]
 async fn a_rollback_says_what_it_does_not_bring_back() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     let first = "create table ctx0_place (id int primary key, lat numeric(9,6), city text);
                  insert into ctx0_place values (1, 52.520008, 'Berlin'), (2, 48.137154, null);";
     let manifest = json!({"currentVersion": 2, "migrations": [
@@ -620,7 +620,7 @@ async fn a_rollback_says_what_it_does_not_bring_back() {
 
 #[tokio::test]
 async fn a_preview_is_cancelled_from_outside_and_leaves_nothing() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project.sql("create table public.ctx0_slow (id int)").await;
     let sql = "insert into ctx0_slow values (1); select pg_sleep(60);";
     let manager = project.manager(migrations(&[("001_slow", sql)]));
@@ -670,8 +670,7 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
         ("select pg_sleep(1)", forbid),
         ("select pg_sleep(8)", forbid),
     ] {
-        let project = Project::on(Stack::postgres().await.unwrap()).await;
-        project.install().await;
+        let project = Project::installed_on_own_server().await;
         project.stack.admin_sql(forbid).await.unwrap();
         project.sql("create table public.ctx0_slow (id int)").await;
         let sql = format!("insert into ctx0_slow values (1);\n{first};\nselect pg_sleep(60);");
@@ -701,8 +700,7 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
 /// Its connection is closed, and it is not started again.
 #[tokio::test]
 async fn a_preview_that_catches_every_cancellation_ends_soon_after_its_budget() {
-    let project = Project::on(Stack::postgres().await.unwrap()).await;
-    project.install().await;
+    let project = Project::installed_on_own_server().await;
     project.sql("create table public.ctx0_slow (id int)").await;
     let sql = "insert into public.ctx0_slow values (1);
                do $$ begin
@@ -729,7 +727,7 @@ async fn a_preview_that_catches_every_cancellation_ends_soon_after_its_budget() 
 /// Whether it must stop is asked before each statement.
 #[tokio::test]
 async fn a_preview_of_many_statements_under_many_locks_fits_into_its_budget() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     let mut sql = "do $$ begin for i in 1 .. 1500 loop execute format('create table public.ctx0_%s ()', i); end loop; end $$;\n\
          create table public.ctx0_numbers (number int);\n"
         .to_owned();
@@ -773,7 +771,7 @@ async fn strings_are_read_as_they_were_cut_whatever_a_setting_says() {
 
 #[tokio::test]
 async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .sql(
             "create function public.spy() returns trigger language plpgsql as 'begin return new; end';
@@ -807,7 +805,7 @@ async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name()
 
 #[tokio::test]
 async fn a_migration_that_touches_the_record_or_the_functions_fails_and_says_so() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     for sql in [
         "insert into ctx0_schema_versions (version, migration_name) values (2, 'x')",
         "drop table ctx0_private.ctx0_schema_attempts",

@@ -5,6 +5,7 @@
 //! suite at a Supabase that runs elsewhere. It must have no ctx0 objects, which are removed at
 //! the end of each test.
 
+mod backup;
 mod baseline;
 mod batch;
 mod bundled;

@@ -3,7 +3,6 @@
 //! Always on a PostgreSQL of their own: these tests grant what nobody should grant.
 
 use ctx0_schema::{Version, install_sql, uninstall_sql};
-use ctx0_stack::Stack;
 use ctx0_stack::project::Project;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -131,7 +130,7 @@ async fn strangers_are_refused_even_where_everything_was_granted_to_them() {
 
 #[tokio::test]
 async fn a_definer_function_of_the_users_own_opens_nothing() {
-    let project = installed().await;
+    let project = Project::installed_on_own_server().await;
     let wrappers = format!(
         "create function public.user_status() returns jsonb language sql security definer
            as 'select public.ctx0_schema_status()';
@@ -165,7 +164,7 @@ async fn a_definer_function_of_the_users_own_opens_nothing() {
 
 #[tokio::test]
 async fn the_installation_grants_this_and_no_more() {
-    let project = installed().await;
+    let project = Project::installed_on_own_server().await;
     let grants = project
         .sql(
             r#"select concat_ws(' ', case grantee when 0 then 'public' else grantee::regrole::text end, privilege_type, name)
@@ -284,7 +283,7 @@ async fn the_service_role_reads_the_ledger_and_writes_nothing() {
 
 #[tokio::test]
 async fn nothing_belongs_to_a_superuser_whoever_installed_it() {
-    let by_the_owner = installed().await;
+    let by_the_owner = Project::installed_on_own_server().await;
     assert_eq!(
         by_the_owner
             .value("select rolsuper::text from pg_roles where rolname = current_user")
@@ -294,7 +293,7 @@ async fn nothing_belongs_to_a_superuser_whoever_installed_it() {
     let expected = by_the_owner.catalog().await;
     drop(by_the_owner);
 
-    let project = empty().await;
+    let project = Project::on_own_server().await;
     project.stack.admin_sql(install_sql()).await.unwrap();
     assert_eq!(project.catalog().await, expected);
     let superusers = r"
@@ -323,7 +322,7 @@ async fn nothing_belongs_to_a_superuser_whoever_installed_it() {
 /// A database whose owner is neither `postgres` nor a superuser, although a role `postgres` exists.
 #[tokio::test]
 async fn a_role_that_is_not_postgres_installs_and_owns_everything() {
-    let project = empty().await;
+    let project = Project::on_own_server().await;
     let by_the_owner = format!(
         "create role app_owner; grant create on database postgres to app_owner;
          grant create, usage on schema public, extensions to app_owner; set role app_owner;
@@ -349,7 +348,7 @@ async fn a_role_that_is_not_postgres_installs_and_owns_everything() {
 
 #[tokio::test]
 async fn objects_with_the_same_names_are_not_used_instead() {
-    let project = installed().await;
+    let project = Project::installed_on_own_server().await;
     let shadows = project.value(SHADOW_POSTGRESQL).await;
     assert!(
         shadows.parse::<u32>().unwrap() > 2000,
@@ -417,7 +416,7 @@ async fn objects_with_the_same_names_are_not_used_instead() {
 
 #[tokio::test]
 async fn hostile_texts_arrive_literally() {
-    let project = installed().await;
+    let project = Project::installed_on_own_server().await;
     let catalog = project.catalog().await;
     let rest = Rest::of(&project);
     for (version, hostile) in (1..).zip(HOSTILE) {
@@ -629,7 +628,7 @@ async fn the_security_advisor_of_supabase_finds_nothing() {
 #[tokio::test]
 async fn uninstalling_leaves_none_of_the_functions_that_were_installed() {
     let functions = "select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace order by 1";
-    let project = empty().await;
+    let project = Project::on_own_server().await;
     let before = project.sql(functions).await;
     project.install().await;
     assert_ne!(project.sql(functions).await, before);
@@ -728,19 +727,9 @@ $do$;
 select number from public.shadow_count;
 "#;
 
-async fn empty() -> Project {
-    Project::on(Stack::postgres().await.expect("a stack starts")).await
-}
-
-async fn installed() -> Project {
-    let project = empty().await;
-    project.install().await;
-    project
-}
-
 /// Everything of ours, and at least one row in each table.
 async fn filled() -> Project {
-    let project = installed().await;
+    let project = Project::installed_on_own_server().await;
     project
         .bundled()
         .apply_all_pending()
@@ -894,7 +883,7 @@ async fn attempts(project: &Project, role: &str, statements: &[String]) -> Vec<(
 /// level security.
 #[tokio::test]
 async fn what_default_privileges_give_to_other_roles_is_revoked() {
-    let project = empty().await;
+    let project = Project::on_own_server().await;
     project
         .stack
         .admin_sql(
@@ -922,7 +911,7 @@ async fn what_default_privileges_give_to_other_roles_is_revoked() {
 
 #[tokio::test]
 async fn a_ledger_that_a_stranger_made_is_not_taken_over() {
-    let project = empty().await;
+    let project = Project::on_own_server().await;
     project
         .stack
         .admin_sql(

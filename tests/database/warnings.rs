@@ -266,9 +266,7 @@ async fn what_is_harmless_raises_no_alarm() {
 
 #[tokio::test]
 async fn what_cannot_be_looked_at_counts_as_full() {
-    let stack = ctx0_stack::Stack::postgres().await.expect("a stack starts");
-    let project = Project::on(stack).await;
-    project.install().await;
+    let project = Project::installed_on_own_server().await;
     project.sql(BEFORE).await;
     project
         .stack

@@ -3,14 +3,13 @@
 use std::process::{Command, Stdio};
 
 use ctx0_schema::Verification;
-use ctx0_stack::Stack;
 
 use super::{SCHEMA, generated, record, verify};
 use ctx0_stack::project::{Project, skip};
 
 #[tokio::test]
 async fn a_dump_that_was_restored_is_no_change() {
-    let original = Project::on(Stack::postgres().await.unwrap()).await;
+    let original = Project::on_own_server().await;
     original.install().await;
     let server = "select (current_setting('server_version_num')::int / 10000)::text";
     let server: u32 = original.value(server).await.parse().unwrap();
@@ -24,7 +23,7 @@ async fn a_dump_that_was_restored_is_no_change() {
     record(&original, &format!("{SCHEMA}\n{}", generated::schema(3))).await;
     let described = "select ctx0_private.describe_schema()::text";
     let before = original.value(described).await;
-    let restored = Project::on(Stack::postgres().await.unwrap()).await;
+    let restored = Project::on_own_server().await;
     // Whatever these give away when a table is restored would be a change indeed.
     for objects in ["tables", "sequences", "functions"] {
         restored
@@ -66,7 +65,7 @@ async fn a_dump_that_was_restored_is_no_change() {
 }
 
 /// The major version of the `pg_dump` in `PATH`, which must be as new as the server that it reads.
-fn pg_dump_release() -> u32 {
+pub(crate) fn pg_dump_release() -> u32 {
     let output = Command::new("pg_dump").arg("--version").output();
     let text = String::from_utf8(output.expect("pg_dump runs").stdout).unwrap();
     let version = text.split(' ').nth(2).expect("a version");

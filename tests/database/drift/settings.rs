@@ -22,7 +22,7 @@ const SETTINGS: [&str; 12] = [
 
 #[tokio::test]
 async fn no_setting_of_the_database_or_of_a_role_is_a_change() {
-    let project = Project::installed().await;
+    let project = Project::installed_on_own_server().await;
     set_up(&project).await;
     for setting in SETTINGS {
         for place in ["database postgres", "role authenticator", "role postgres"] {

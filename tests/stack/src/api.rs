@@ -12,7 +12,7 @@ use axum::{
 use postrust_auth::JwtConfig;
 use postrust_core::AppConfig;
 use sqlx::{PgPool, postgres::PgListener};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     StackError,
@@ -43,6 +43,8 @@ pub(crate) struct Api {
     jwt: JwtConfig,
     /// `None` while the database is away.
     schema: watch::Sender<Option<Arc<Schema>>>,
+    /// Held while the schema is read.
+    loading: Mutex<()>,
 }
 
 impl Api {
@@ -62,6 +64,7 @@ impl Api {
             config,
             jwt,
             schema: watch::Sender::new(None),
+            loading: Mutex::default(),
         })
     }
 
@@ -96,6 +99,8 @@ impl Api {
 
     /// Reads the schema again; requests see the new one when this returns.
     pub(crate) async fn load(&self) -> Result<(), StackError> {
+        // One at a time, or an older state could replace a newer one.
+        let _turn = self.loading.lock().await;
         let pool = self.pools.upkeep.as_ref().unwrap_or(&self.pools.requests);
         let schema = Schema::load(pool, &self.config).await?;
         self.schema.send_replace(Some(Arc::new(schema)));
@@ -128,12 +133,26 @@ impl Api {
         listener.eager_reconnect(false);
         listener.listen("pgrst").await?;
         self.load().await?;
-        while let Some(notification) = listener.try_recv().await? {
-            if matches!(notification.payload(), "" | "reload schema") {
+        let (wanted, mut want) = watch::channel(());
+        let listen = async {
+            while let Some(notification) = listener.try_recv().await? {
+                if matches!(notification.payload(), "" | "reload schema") {
+                    wanted.send_replace(());
+                }
+            }
+            Ok(())
+        };
+        // Once for all that come while it reads.
+        let read = async {
+            while want.changed().await.is_ok() {
                 self.load().await?;
             }
+            Ok(())
+        };
+        tokio::select! {
+            gone = listen => gone,
+            failed = read => failed,
         }
-        Ok(())
     }
 
     /// Answers one request as PostgREST would.

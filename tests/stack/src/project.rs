@@ -58,6 +58,26 @@ drop schema if exists ctx0_private cascade;
 notify pgrst, 'reload schema';
 ";
 
+/// Settings of databases and roles, roles, and whatever has a name that is not ctx0's. At Supabase
+/// some roles and schemas come and go by themselves, but not these.
+const NOT_OURS: &str = r"
+select string_agg(line, E'\n' order by line) from (
+  select format('setting %s %s %s', setdatabase, setrole, setconfig) from pg_db_role_setting
+  union all select format('role %s', rolname) from pg_roles
+  union all select format('member %s %s', roleid, member) from pg_auth_members
+  union all select format('schema %s %s', nspname, nspacl) from pg_namespace
+             where nspname <> 'ctx0_private' and nspname !~ '^pg_(toast_)?temp_'
+  union all select format('relation %s %s %s', oid, relname, relacl) from pg_class
+             where relnamespace = 'public'::regnamespace and relname !~ '^ctx0_'
+  union all select format('function %s %s', oid, proname) from pg_proc
+             where pronamespace = 'public'::regnamespace and proname !~ '^ctx0_'
+  union all select format('default privileges %s %s %s', defaclrole, defaclnamespace, defaclacl) from pg_default_acl
+  union all select format('extension %s', extname) from pg_extension
+  union all select format('event trigger %s', evtname) from pg_event_trigger
+  union all select format('publication %s', pubname) from pg_publication where pubname !~ '^ctx0_'
+) lines (line)
+";
+
 /// One database is shared by all tests where it is an external one.
 static EXTERNAL: Mutex<()> = Mutex::const_new(());
 
@@ -65,7 +85,8 @@ static EXTERNAL: Mutex<()> = Mutex::const_new(());
 pub struct Project {
     /// The gateway, the REST layer and the database.
     pub stack: Stack,
-    _turn: Option<MutexGuard<'static, ()>>,
+    /// On an external Supabase: the turn of this test, and what is not ctx0's.
+    external: Option<(MutexGuard<'static, ()>, String)>,
 }
 
 impl Project {
@@ -81,13 +102,32 @@ impl Project {
         project
     }
 
+    /// A project without anything of ours, on a PostgreSQL of its own wherever the suite runs: for a
+    /// test that needs a superuser, or that makes or changes what is not ctx0's.
+    pub async fn on_own_server() -> Self {
+        Self::on(Stack::postgres().await.expect("a stack starts")).await
+    }
+
+    /// [`Project::on_own_server`] with the functions installed.
+    pub async fn installed_on_own_server() -> Self {
+        let project = Self::on_own_server().await;
+        project.install().await;
+        project
+    }
+
     /// On this stack, which must not have anything of ctx0.
     pub async fn on(stack: Stack) -> Self {
         let turn = match stack.kind() {
             Kind::External => Some(EXTERNAL.lock().await),
             Kind::Embedded | Kind::Postgres => None,
         };
-        let project = Self { stack, _turn: turn };
+        let mut project = Self {
+            stack,
+            external: None,
+        };
+        if let Some(turn) = turn {
+            project.external = Some((turn, project.value(NOT_OURS).await));
+        }
         let found = project
             .value(r"select count(*) from pg_class where relname like 'ctx0\_%'")
             .await;
@@ -158,7 +198,10 @@ impl Project {
     /// A line for each catalog, table and sequence of the whole database, by which another state
     /// is known: contents down to the row versions, without the counts that `analyze` keeps.
     pub async fn everything(&self) -> Vec<String> {
-        let rows = self.stack.admin_sql(EVERYTHING).await;
+        let rows = match self.stack.kind() {
+            Kind::External => self.stack.sql(EVERYTHING).await,
+            Kind::Embedded | Kind::Postgres => self.stack.admin_sql(EVERYTHING).await,
+        };
         let rows = rows.expect("the state can be read").into_iter();
         rows.map(|mut row| row.remove(0).expect("a line")).collect()
     }
@@ -176,9 +219,9 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        if self.stack.kind() != Kind::External {
+        let Some((_turn, not_ours)) = self.external.take() else {
             return;
-        }
+        };
         // A thread of its own, because this one may be inside the test's runtime and unwinding.
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -186,9 +229,11 @@ impl Drop for Project {
                     .enable_all()
                     .build()
                     .expect("a runtime");
-                runtime
-                    .block_on(self.stack.sql(REMOVE_EVERYTHING))
-                    .expect("the tests' objects are removed");
+                runtime.block_on(async {
+                    self.sql(REMOVE_EVERYTHING).await;
+                    let now = self.value(NOT_OURS).await;
+                    assert_eq!(now, not_ours, "the test has changed what is not ctx0's");
+                });
             });
         });
     }

@@ -242,13 +242,15 @@ impl Stack {
         self.sql_as("postgres", sql).await
     }
 
-    /// Runs SQL behind the API as the superuser `supabase_admin`; at an
-    /// external Supabase as whoever `CTX0_TEST_DATABASE_URL` names.
+    /// Runs SQL behind the API as the superuser `supabase_admin`.
     ///
     /// # Errors
     ///
-    /// As for [`Stack::sql`].
+    /// As for [`Stack::sql`], and at an external Supabase, where nobody is one.
     pub async fn admin_sql(&self, sql: &str) -> Result<Rows, StackError> {
+        if self.kind() == Kind::External {
+            return Err(StackError::NotHere("run SQL as a superuser"));
+        }
         self.sql_as("supabase_admin", sql).await
     }
 
