@@ -1,10 +1,7 @@
 //! A schema that was made by hand is recognised by its objects and recorded.
 
 use ctx0_schema::{Error, Likeness, Recognition, Verification};
-use ctx0_stack::{
-    Stack,
-    project::{Project, migrations, version},
-};
+use ctx0_stack::project::{Project, migrations, version};
 
 /// Three versions, each of which makes something else.
 const NOTES: [(&str, &str); 3] = [
@@ -62,7 +59,7 @@ async fn each_version_is_recognised_by_what_it_makes() {
 #[tokio::test]
 async fn recognising_changes_nothing_and_locks_no_table() {
     // Event triggers and locks of another session need a real server.
-    let project = Project::on(Stack::postgres().await.unwrap()).await;
+    let project = Project::on_own_server().await;
     by_hand(&project, &NOTES).await;
     project
         .sql("insert into public.ctx0_notes (label) values ('one')")
@@ -236,7 +233,7 @@ async fn a_version_that_cannot_be_run_again_says_why() {
 
 #[tokio::test]
 async fn where_schema_public_belongs_to_another_role_it_is_said() {
-    let project = Project::on(Stack::postgres().await.unwrap()).await;
+    let project = Project::on_own_server().await;
     by_hand(&project, &NOTES[..1]).await;
     project
         .stack
