@@ -1,5 +1,6 @@
 //! What can be wrong with a project and what to do about it. Pure: facts in, checks out.
 
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+pub(crate) use self::server::{Health, SqlAccess, extensions};
 use crate::{
     config::{Config, KeyKind, is_loopback},
     drift::Verification,
@@ -70,8 +72,18 @@ pub enum CheckName {
     Clock,
     /// Whether PostgREST responds, accepts the key and serves the schema.
     RestApi,
+    /// Whether PostgREST returns rows, and how many at most.
+    MaxRows,
+    /// Who may run SQL past PostgREST, through `/pg/` of a self-hosted installation.
+    SqlAccess,
     /// Whether the functions are installed, in the release that this build needs.
     Functions,
+    /// Whether the database can be written to, and its size.
+    Database,
+    /// How long a change may run.
+    Timeouts,
+    /// Whether the extensions are there that the migrations name.
+    Extensions,
     /// Whether the ledger agrees with this build.
     Ledger,
     /// Whether a change is running.
@@ -90,7 +102,12 @@ impl CheckName {
             Self::Connection => "connection",
             Self::Clock => "clock",
             Self::RestApi => "REST API",
+            Self::MaxRows => "max rows",
+            Self::SqlAccess => "/pg/",
             Self::Functions => "functions",
+            Self::Database => "database",
+            Self::Timeouts => "timeouts",
+            Self::Extensions => "extensions",
             Self::Ledger => "ledger",
             Self::Running => "running",
             Self::LastChange => "last change",
@@ -191,6 +208,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) probe: Probe,
     pub(crate) check: Option<Result<UpdateCheck, Error>>,
     pub(crate) status: Option<Result<DatabaseStatus, Error>>,
+    /// `None` also where nothing runs SQL past PostgREST with the service key.
+    pub(crate) sql_access: Option<SqlAccess>,
+    pub(crate) health: Option<Result<Health, Error>>,
     pub(crate) drift: Option<Result<Verification, Error>>,
 }
 
@@ -202,6 +222,8 @@ impl<'a> Facts<'a> {
             probe,
             check: None,
             status: None,
+            sql_access: None,
+            health: None,
             drift: None,
         }
     }
@@ -217,6 +239,8 @@ pub(crate) struct Probe {
     pub(crate) server: Option<String>,
     /// Whether there was a response of any kind.
     pub(crate) responded: bool,
+    /// How many rows of the ledger were returned, and how many there are.
+    pub(crate) rows: Option<(usize, usize)>,
     pub(crate) error: Option<Error>,
 }
 
@@ -230,7 +254,12 @@ pub(crate) fn diagnosis(facts: &Facts<'_>) -> Diagnosis {
             connection(facts),
             clock(facts),
             rest_api(facts),
+            server::max_rows(facts),
+            server::sql_access(facts),
             functions(facts),
+            server::database(facts),
+            server::timeouts(facts),
+            server::extensions_there(facts),
             ledger(facts),
             running(facts),
             last_change(facts),
@@ -256,6 +285,13 @@ impl Check {
             state: CheckState::Warning,
             remedy: Some(remedy.to_owned()),
             ..Self::good(name, found)
+        }
+    }
+
+    fn failing(name: CheckName, found: impl Into<String>, remedy: &str) -> Self {
+        Self {
+            state: CheckState::Failed,
+            ..Self::warning(name, found, remedy)
         }
     }
 
@@ -373,6 +409,14 @@ fn functions(facts: &Facts<'_>) -> Check {
     let name = CheckName::Functions;
     match &facts.status {
         None => Check::not_checked(name),
+        Some(Err(Error::RpcNotInstalled { .. }))
+            if facts
+                .sql_access
+                .as_ref()
+                .is_some_and(|access| access.installed) =>
+        {
+            Check::failed(name, &Error::NotServed)
+        }
         Some(Err(error)) => Check::failed(name, error),
         Some(Ok(status)) => {
             let DatabaseStatus {

@@ -508,6 +508,64 @@ impl Error {
         }
     }
 
+    /// Whether [`diagnose`](crate::SchemaVersionManager::diagnose) can find out more: the cause may be with the
+    /// server, the network, the key, the installation or the ledger. False where the text says all there is to
+    /// know.
+    #[must_use]
+    pub fn doctor_helps(&self) -> bool {
+        match self {
+            Self::Ledger(_)
+            | Self::NotServed
+            | Self::KeyRejected { .. }
+            | Self::PermissionDenied { .. }
+            | Self::ClockSkew { .. }
+            | Self::Blocked { .. }
+            | Self::ReadOnly { .. }
+            | Self::SchemaNotExposed { .. }
+            | Self::DatabaseUnavailable { .. }
+            | Self::PoolExhausted
+            | Self::Gateway { .. }
+            | Self::Redirected { .. }
+            | Self::NotSupabase { .. }
+            | Self::PostgrestTooOld { .. }
+            | Self::Unreachable { .. }
+            | Self::NotTls { .. }
+            | Self::NotHttp { .. }
+            | Self::Tls { .. }
+            | Self::Timeout { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Cancelled { .. }
+            | Self::UnexpectedResponse { .. }
+            | Self::StillRunning { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::RunByHand { .. }
+            | Self::SetupFailed { .. }
+            | Self::RpcNotInstalled { .. }
+            | Self::RpcOutdated { .. } => true,
+            Self::Config(_)
+            | Self::Manifest(_)
+            | Self::UnknownVersion { .. }
+            | Self::NotNext { .. }
+            | Self::NotBelow { .. }
+            | Self::NotReversible { .. }
+            | Self::PreviewOutdated
+            | Self::BackupRequired { .. }
+            | Self::BlankBackupName
+            | Self::CannotRepair { .. }
+            | Self::RepairOutdated { .. }
+            | Self::NotRecognised { .. }
+            | Self::BlankReason
+            | Self::ChangeRunning
+            | Self::SchedulerStopped
+            | Self::Raised { .. }
+            | Self::ProjectPaused
+            | Self::RateLimited
+            | Self::RequestTooLarge
+            | Self::MigrationFailed(_)
+            | Self::Conflict { .. } => false,
+        }
+    }
+
     /// Whether the same call may work a little later without anyone changing anything.
     ///
     /// True for: no connection, no response or a broken one, a gateway's own response, too many

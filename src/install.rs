@@ -109,6 +109,7 @@ pub const fn install_sql() -> &'static str {
             "184_repair_ledger"
             "186_ctx0_repair_ledger"
             "190_ctx0_schema_status"
+            "192_ctx0_diagnose"
             "195_ctx0_upgrade"
             "900_owner_and_rights"
             "910_describe_again"

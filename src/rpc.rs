@@ -27,7 +27,7 @@ pub(crate) use crate::transport::{RequestError, RetryPolicy};
 use crate::{
     app_version::AppVersion,
     config::{Config, ConfigError},
-    doctor::Probe,
+    doctor::{Health, Probe},
     drift::Findings,
     error::{ConflictReason, Error, LockHolder, MigrationError},
     install::RPC_VERSION,
@@ -57,6 +57,7 @@ pub(crate) enum Function {
     RecogniseSchema,
     RepairLedger,
     SchemaStatus,
+    Diagnose,
     Upgrade,
 }
 
@@ -73,6 +74,7 @@ impl Function {
             Self::RecogniseSchema => "ctx0_recognise_schema",
             Self::RepairLedger => "ctx0_repair_ledger",
             Self::SchemaStatus => "ctx0_schema_status",
+            Self::Diagnose => "ctx0_diagnose",
             Self::Upgrade => "ctx0_upgrade",
         }
     }
@@ -351,6 +353,20 @@ impl Call for SchemaStatus {
 
     fn function(&self) -> Function {
         Function::SchemaStatus
+    }
+}
+
+/// Asks for what a doctor wants to know of the server.
+#[derive(Serialize)]
+pub(crate) struct Diagnose {
+    pub(crate) p_extensions: Vec<String>,
+}
+
+impl Call for Diagnose {
+    type Response = Health;
+
+    fn function(&self) -> Function {
+        Function::Diagnose
     }
 }
 
@@ -640,14 +656,23 @@ impl Rpc {
             let date = response.date.and_then(|date| date.try_into().ok());
             (date, response.server.clone())
         });
+        let responded = response.is_ok();
+        let took = started.elapsed();
+        let (rows, error) = match classify(&request, response) {
+            Ok(Response::Json { value, total }) => {
+                let returned = value.as_array().map(Vec::len);
+                (returned.zip(total), None)
+            }
+            Ok(Response::NoTable | Response::Refused(_)) => (None, None),
+            Err(failed) => (None, Some(*failed.error)),
+        };
         Probe {
-            took: started.elapsed(),
+            took,
             date,
             server,
-            responded: response.is_ok(),
-            error: classify(&request, response)
-                .err()
-                .map(|failed| *failed.error),
+            responded,
+            rows,
+            error,
         }
     }
 

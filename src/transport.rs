@@ -41,8 +41,8 @@ pub(crate) enum Request {
         arguments: String,
         attempt: Option<Uuid>,
     },
-    /// SQL, past PostgREST.
-    Sql { text: Arc<str> },
+    /// SQL, past PostgREST. Without the key only to see whether that is refused.
+    Sql { text: Arc<str>, with_key: bool },
 }
 
 impl Request {

@@ -180,26 +180,9 @@ fn next(error: &Error) -> Option<&'static str> {
     if matches!(error, E::RunByHand { .. }) {
         return Some("`ctx0-schema install --print` and `uninstall --print` print the scripts.");
     }
-    let is_for_doctor = matches!(
-        error,
-        E::Unreachable { .. }
-            | E::NotTls { .. }
-            | E::NotHttp { .. }
-            | E::Tls { .. }
-            | E::Timeout { .. }
-            | E::ConnectionLost { .. }
-            | E::Gateway { .. }
-            | E::NotSupabase { .. }
-            | E::Redirected { .. }
-            | E::Blocked { .. }
-            | E::KeyRejected { .. }
-            | E::PermissionDenied { .. }
-            | E::ClockSkew { .. }
-            | E::SchemaNotExposed { .. }
-            | E::DatabaseUnavailable { .. }
-            | E::UnexpectedResponse { .. }
-    );
-    is_for_doctor.then_some("`ctx0-schema doctor` looks for the cause.")
+    error
+        .doctor_helps()
+        .then_some("`ctx0-schema doctor` looks for the cause.")
 }
 
 impl From<ConfigError> for Failure {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::{ledger::LedgerError, manifest::Version};
 
@@ -21,6 +23,7 @@ fn probe() -> Probe {
         date: Some(now()),
         server: Some("postgrest/14.12".to_owned()),
         responded: true,
+        rows: Some((2, 2)),
         error: None,
     }
 }
@@ -46,6 +49,24 @@ fn status(owner: &str) -> DatabaseStatus {
     .unwrap()
 }
 
+fn health(changes: &Value) -> Health {
+    let mut health = json!({
+        "rpc_version": 3, "read_only": false, "read_only_by_default": false, "database_bytes": 12_300_000,
+        "timeouts": {"statement_ms": 8000, "transaction_ms": 0, "functions_ms": 900_000}, "max_rows": null,
+        "extensions": [{"name": "vector", "schema": "extensions", "available": true}],
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        health[key] = value.clone();
+    }
+    serde_json::from_value(health).unwrap()
+}
+
+const CLOSED: SqlAccess = SqlAccess {
+    with_key: true,
+    without_key: false,
+    installed: true,
+};
+
 /// The state of each check by its first letter, such as `G` for good.
 fn states(diagnosis: &Diagnosis) -> String {
     let letters = diagnosis
@@ -61,11 +82,13 @@ fn a_project_on_which_all_is_well() {
     let mut facts = Facts::new(&settings, now(), probe());
     facts.check = Some(Ok(check(2, None)));
     facts.status = Some(Ok(status("postgres")));
+    facts.sql_access = Some(CLOSED);
+    facts.health = Some(Ok(health(&json!({}))));
     facts.drift = Some(Ok(Verification::Unchanged {
         current_version: Version::new(2).unwrap(),
     }));
     let found = diagnosis(&facts);
-    assert_eq!(states(&found), "GGGGGGGGGG", "{found}");
+    assert_eq!(states(&found), "GGGGGGGGGGGGGGG", "{found}");
     assert!(found.works());
     assert_eq!(
         found.to_string(),
@@ -76,7 +99,12 @@ fn a_project_on_which_all_is_well() {
              ok    connection   responds in 40 ms\n\
              ok    clock        this computer and the server agree\n\
              ok    REST API     postgrest/14.12\n\
+             ok    max rows     the ledger fits into one response\n\
+             ok    /pg/         open to the service key, closed without a key\n\
              ok    functions    release 3, owned by postgres, on PostgreSQL 17.6\n\
+             ok    database     13 MB, writable\n\
+             ok    timeouts     a change may take 15 min; other requests of this role 8 s\n\
+             ok    extensions   vector in extensions\n\
              ok    ledger       version 2; this build has 2\n\
              ok    running      no change is running\n\
              ok    last change  none yet\n\
@@ -101,7 +129,7 @@ fn what_rests_on_a_failure_is_not_checked() {
         ..probe()
     };
     let found = diagnosis(&Facts::new(&settings, now(), nothing));
-    assert_eq!(states(&found), "GGFNNNNNNN", "{found}");
+    assert_eq!(states(&found), "GGFNNNNNNNNNNNN", "{found}");
     assert!(found.to_string().contains("(because: refused)"), "{found}");
 
     let rejected = Error::KeyRejected {
@@ -115,7 +143,7 @@ fn what_rests_on_a_failure_is_not_checked() {
             ..probe()
         },
     ));
-    assert_eq!(states(&found), "GGGGFNNNNN", "{found}");
+    assert_eq!(states(&found), "GGGGFNNNNNNNNNN", "{found}");
     assert!(!found.to_string().contains('\x1b'), "{found}");
 
     let mut facts = Facts::new(&settings, now(), probe());
@@ -124,7 +152,7 @@ fn what_rests_on_a_failure_is_not_checked() {
         function: "ctx0_schema_status",
     }));
     let found = diagnosis(&facts);
-    assert_eq!(states(&found), "GGGGGFGNNN", "{found}");
+    assert_eq!(states(&found), "GGGGGGGFNNNGNNN", "{found}");
     assert!(!found.works());
 }
 
@@ -178,4 +206,102 @@ fn functions_of_another_owner_are_a_warning() {
     let mut facts = Facts::new(&settings, now(), probe());
     facts.status = Some(Ok(status("supabase_admin")));
     assert_eq!(functions(&facts).state, CheckState::Warning);
+}
+
+#[test]
+fn functions_that_are_there_but_not_served_are_told_from_missing_ones() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(&settings, now(), probe());
+    facts.status = Some(Err(Error::RpcNotInstalled {
+        function: "ctx0_schema_status",
+    }));
+    facts.sql_access = Some(CLOSED);
+    assert!(
+        functions(&facts).found.contains("notify pgrst"),
+        "{}",
+        functions(&facts).found
+    );
+    facts.sql_access = Some(SqlAccess {
+        installed: false,
+        ..CLOSED
+    });
+    assert!(functions(&facts).found.contains("is not installed"));
+}
+
+#[test]
+fn each_thing_that_is_wrong_with_the_server_has_its_remedy() {
+    let settings = settings(KeyKind::Secret);
+    for (changes, name, state, remedy) in [
+        (
+            json!({"read_only": true}),
+            CheckName::Database,
+            CheckState::Failed,
+            "full disk",
+        ),
+        (
+            json!({"read_only_by_default": true}),
+            CheckName::Database,
+            CheckState::Warning,
+            "full disk",
+        ),
+        (
+            json!({"timeouts": {"statement_ms": 8000, "transaction_ms": 30_000, "functions_ms": 900_000}}),
+            CheckName::Timeouts,
+            CheckState::Warning,
+            "transaction_timeout = 0",
+        ),
+        (
+            json!({"timeouts": {"statement_ms": 8000, "transaction_ms": 0, "functions_ms": 25_000}}),
+            CheckName::Timeouts,
+            CheckState::Warning,
+            "install --again",
+        ),
+        (
+            json!({"extensions": [{"name": "vector", "schema": null, "available": false}]}),
+            CheckName::Extensions,
+            CheckState::Warning,
+            "a database image",
+        ),
+    ] {
+        let mut facts = Facts::new(&settings, now(), probe());
+        facts.health = Some(Ok(health(&changes)));
+        let found = diagnosis(&facts);
+        let check = found.checks.iter().find(|check| check.name == name);
+        let check = check.unwrap();
+        assert_eq!(check.state, state, "{found}");
+        assert!(check.remedy.as_ref().unwrap().contains(remedy), "{found}");
+    }
+}
+
+#[test]
+fn sql_that_anyone_can_run_and_rows_that_do_not_come_have_failed() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(&settings, now(), probe());
+    facts.sql_access = Some(SqlAccess {
+        without_key: true,
+        ..CLOSED
+    });
+    facts.probe.rows = Some((0, 2));
+    let found = diagnosis(&facts).to_string();
+    assert!(found.contains("FAIL  /pg/         anyone who"), "{found}");
+    assert!(
+        found.contains("FAIL  max rows     the REST API returns none of the 2 rows"),
+        "{found}"
+    );
+    facts.probe.rows = Some((1000, 1200));
+    let found = diagnosis(&facts).to_string();
+    assert!(found.contains("in pages of 1000 rows"), "{found}");
+}
+
+#[test]
+fn extensions_are_looked_up_that_a_migration_names() {
+    let texts = [
+        "create extension if not exists \"uuid-ossp\" schema extensions;\n-- create extension pg_no\n",
+        "do $$ begin CREATE EXTENSION vector schema public; end $$;\ncreate\n extension pg_trgm;",
+        "execute 'create extension ' || name;",
+    ];
+    assert_eq!(
+        extensions(texts.into_iter()),
+        ["pg_trgm", "uuid-ossp", "vector"]
+    );
 }

@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::exchange::exchange;
 use super::{Call, ExchangeError, Function, LockHeldBy, RetryPolicy, Rpc, Verdict, unexpected};
 use crate::{
+    doctor::SqlAccess,
     error::Error,
     install::{GONE, INSTALLATION_SQL},
     manifest::Checksum,
     report::WaitReason,
-    transport::{Effect, Request, RequestError, Response, Retry, SqlRefusal},
+    transport::{Effect, Request, RequestError, Response, Retry, SqlRefusal, classify},
 };
 
 /// Replaces the installed functions by those of a newer release.
@@ -108,6 +109,7 @@ impl Rpc {
         let text: Arc<str> = sql.into();
         let request = || Request::Sql {
             text: Arc::clone(&text),
+            with_key: true,
         };
         let decide = |response| match response {
             Response::Json { .. } => Ok(Verdict::Done(ScriptEnd::Ran)),
@@ -129,6 +131,7 @@ impl Rpc {
     pub(crate) async fn installation(&self) -> Result<Option<u32>, ExchangeError> {
         let request = || Request::Sql {
             text: INSTALLATION_SQL.into(),
+            with_key: true,
         };
         let decide = |response| match response {
             Response::Json { value, .. } => installation(&value).map(Verdict::Done),
@@ -147,6 +150,32 @@ impl Rpc {
             || None,
         )
         .await
+    }
+}
+
+impl Rpc {
+    /// Who may run SQL past PostgREST. Asks once each, without retries.
+    pub(crate) async fn sql_access(&self) -> SqlAccess {
+        let once = async |text: &'static str, with_key| {
+            let request = Request::Sql {
+                text: text.into(),
+                with_key,
+            };
+            let response = self.transport.send(&request, self.policy.timeout).await;
+            match classify(&request, response) {
+                Ok(Response::Json { value, .. }) => Some(value),
+                Ok(Response::NoTable | Response::Refused(_)) | Err(_) => None,
+            }
+        };
+        let asked = once(INSTALLATION_SQL, true).await;
+        let installed = asked.as_ref().map(installation);
+        SqlAccess {
+            with_key: asked.is_some(),
+            without_key: once("select 1 as anyone", false)
+                .await
+                .is_some_and(|rows| rows[0]["anyone"] == 1),
+            installed: matches!(installed, Some(Ok(Some(_)))),
+        }
     }
 }
 

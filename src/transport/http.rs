@@ -98,7 +98,7 @@ impl Http {
             Request::Function {
                 name, arguments, ..
             } => self.builder.rpc(name, arguments.as_str()),
-            Request::Sql { text } => return self.build_sql(text, timeout),
+            Request::Sql { text, with_key } => return self.build_sql(text, *with_key, timeout),
         }
         .build()
         .build()?;
@@ -126,7 +126,12 @@ impl Http {
     }
 
     /// The request that runs SQL, which `postgrest` does not build.
-    fn build_sql(&self, sql: &str, timeout: Duration) -> Result<reqwest::Request, BoxError> {
+    fn build_sql(
+        &self,
+        sql: &str,
+        with_key: bool,
+        timeout: Duration,
+    ) -> Result<reqwest::Request, BoxError> {
         let (url, secrets) = match &self.sql_api {
             Some(SqlApi::PostgresMeta { url }) => (url, self.secrets.clone()),
             Some(SqlApi::Management { url, token }) => {
@@ -138,7 +143,9 @@ impl Http {
         let mut request = reqwest::Request::new(Method::POST, url.clone());
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(secrets);
+        if with_key {
+            headers.extend(secrets);
+        }
         *request.timeout_mut() = Some(timeout);
         *request.body_mut() = Some(serde_json::json!({ "query": sql }).to_string().into());
         Ok(request)

@@ -366,6 +366,10 @@ async fn the_doctor_finds_what_is_wrong() {
     assert_eq!(state(&cli, 1, "functions").await, "failed");
     project.install().await;
     assert_eq!(state(&cli, 0, "functions").await, "good");
+    project.stack.serve_sql("postgres").await.unwrap();
+    for name in ["sqlAccess", "maxRows", "database", "timeouts"] {
+        assert_eq!(state(&cli, 0, name).await, "good", "{name}");
+    }
     cli.expect(0, &["apply", "--yes"]).await;
     project
         .sql("alter table public.ctx0_sessions add column by_hand text")
