@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod exit;
 mod files;
+mod fleet;
 mod new;
 mod repair;
 mod settings;
@@ -105,6 +106,7 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
             version,
             record,
         } => repair::repair(global, terminal, *kind, *version, record).await,
+        Command::Fleet(fleet) => fleet::fleet(global, terminal, fleet).await,
         Command::Install(options) => setup::install(global, terminal, options).await,
         Command::Uninstall(options) => setup::uninstall(global, terminal, options).await,
         Command::New { name, description } => new::new(global, name, description.as_deref()),

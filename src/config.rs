@@ -1,5 +1,6 @@
 //! Where the database is and how to talk to it.
 
+mod hosted;
 mod key;
 mod sql_api;
 mod url;
@@ -15,8 +16,9 @@ use ::url::Url;
 
 use crate::app_version::{AppVersion, AppVersionError};
 
-pub(crate) use self::key::KeyKind;
+pub use self::hosted::HostedPolicy;
 pub use self::key::{KeyError, ServiceKey};
+pub(crate) use self::{hosted::Hosted, key::KeyKind};
 use self::{
     sql_api::{AccessToken, MANAGEMENT_API, editor_url, management_api, project},
     url::rest_url,
@@ -78,6 +80,8 @@ pub struct Config {
     pub(crate) retry_deadline: Duration,
     pub(crate) apply_deadline: Duration,
     pub(crate) ca_pem: Option<Vec<u8>>,
+    /// The hosted service to compare with.
+    pub(crate) hosted: Option<Hosted>,
     /// What runs SQL over HTTP besides PostgREST, if anything does.
     pub(crate) sql_api: Option<SqlApi>,
     /// The page on which SQL is pasted, where it is known.
@@ -115,6 +119,9 @@ impl Config {
             access_token: None,
             project_ref: None,
             management_api: MANAGEMENT_API.to_owned(),
+            hosted_manifest: None,
+            hosted_policy: HostedPolicy::Free,
+            hosted_checksum: None,
             user_agent: concat!("ctx0-schema/", env!("CARGO_PKG_VERSION")).to_owned(),
             applied_by: "bot0-daemon".to_owned(),
             app_version: None,
@@ -156,6 +163,9 @@ pub struct ConfigBuilder {
     access_token: Option<SecretText>,
     project_ref: Option<String>,
     management_api: String,
+    hosted_manifest: Option<String>,
+    hosted_policy: HostedPolicy,
+    hosted_checksum: Option<String>,
     user_agent: String,
     applied_by: String,
     app_version: Option<String>,
@@ -213,6 +223,29 @@ impl ConfigBuilder {
     /// The address of the Management API. Default: `https://api.supabase.com`.
     pub fn management_api(mut self, url: impl Into<String>) -> Self {
         self.management_api = url.into();
+        self
+    }
+
+    /// The address of the `manifest.json` of the hosted service, to compare this database with. Default:
+    /// none. See [the guide](crate::guide::operating#the-hosted-service).
+    ///
+    /// Each check then reads it as well, without the key of the project or any other secret. Whatever it
+    /// contains, only versions of this build are applied.
+    pub fn hosted_manifest(mut self, url: impl Into<String>) -> Self {
+        self.hosted_manifest = Some(url.into());
+        self
+    }
+
+    /// What the version of the hosted service means here. Default: [`HostedPolicy::Free`].
+    pub fn hosted_policy(mut self, policy: HostedPolicy) -> Self {
+        self.hosted_policy = policy;
+        self
+    }
+
+    /// The SHA-256 of the hosted service's manifest, as `sha256sum` prints it. A manifest with another one
+    /// is not used. Default: none.
+    pub fn hosted_checksum(mut self, sha256: impl Into<String>) -> Self {
+        self.hosted_checksum = Some(sha256.into());
         self
     }
 
@@ -294,6 +327,15 @@ impl ConfigBuilder {
         }
         let app_version = self.app_version.map(AppVersion::try_from).transpose()?;
         in_range("retry_delay", self.retry_delay, RETRY_DELAYS)?;
+        let hosted = match self.hosted_manifest {
+            Some(url) => Some(Hosted::new(&url, self.hosted_policy, self.hosted_checksum)?),
+            None if self.hosted_policy == HostedPolicy::Follow
+                || self.hosted_checksum.is_some() =>
+            {
+                return Err(ConfigError::HostedManifest);
+            }
+            None => None,
+        };
         let ca_pem = self.ca_file.map(read_ca).transpose()?;
         let project = project(&rest_url, self.project_ref)?;
         let token = self.access_token.map(|text| AccessToken::new(&text.0));
@@ -318,6 +360,7 @@ impl ConfigBuilder {
             retry_deadline: self.retry_deadline,
             apply_deadline: self.apply_deadline,
             ca_pem,
+            hosted,
         })
     }
 }
@@ -419,6 +462,17 @@ pub enum ConfigError {
          without a password in it"
     )]
     ManagementApi,
+    /// The address of the hosted service's manifest cannot be used, or is missing.
+    #[error(
+        "this cannot be the address of the hosted service's manifest: use an https:// address without a password in \
+         it, or leave out the policy and the checksum as well"
+    )]
+    HostedManifest,
+    /// The checksum of the hosted service's manifest cannot be one.
+    #[error(
+        "this is not the checksum of the hosted service's manifest: use the 64 hexadecimal digits that sha256sum prints"
+    )]
+    HostedChecksum,
     /// A setting is out of its range.
     #[error("{setting} is out of range ({value:?}): use {shortest:?} to {longest:?}")]
     #[non_exhaustive]

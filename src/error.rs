@@ -70,6 +70,16 @@ pub enum Error {
         /// The version.
         version: Version,
     },
+    /// The hosted service does not have this version yet, and the policy is to follow it. Nothing was done.
+    #[error(
+        "version {version} is held back, because the hosted service does not have it yet or could not be asked: wait \
+         until it has, or set the policy for the hosted service to free"
+    )]
+    #[non_exhaustive]
+    Withheld {
+        /// The version.
+        version: Version,
+    },
     /// The change is no longer what was previewed. Nothing was done.
     #[error(
         "this update has changed since you reviewed it, so nothing was changed: review the new preview, then \
@@ -463,6 +473,7 @@ impl Error {
             Self::NotNext { .. } => "notNext",
             Self::NotBelow { .. } => "notBelow",
             Self::NotReversible { .. } => "notReversible",
+            Self::Withheld { .. } => "withheld",
             Self::PreviewOutdated => "previewOutdated",
             Self::BackupRequired { .. } => "backupRequired",
             Self::BlankBackupName => "blankBackupName",
@@ -548,6 +559,7 @@ impl Error {
             | Self::NotNext { .. }
             | Self::NotBelow { .. }
             | Self::NotReversible { .. }
+            | Self::Withheld { .. }
             | Self::PreviewOutdated
             | Self::BackupRequired { .. }
             | Self::BlankBackupName
@@ -606,6 +618,7 @@ impl Error {
             | Self::NotNext { .. }
             | Self::NotBelow { .. }
             | Self::NotReversible { .. }
+            | Self::Withheld { .. }
             | Self::PreviewOutdated
             | Self::SchedulerStopped
             | Self::BackupRequired { .. }

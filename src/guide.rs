@@ -10,6 +10,7 @@
 //! | [Exactly once](exactly_once) | why a lost response does no harm, and what was tested |
 //! | [Gateways and keys](gateways_and_keys) | URLs, keys, certificates, timeouts |
 //! | [Command line](command_line) | the program `ctx0-schema`: commands, settings, exit codes, JSON |
+//! | [Many projects](fleet) | `Fleet` and `ctx0-schema fleet`: the same in many projects |
 //! | [Kinds of installations](installations) | self-hosted, hosted, the local CLI, Windows and macOS |
 //! | [Operating](operating) | what is in the database, logging, several daemons |
 
@@ -36,6 +37,9 @@ pub mod gateways_and_keys {}
 
 #[doc = include_str!("guide/command-line.md")]
 pub mod command_line {}
+
+#[doc = include_str!("guide/fleet.md")]
+pub mod fleet {}
 
 #[doc = include_str!("guide/installations.md")]
 pub mod installations {}

@@ -57,7 +57,8 @@
 //! |---|---|---|
 //! | `scheduler` | yes | `Scheduler`: the check at start and every six hours |
 //! | `ipc` | yes | `Ipc`: messages between the daemon and its windows; includes `scheduler` |
-//! | `cli` | no | the program `ctx0-schema`: see [the command line](crate::guide::command_line) |
+//! | `fleet` | no | `Fleet`: the same operations over many projects: see [the guide](crate::guide::fleet) |
+//! | `cli` | no | the program `ctx0-schema`: see [the command line](crate::guide::command_line); includes `fleet` |
 //! | `json-schema` | no | `ipc_schema()`: the JSON Schema of those messages; includes `ipc` |
 
 #[cfg(any(doc, doctest))]
@@ -67,6 +68,8 @@ pub mod guide;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "fleet")]
+mod fleet;
 #[cfg(feature = "ipc")]
 mod ipc;
 #[cfg(feature = "scheduler")]
@@ -78,6 +81,7 @@ mod rpc;
 mod transport;
 
 mod doctor;
+mod hosted;
 mod report;
 
 mod repair;
@@ -103,11 +107,17 @@ pub use app_version::{AppVersion, AppVersionError};
 pub use backup::BackupAdvice;
 pub use config::{
     Config, ConfigBuilder, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP,
-    ENV_URL, KeyError, ServiceKey,
+    ENV_URL, HostedPolicy, KeyError, ServiceKey,
 };
 pub use doctor::{Check, CheckName, CheckState, Diagnosis};
 pub use drift::{UncomparedObject, Verification};
 pub use error::{ConflictReason, Error, LockHolder, MigrationError};
+#[cfg(feature = "fleet")]
+pub use fleet::{
+    Fleet, FleetConsent, FleetError, FleetEvent, FleetFile, FleetFileError, FleetOperation,
+    FleetProject, FleetReport, KeySource, ProjectFailure, ProjectOutcome, ProjectReport, StopRule,
+    StopRuleError,
+};
 pub use install::{RPC_VERSION, SetupScript, install_sql, uninstall_sql};
 #[cfg(feature = "json-schema")]
 pub use ipc::ipc_schema;
@@ -132,8 +142,9 @@ pub use repair::{
     RepairReport,
 };
 pub use report::{
-    DatabaseStatus, InstallOutcome, InstallReport, InstallRoute, Progress, RunError, RunReport,
-    SchemaVersion, SetupNeeded, UninstallReport, UpdateCheck, WaitReason,
+    DatabaseStatus, HostedComparison, HostedState, InstallOutcome, InstallReport, InstallRoute,
+    Progress, RunError, RunReport, SchemaVersion, SetupNeeded, UninstallReport, UpdateCheck,
+    WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{Listener, Scheduler, SchedulerBuilder, SchemaState};

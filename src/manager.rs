@@ -23,11 +23,12 @@ use crate::{
     doctor::Settings,
     drift::Verification,
     error::Error,
+    hosted::HostedFacts,
     ledger::{AppliedVersion, Pages},
     manifest::{Migration, Migrations, Version},
     plan::{Plan, plan, worth_a_backup},
     report::{DatabaseStatus, SchemaVersion, SetupNeeded, UpdateCheck},
-    rpc::{Rpc, VerifySchema},
+    rpc::{HostedManifest, Rpc, VerifySchema},
 };
 
 /// Manages the ctx0 schema of one Supabase project.
@@ -67,6 +68,8 @@ struct Inner {
     editor_url: Option<String>,
     /// What the doctor says of the configuration.
     settings: Settings,
+    /// The hosted service to compare with.
+    hosted: Option<HostedManifest>,
 }
 
 impl SchemaVersionManager {
@@ -76,10 +79,18 @@ impl SchemaVersionManager {
     /// [`Error::Config`] if the HTTP client cannot be set up, for example because the CA file
     /// holds a damaged certificate.
     pub fn new(config: &Config, migrations: Migrations) -> Result<Self, Error> {
-        Ok(Self::over(Rpc::new(config)?, config, migrations))
+        let hosted = config.hosted.as_ref();
+        let hosted = hosted.map(|hosted| HostedManifest::new(hosted, config));
+        let hosted = hosted.transpose()?;
+        Ok(Self::over(Rpc::new(config)?, hosted, config, migrations))
     }
 
-    fn over(rpc: Rpc, config: &Config, migrations: Migrations) -> Self {
+    fn over(
+        rpc: Rpc,
+        hosted: Option<HostedManifest>,
+        config: &Config,
+        migrations: Migrations,
+    ) -> Self {
         Self(Arc::new(Inner {
             rpc,
             migrations,
@@ -90,6 +101,7 @@ impl SchemaVersionManager {
             sql_api: config.sql_api.clone(),
             editor_url: config.editor_url.clone(),
             settings: Settings::of(config),
+            hosted,
         }))
     }
 
@@ -109,15 +121,17 @@ impl SchemaVersionManager {
         self.0.migrations.latest_version()
     }
 
-    /// Compares the database with this build. One request.
+    /// Compares the database with this build. One request, and one to the
+    /// [hosted service](crate::ConfigBuilder::hosted_manifest) where it is configured.
     ///
     /// A ledger that disagrees with this build is not an error: [`UpdateCheck::problem`] reports it.
     ///
     /// # Errors
     /// Any [`Error`] of a request.
     pub async fn check_for_updates(&self) -> Result<UpdateCheck, Error> {
-        let ledger = self.history().await?;
-        let plan = self.plan(&ledger);
+        let (ledger, hosted) = self.ledger_and_hosted().await?;
+        let plan = self.plan(&ledger, hosted.as_ref());
+        let withheld = plan.withheld.iter().map(SchemaVersion::from).collect();
         Ok(UpdateCheck {
             has_updates: !plan.pending.is_empty(),
             current_version: plan.current,
@@ -130,12 +144,29 @@ impl SchemaVersionManager {
                 .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
             setup: None,
             newer: plan.newer.iter().map(SchemaVersion::from).collect(),
+            hosted: hosted.map(|hosted| hosted.compare(plan.current, withheld)),
             problem: plan.problem,
         })
     }
 
-    fn plan<'p>(&'p self, ledger: &'p [AppliedVersion]) -> Plan<'p> {
-        plan(&self.0.migrations, ledger, self.0.app_version.as_ref())
+    /// The ledger, and what is known of the hosted service where one is configured, at the same time.
+    async fn ledger_and_hosted(&self) -> Result<(Vec<AppliedVersion>, Option<HostedFacts>), Error> {
+        let hosted = async {
+            match &self.0.hosted {
+                Some(manifest) => Some(manifest.look().await),
+                None => None,
+            }
+        };
+        let (ledger, hosted) = tokio::join!(self.history(), hosted);
+        Ok((ledger?, hosted))
+    }
+
+    fn plan<'p>(&'p self, ledger: &'p [AppliedVersion], hosted: Option<&HostedFacts>) -> Plan<'p> {
+        let migrations = &self.0.migrations;
+        let latest = migrations.latest_version();
+        let released =
+            |current| hosted.map_or(latest, |hosted| hosted.released(migrations, current));
+        plan(migrations, ledger, self.0.app_version.as_ref(), released)
     }
 
     /// Applies one version, which must be the next one. Await the result to start.
@@ -314,6 +345,7 @@ impl SchemaVersionManager {
         let migrations = Migrations::embedded(&files).expect("valid migrations");
         Self::over(
             Rpc::over(Box::new(fake.clone()), &config),
+            None,
             &config,
             migrations,
         )

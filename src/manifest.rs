@@ -22,7 +22,7 @@ use self::{
     error::Place,
     source::{Embedded, Folder, Source, is_inside},
 };
-use crate::app_version::AppVersion;
+use crate::{app_version::AppVersion, sql::normalise};
 
 /// The name of the file that lists the migrations.
 const MANIFEST: &str = "manifest.json";
@@ -76,6 +76,35 @@ pub struct Migration {
     breaking: Option<bool>,
     min_app_version: Option<AppVersion>,
     backup: Option<Backup>,
+}
+
+/// The manifest of another installation: which versions it has.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing(Arc<[(String, Option<Checksum>)]>);
+
+impl Listing {
+    /// Reads it with all checks but those of the SQL files.
+    pub(crate) fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest = ManifestFile::parse(&normalise(text), MANIFEST)?;
+        let entries = manifest.migrations.into_iter();
+        Ok(Self(
+            entries.map(|entry| (entry.name, entry.checksum)).collect(),
+        ))
+    }
+
+    pub(crate) fn latest_version(&self) -> Version {
+        let latest = u32::try_from(self.0.len()).ok().and_then(Version::new);
+        latest.expect("versions count from 1 without gaps")
+    }
+
+    /// Whether this version is one of them: with its name, and its checksum where that is stated.
+    pub(crate) fn has(&self, migration: &Migration) -> bool {
+        let listed = self.0.get(migration.version.before().get() as usize);
+        listed.is_some_and(|(name, checksum)| {
+            *name == migration.name
+                && checksum.is_none_or(|checksum| checksum == migration.checksum())
+        })
+    }
 }
 
 /// Whether a migration asks for a backup first.

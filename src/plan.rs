@@ -19,6 +19,8 @@ pub(crate) struct Plan<'p> {
     pub(crate) current: Version,
     /// The migrations above it, lowest first. Empty where there is a problem.
     pub(crate) pending: &'p [Migration],
+    /// Those above what may be applied now.
+    pub(crate) withheld: &'p [Migration],
     /// The ledger's rows above this build's latest version, where the app can work with all of them.
     pub(crate) newer: &'p [AppliedVersion],
     /// Why nothing may be applied.
@@ -36,11 +38,13 @@ pub(crate) enum NoRollback {
     NotReversible(Version),
 }
 
-/// Compares the migrations of this app with the ledger, which is ordered by version.
+/// Compares the migrations of this app with the ledger, which is ordered by version. `released` says up
+/// to which version a database may be brought from its own.
 pub(crate) fn plan<'p>(
     migrations: &'p Migrations,
     ledger: &'p [AppliedVersion],
     app: Option<&AppVersion>,
+    released: impl FnOnce(Version) -> Version,
 ) -> Plan<'p> {
     let current = ledger.last().map_or(Version::ZERO, |row| row.version);
     let latest = migrations.latest_version();
@@ -52,9 +56,13 @@ pub(crate) fn plan<'p>(
         None => (migrations.after(current), newer),
         Some(_) => (&[][..], &[][..]),
     };
+    let released = released(current);
+    let (pending, withheld) =
+        pending.split_at(pending.partition_point(|migration| migration.version() <= released));
     Plan {
         current,
         pending,
+        withheld,
         newer,
         problem,
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     app_version::AppVersion,
     backup::BackupAdvice,
+    config::HostedPolicy,
     error::Error,
     install::{SetupScript, install_sql},
     ledger::{Action, AppliedVersion, Attempt, LedgerError},
@@ -59,14 +60,14 @@ impl From<&AppliedVersion> for SchemaVersion {
 
 /// How the database compares with this build.
 ///
-/// Serialises to the four keys of the specification, and to `backup`, `setup`, `newer` and `problem` where
-/// they have a value. With a `problem` nothing is pending, and the database is not up to date either.
+/// Serialises to the four keys of the specification, and to `backup`, `setup`, `newer`, `hosted` and
+/// `problem` where they have a value. With a `problem` nothing is pending, and the database is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct UpdateCheck {
-    /// Whether anything can be applied.
+    /// Whether anything can be applied. What the policy for the hosted service holds back cannot.
     pub has_updates: bool,
     /// The database's version.
     pub current_version: Version,
@@ -84,6 +85,9 @@ pub struct UpdateCheck {
     /// Versions that a newer app has applied, which this build does not know and this app can work with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub newer: Vec<SchemaVersion>,
+    /// How the database compares with the hosted service, where one is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosted: Option<HostedComparison>,
     /// Why nothing can be applied, if the ledger disagrees with this build.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -100,6 +104,43 @@ impl UpdateCheck {
     pub fn is_up_to_date(&self) -> bool {
         !self.has_updates && self.problem.is_none()
     }
+}
+
+/// How the database compares with the hosted service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct HostedComparison {
+    /// The policy of the configuration.
+    pub policy: HostedPolicy,
+    /// The version of the hosted service; `None` where it is not known.
+    pub version: Option<Version>,
+    /// Where the database is, compared with it.
+    pub state: HostedState,
+    /// The versions of this build that are not offered, because the hosted service does not have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<SchemaVersion>,
+    /// Why the manifest of the hosted service could not be used this time. If one could be used before,
+    /// that one counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Where a database is, compared with the hosted service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum HostedState {
+    /// The hosted service has versions that the database lacks.
+    Behind,
+    /// Both have the same version.
+    Level,
+    /// The database has versions that the hosted service lacks.
+    Ahead,
+    /// The version of the hosted service is not known.
+    Unknown,
 }
 
 /// The installed functions are missing, outdated or not executable: installing them is the remedy.

@@ -2,6 +2,7 @@
 //! names, arguments and responses.
 
 mod exchange;
+mod hosted;
 mod repair;
 mod setup;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use self::exchange::exchange;
 pub(crate) use self::{
     exchange::{ExchangeError, Verdict},
+    hosted::HostedManifest,
     repair::{RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome},
     setup::ScriptEnd,
 };

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     classify::{Effect, RequestError, Retry, classify},
-    http::Http,
+    http::{Document, Fetched, Http},
     retry::{RetryPolicy, RetryState},
 };
 use crate::manifest::Version;

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --example desktop                       # then open the address that it prints
 //! cargo run --example desktop -- --interval 60      # a check every minute
+//! cargo run --example desktop -- --follow URL       # only versions that are in this manifest of a hosted service
 //! cargo run --example desktop -- --migrations DIR   # other migrations than this crate's
 //! ```
 //!
@@ -19,16 +20,15 @@ mod server;
 use std::{env, error::Error, io, process::ExitCode, time::Duration};
 
 use ctx0_schema::{
-    Config, ConfigBuilder, ENV_KEY, ENV_URL, Ipc, Migrations, Scheduler, SchemaVersionManager,
-    install_sql,
+    Config, ConfigBuilder, ENV_KEY, ENV_URL, HostedPolicy, Ipc, Migrations, Scheduler,
+    SchemaVersionManager, install_sql,
 };
 use ctx0_stack::Stack;
 use tokio::io::AsyncReadExt;
 
 use self::server::{Server, Token};
 
-const USAGE: &str =
-    "usage: desktop [--port N] [--interval SECONDS] [--migrations FOLDER] [--until-stdin-closes]";
+const USAGE: &str = "usage: desktop [--port N] [--interval SECONDS] [--migrations FOLDER] [--follow URL] [--until-stdin-closes]";
 
 /// The version of this app. An app of your own has `env!("CARGO_PKG_VERSION")` here, or what its
 /// `package.json` says.
@@ -70,8 +70,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => Migrations::bundled()?,
     };
     // An embedded database lives as long as this binding.
-    let (config, stack) = project().await?;
-    let manager = SchemaVersionManager::new(&config, migrations)?;
+    let (mut config, stack) = project().await?;
+    config = config.app_version(APP_VERSION);
+    if let Some(url) = &options.follow {
+        config = config
+            .hosted_manifest(url)
+            .hosted_policy(HostedPolicy::Follow);
+    }
+    let manager = SchemaVersionManager::new(&config.build()?, migrations)?;
     if stack.is_some() {
         // One version behind, so that there is an update to see.
         let first = manager.change_log()[0].version;
@@ -112,12 +118,9 @@ fn cannot_listen(port: u16, error: &io::Error) -> String {
     }
 }
 
-async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
+async fn project() -> Result<(ConfigBuilder, Option<Stack>), Box<dyn Error>> {
     if env::var_os(ENV_URL).is_some() || env::var_os(ENV_KEY).is_some() {
-        let config = ConfigBuilder::from_env()?
-            .app_version(APP_VERSION)
-            .build()?;
-        return Ok((config, None));
+        return Ok((ConfigBuilder::from_env()?, None));
     }
     eprintln!("{ENV_URL} is not set: starting a temporary PostgreSQL …");
     let stack = Stack::embedded().await?;
@@ -125,7 +128,7 @@ async fn project() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
     stack.sql(install_sql()).await?;
     stack.reload_schema().await?;
     let config = Config::builder(stack.url(), stack.service_key());
-    Ok((config.app_version(APP_VERSION).build()?, Some(stack)))
+    Ok((config, Some(stack)))
 }
 
 async fn end_of_input() -> std::io::Result<()> {
@@ -140,6 +143,8 @@ struct Options {
     port: u16,
     interval: Option<Duration>,
     migrations: Option<String>,
+    /// The manifest of a hosted service.
+    follow: Option<String>,
     until_stdin_closes: bool,
 }
 
@@ -154,6 +159,7 @@ impl Options {
                     options.interval = Some(Duration::from_secs(seconds));
                 }
                 "--migrations" => options.migrations = Some(arguments.next()?),
+                "--follow" => options.follow = Some(arguments.next()?),
                 "--until-stdin-closes" => options.until_stdin_closes = true,
                 _ => return None,
             }

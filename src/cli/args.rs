@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit::EXIT_CODES;
-use crate::manifest::Version;
+use crate::{fleet::StopRule, manifest::Version};
 
 /// Keeps the ctx0 schema of a Supabase project up to date, over HTTPS
 #[derive(Debug, Parser)]
@@ -46,6 +46,27 @@ pub(super) struct Global {
     /// Version of your app, to see whether it can work with a newer schema
     #[arg(long, global = true, value_name = "VERSION")]
     pub(super) app_version: Option<String>,
+    /// Address of the hosted service's manifest, to compare with
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) hosted_manifest: Option<String>,
+    /// What its version means here: free or follow
+    #[arg(
+        long,
+        global = true,
+        value_name = "POLICY",
+        value_enum,
+        requires = "hosted_manifest"
+    )]
+    #[arg(hide_possible_values = true)]
+    pub(super) hosted_policy: Option<HostedPolicy>,
+    /// The SHA-256 that its manifest must have
+    #[arg(
+        long,
+        global = true,
+        value_name = "SHA256",
+        requires = "hosted_manifest"
+    )]
+    pub(super) hosted_checksum: Option<String>,
     /// Print one JSON object
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -62,6 +83,12 @@ pub(super) enum Colour {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum HostedPolicy {
+    Free,
+    Follow,
 }
 
 impl Colour {
@@ -136,6 +163,8 @@ pub(super) enum Command {
     Install(InstallOptions),
     /// Remove the functions and keep the data
     Uninstall(UninstallOptions),
+    /// Do the same in many projects, which a file lists
+    Fleet(Fleet),
     /// Add an empty migration to the folder
     New {
         /// What it is about, such as add_tags
@@ -204,6 +233,55 @@ pub(super) struct UninstallOptions {
     /// Do not ask
     #[arg(long, short)]
     pub(super) yes: bool,
+}
+
+/// Which projects, in which order, and where the report goes.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Fleet {
+    #[command(subcommand)]
+    pub(super) command: FleetCommand,
+    /// File with the projects
+    #[arg(long, global = true, value_name = "FILE", default_value = "fleet.toml")]
+    pub(super) file: PathBuf,
+    /// Only this group; may be repeated
+    #[arg(long, global = true, value_name = "GROUP")]
+    pub(super) group: Vec<String>,
+    /// How many projects at the same time, 16 by default
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(super) concurrency: Option<usize>,
+    /// The group that goes first
+    #[arg(long, global = true, value_name = "GROUP")]
+    pub(super) canary: Option<String>,
+    /// Begin no more after this many failures, such as 1 or 10%, or never
+    #[arg(long, global = true, value_name = "FAILURES")]
+    pub(super) stop_after: Option<StopRule>,
+    /// Write each result to this file at once
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Go on with the run of this report
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "report")]
+    pub(super) resume: Option<PathBuf>,
+    /// Write a page of Markdown to this file at the end
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) markdown: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum FleetCommand {
+    /// Show the state of each database
+    Status,
+    /// List the pending versions of each
+    Plan,
+    /// Test what is pending on each database and undo it
+    Preview {
+        /// How long each database may work on it, up to 25s
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+        budget: Duration,
+    },
+    /// Test and apply the pending versions of each
+    Apply(Consent),
+    /// Check whether each schema was changed outside the migrations
+    Verify,
 }
 
 /// What a script agrees to in advance.

@@ -9,6 +9,7 @@ use super::{Output, text};
 use crate::{
     config::ConfigError,
     error::Error,
+    fleet::{FleetError, FleetFileError},
     manifest::{ManifestError, Version},
     report::RunError,
 };
@@ -188,6 +189,31 @@ fn next(error: &Error) -> Option<&'static str> {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<FleetFileError> for Failure {
+    fn from(error: FleetFileError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        Self {
+            causes: cause.into_iter().collect(),
+            ..Self::usage(error.to_string())
+        }
+    }
+}
+
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let exit = if cause.is_some() {
+            Exit::Failed
+        } else {
+            Exit::Usage
+        };
+        Self {
+            causes: cause.into_iter().collect(),
+            ..Self::new(exit, "fleet", error.to_string())
+        }
     }
 }
 

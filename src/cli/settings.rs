@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{args::Global, exit::Failure};
+use super::{
+    args::{self, Global},
+    exit::Failure,
+};
 use crate::{
     config::{
-        Config, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP, ENV_URL,
-        environment,
+        Config, ConfigBuilder, ConfigError, ENV_ACCESS_TOKEN, ENV_CA_FILE, ENV_KEY, ENV_PLAIN_HTTP,
+        ENV_URL, HostedPolicy, environment,
     },
     manager::SchemaVersionManager,
     manifest::Migrations,
@@ -85,12 +88,26 @@ fn resolve(
     if let Some(token) = other(None, ENV_ACCESS_TOKEN)? {
         builder = builder.access_token(token);
     }
+    Ok(with_options(builder, global).build()?)
+}
+
+/// What does not depend on the project.
+pub(super) fn with_options(mut builder: ConfigBuilder, global: &Global) -> ConfigBuilder {
+    if let Some(url) = &global.hosted_manifest {
+        builder = builder.hosted_manifest(url);
+    }
+    builder = match global.hosted_policy {
+        Some(args::HostedPolicy::Follow) => builder.hosted_policy(HostedPolicy::Follow),
+        Some(args::HostedPolicy::Free) | None => builder,
+    };
+    if let Some(checksum) = &global.hosted_checksum {
+        builder = builder.hosted_checksum(checksum);
+    }
     if let Some(version) = &global.app_version {
         builder = builder.app_version(version);
     }
     let program = concat!("ctx0-schema ", env!("CARGO_PKG_VERSION"));
-    let applied_by = global.applied_by.as_deref().unwrap_or(program);
-    Ok(builder.applied_by(applied_by).build()?)
+    builder.applied_by(global.applied_by.as_deref().unwrap_or(program))
 }
 
 /// The variables of a file.

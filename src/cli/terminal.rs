@@ -17,6 +17,8 @@ use super::{Output, exit::Failure, table, text};
 const DEFAULT_WIDTH: usize = 80;
 /// The widest that text is read comfortably in.
 const WIDEST: usize = 120;
+/// How many things that go on at the same time are shown.
+const MOST_LINES: usize = 12;
 /// How long something takes before it is shown that it goes on.
 const SHOWN_AFTER: Duration = Duration::from_millis(300);
 
@@ -35,8 +37,17 @@ pub(super) struct Activity(Arc<Mutex<Report>>);
 
 #[derive(Default)]
 struct Report {
-    now: String,
+    now: Vec<Now>,
     done: String,
+}
+
+/// Something that goes on, on a line of its own.
+struct Now {
+    /// What it is about, where several things go on.
+    key: String,
+    text: String,
+    /// Since when, where that is not since the beginning.
+    since: Option<Instant>,
 }
 
 impl Activity {
@@ -48,7 +59,30 @@ impl Activity {
 
     /// What goes on from now on.
     pub(super) fn set(&self, text: impl Into<String>) {
-        self.lock().now = text.into();
+        self.lock().now = vec![Now {
+            key: String::new(),
+            text: text.into(),
+            since: None,
+        }];
+    }
+
+    /// What goes on about one of several things.
+    pub(super) fn set_for(&self, key: &str, text: impl Into<String>) {
+        let mut report = self.lock();
+        let text = text.into();
+        match report.now.iter_mut().find(|now| now.key == key) {
+            Some(now) => now.text = text,
+            None => report.now.push(Now {
+                key: key.to_owned(),
+                text,
+                since: Some(Instant::now()),
+            }),
+        }
+    }
+
+    /// One of several things has ended.
+    pub(super) fn end_for(&self, key: &str) {
+        self.lock().now.retain(|now| now.key != key);
     }
 
     /// A line that stays.
@@ -156,6 +190,7 @@ impl Terminal {
             terminal: self,
             activity,
             began: Instant::now(),
+            drawn: 0,
         };
         let mut ticks = interval(Duration::from_millis(100));
         loop {
@@ -179,6 +214,8 @@ struct Line<'a> {
     terminal: &'a Terminal,
     activity: &'a Activity,
     began: Instant,
+    /// How many lines are on the screen.
+    drawn: usize,
 }
 
 impl Line<'_> {
@@ -186,9 +223,17 @@ impl Line<'_> {
         self.clear();
         let passed = self.began.elapsed();
         if self.terminal.animated && passed >= SHOWN_AFTER {
-            let now = self.activity.lock().now.clone();
-            let line = text::activity(&now, passed, self.terminal.width);
-            let _ = write!(anstream::stderr(), "{line}");
+            let report = self.activity.lock();
+            let shown = report.now.iter().take(MOST_LINES).map(|now| {
+                let passed = now.since.map_or(passed, |since| since.elapsed());
+                text::activity(&now.text, passed, self.terminal.width)
+            });
+            let more = report.now.len().saturating_sub(MOST_LINES);
+            let more = (more > 0).then(|| format!("  and {more} more"));
+            let lines: Vec<_> = shown.chain(more).collect();
+            drop(report);
+            self.drawn = lines.len();
+            let _ = write!(anstream::stderr(), "{}", lines.join("\n"));
             let _ = io::stderr().flush();
         }
     }
@@ -196,10 +241,11 @@ impl Line<'_> {
     fn clear(&mut self) {
         let done = std::mem::take(&mut self.activity.lock().done);
         let clear = if self.terminal.animated {
-            "\r\x1b[2K"
+            "\r\x1b[2K".to_owned() + &"\x1b[1A\x1b[2K".repeat(self.drawn.saturating_sub(1))
         } else {
-            ""
+            String::new()
         };
+        self.drawn = 0;
         let _ = write!(io::stderr(), "{clear}");
         self.terminal.tell(&done);
         let _ = io::stderr().flush();

@@ -4,16 +4,23 @@ use std::{fmt::Write, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 
-use super::table::{fields, table, wrap};
+use super::{
+    args,
+    table::{fields, table, wrap},
+};
 use crate::{
     app_version::AppVersion,
     doctor::{CheckState, Diagnosis},
     drift::Verification,
+    fleet::{FleetReport, ProjectOutcome, ProjectReport},
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations, Version},
     preview::{Preview, PreviewState, WarningKind, clean, short},
     repair::Recognition,
-    report::{DatabaseStatus, Progress, SetupNeeded, UpdateCheck, WaitReason},
+    report::{
+        DatabaseStatus, HostedComparison, HostedState, Progress, SetupNeeded, UpdateCheck,
+        WaitReason,
+    },
     schema_objects::ObjectChange,
 };
 
@@ -63,7 +70,10 @@ fn state(check: &UpdateCheck) -> String {
             "{}: v{} → v{}",
             updates(check.pending_migrations.len()),
             check.current_version,
-            check.latest_version
+            check
+                .pending_migrations
+                .last()
+                .map_or(check.latest_version, |last| last.version)
         )),
         None if !check.newer.is_empty() => warning(&format!(
             "The database is at v{}, newer than this build's v{}; the app can work with it, so update it when you can",
@@ -90,6 +100,12 @@ pub(super) fn status(
         check.current_version, check.latest_version
     );
     let mut pairs = vec![("project", url.to_owned()), ("schema", schema)];
+    pairs.extend(
+        check
+            .hosted
+            .as_ref()
+            .map(|compared| ("hosted", hosted(compared))),
+    );
     if let Some(database) = database {
         let running = if database.locked {
             "a change"
@@ -121,6 +137,32 @@ pub(super) fn status(
         text += "Next: `ctx0-schema baseline` recognises what was made by hand.\n";
     } else if check.has_updates {
         text += "\nNext: `ctx0-schema preview` tests them, `ctx0-schema apply` applies them.\n";
+    }
+    text
+}
+
+/// How the database compares with the hosted service.
+fn hosted(compared: &HostedComparison) -> String {
+    let version = compared
+        .version
+        .map_or_else(String::new, |version| format!("v{version}; "));
+    let mut text = version
+        + match compared.state {
+            HostedState::Behind => "this database is behind it",
+            HostedState::Level => "this database is level with it",
+            HostedState::Ahead => "this database is ahead of it",
+            HostedState::Unknown => "its version is not known",
+        };
+    if let [first, rest @ ..] = &compared.withheld[..] {
+        let names = rest.iter().map(|next| format!(", v{}", next.version));
+        text += &format!(
+            "; held back until it has them: v{}{}",
+            first.version,
+            names.collect::<String>()
+        );
+    }
+    if let Some(problem) = &compared.problem {
+        text += &format!(" (its manifest cannot be used now: {})", clean(problem));
     }
     text
 }
@@ -160,6 +202,13 @@ pub(super) fn plan(
     width: usize,
 ) -> String {
     let mut text = state(check);
+    if let Some(compared) = check
+        .hosted
+        .as_ref()
+        .filter(|hosted| !hosted.withheld.is_empty())
+    {
+        text += &format!("Hosted: {}\n", hosted(compared));
+    }
     if !check.has_updates {
         return text;
     }
@@ -314,6 +363,59 @@ pub(super) fn history(ledger: &[AppliedVersion], width: usize) -> String {
         &rows,
         width,
     )
+}
+
+/// A project of a fleet that has ended.
+pub(super) fn project(project: &ProjectReport) -> String {
+    let style = match project.outcome {
+        ProjectOutcome::Failed | ProjectOutcome::Refused | ProjectOutcome::Drifted => RED,
+        ProjectOutcome::Pending | ProjectOutcome::Undecided => YELLOW,
+        ProjectOutcome::UpToDate
+        | ProjectOutcome::Tested
+        | ProjectOutcome::Applied
+        | ProjectOutcome::Unchanged => GREEN,
+    };
+    let versions = match project.versions() {
+        none if none.is_empty() => none,
+        versions => format!(" {versions},"),
+    };
+    let seconds = Duration::from_millis(project.took_ms).as_secs_f64();
+    styled(
+        style,
+        &format!(
+            "{}: {},{versions} {seconds:.1} s: {}",
+            project.name,
+            project.outcome,
+            project.message.replace('\n', " ")
+        ),
+    )
+}
+
+/// How a fleet ended, with what failed.
+pub(super) fn fleet(report: &FleetReport, arguments: &args::Fleet) -> String {
+    let summary = capitalised(&report.summary());
+    let mut text = match report.succeeded() {
+        true => success(&summary),
+        false => error(&report.summary()),
+    };
+    let failed = report
+        .projects
+        .iter()
+        .filter(|project| project.outcome.is_failure());
+    for failed in failed {
+        text += &project(failed);
+    }
+    if let Some(stopped) = &report.stopped {
+        text += &warning(&format!("Stopped: {stopped}."));
+    }
+    let path = arguments.report.as_ref().or(arguments.resume.as_ref());
+    if let Some(path) = path.filter(|_| !report.succeeded()) {
+        text += &format!(
+            "\n--resume {} goes on with what is not done.\n",
+            path.display()
+        );
+    }
+    text
 }
 
 /// What is asked to be agreed to, without the definitions.

@@ -37,6 +37,7 @@ fn check(current: u32, problem: Option<LedgerError>) -> UpdateCheck {
         backup: None,
         setup: None,
         newer: Vec::new(),
+        hosted: None,
         problem,
     }
 }

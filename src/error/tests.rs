@@ -84,6 +84,9 @@ fn of_an_operation() {
         NotReversible: [Error::NotReversible {
             version: version(2)
         }],
+        Withheld: [Error::Withheld {
+            version: version(3)
+        }],
         PreviewOutdated: [Error::PreviewOutdated],
         BackupRequired: [Error::BackupRequired {
             version: version(2)
@@ -292,6 +295,8 @@ fn of_a_configuration() {
             url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
         }],
         AppliedBy: [ConfigError::AppliedBy],
+        HostedManifest: [ConfigError::HostedManifest],
+        HostedChecksum: [ConfigError::HostedChecksum],
         AppVersion: ["latest".parse::<AppVersion>().unwrap_err().into()],
         AccessToken: [ConfigError::AccessToken],
         ProjectRef: [ConfigError::ProjectRef],

@@ -34,8 +34,8 @@ impl Goal {
 
 async fn steps_to_latest(manager: &SchemaVersionManager) -> Result<(Version, Vec<Step>), Error> {
     let migrations = &manager.0.migrations;
-    let ledger = manager.history().await?;
-    let plan = manager.plan(&ledger);
+    let (ledger, hosted) = manager.ledger_and_hosted().await?;
+    let plan = manager.plan(&ledger, hosted.as_ref());
     if let Some(problem) = plan.problem {
         return Err(problem.into());
     }
@@ -60,6 +60,9 @@ async fn steps_to_next(
             current,
             next,
         });
+    }
+    if version == next && steps.is_empty() {
+        return Err(Error::Withheld { version });
     }
     steps.truncate(usize::from(version == next));
     Ok((current, steps))

@@ -13,10 +13,10 @@ use std::{
 
 use postgrest::Postgrest;
 use reqwest::{
-    Certificate, Client, Method, Url,
+    Certificate, Client, Method, StatusCode, Url,
     header::{
-        AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-        RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
+        AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+        LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
     },
     redirect,
 };
@@ -25,6 +25,10 @@ use super::{
     BoxError, BoxFuture, HttpResponse, MAX_RESPONSE_BYTES, Request, Transport, TransportError,
 };
 use crate::config::{Config, ConfigError, ServiceKey, SqlApi};
+
+/// How long a document may take, and how large it may be: it must not hold up what it is read for.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
 const SCHEMA: &str = "public";
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
@@ -45,28 +49,9 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let client_error = |error: reqwest::Error| ConfigError::Client {
-            source: error.without_url().into(),
-        };
-        let mut client = Client::builder()
-            .user_agent(&config.user_agent)
-            .connect_timeout(config.connect_timeout)
-            // A redirect would take the header `apikey` along to another host.
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if config.rest_url.scheme() == "http" {
-            // A proxy would see the key; over https it only sees a tunnel. And no certificate is
-            // looked at, so the system's authorities, which may not be installed, are not wanted.
-            client = client.no_proxy().tls_certs_only([]);
-        }
-        if let Some(pem) = &config.ca_pem {
-            client =
-                client.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(client_error)?);
-        }
         Ok(Self {
             builder: Postgrest::new(config.rest_url.as_str()).schema(SCHEMA),
-            client: client.build().map_err(client_error)?,
+            client: client(&config.rest_url, config)?,
             secrets: secret_headers(&config.key)?,
             key: config.key.clone(),
             sql_api: config.sql_api.clone(),
@@ -249,6 +234,98 @@ impl Transport for Http {
     ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
         Box::pin(self.exchange(request, timeout))
     }
+}
+
+/// A document that is not the project's. It is read without a secret: there is none here to send.
+pub(crate) struct Document {
+    client: Client,
+    url: Url,
+}
+
+/// What has become of a document.
+pub(crate) enum Fetched {
+    New {
+        body: Vec<u8>,
+        etag: Option<String>,
+    },
+    /// It is as it was with the ETag of the request.
+    Unchanged,
+}
+
+impl Document {
+    pub(crate) fn new(url: &Url, config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: client(url, config)?,
+            url: url.clone(),
+        })
+    }
+
+    /// Reads it once, or says why not.
+    pub(crate) async fn fetch(&self, etag: Option<&str>) -> Result<Fetched, String> {
+        let mut request = reqwest::Request::new(Method::GET, self.url.clone());
+        *request.timeout_mut() = Some(DOCUMENT_TIMEOUT);
+        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            request.headers_mut().insert(IF_NONE_MATCH, etag);
+        }
+        let failed = |error: reqwest::Error| {
+            let error = error.without_url();
+            match causes(&error).last() {
+                _ if error.is_timeout() => {
+                    format!("no response within {} s", DOCUMENT_TIMEOUT.as_secs())
+                }
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            }
+        };
+        let mut response = self.client.execute(request).await.map_err(failed)?;
+        let status = response.status();
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(Fetched::Unchanged);
+        } else if status.is_redirection() {
+            return Err(format!(
+                "status {}, and redirects are not followed",
+                status.as_u16()
+            ));
+        } else if status != StatusCode::OK {
+            return Err(format!("status {}", status.as_u16()));
+        }
+        let etag = response.headers().get(ETAG);
+        let etag = etag.and_then(|etag| Some(etag.to_str().ok()?.to_owned()));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+                return Err(format!(
+                    "it is larger than {} KiB",
+                    MAX_DOCUMENT_BYTES / 1024
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched::New { body, etag })
+    }
+}
+
+/// A client for one server.
+fn client(url: &Url, config: &Config) -> Result<Client, ConfigError> {
+    let client_error = |error: reqwest::Error| ConfigError::Client {
+        source: error.without_url().into(),
+    };
+    let mut client = Client::builder()
+        .user_agent(&config.user_agent)
+        .connect_timeout(config.connect_timeout)
+        // A redirect would take the header `apikey` along to another host.
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false);
+    if url.scheme() == "http" {
+        // A proxy would see the key; over https it only sees a tunnel. And no certificate is
+        // looked at, so the system's authorities, which may not be installed, are not wanted.
+        client = client.no_proxy().tls_certs_only([]);
+    }
+    if let Some(pem) = &config.ca_pem {
+        client = client.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(client_error)?);
+    }
+    client.build().map_err(client_error)
 }
 
 fn secret_headers(key: &ServiceKey) -> Result<HeaderMap, ConfigError> {

@@ -52,6 +52,12 @@ impl Start {
         self
     }
 
+    /// Offers only what the manifest at this address has.
+    pub(crate) fn follow(mut self, url: &str) -> Self {
+        self.0.args(["--follow", url]);
+        self
+    }
+
     pub(crate) fn interval(mut self, seconds: u32) -> Self {
         self.0.args(["--interval", &seconds.to_string()]);
         self

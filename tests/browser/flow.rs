@@ -1,6 +1,9 @@
 //! The specification's user flow, and what people do on the way.
 
+use std::fs;
+
 use serde_json::json;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
 use crate::{
     chromium::Browser,
@@ -114,6 +117,66 @@ async fn an_older_app_goes_on_and_says_once_that_it_can_be_updated() {
          versions up to 1: update the app to 1.4.0 or newer. ×"
     );
     window.picture("ahead").await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_follows_the_hosted_service_offers_only_what_that_has() {
+    let project = project::installed().await;
+    let names = [
+        ("First", "select 1;"),
+        ("Second", "select 2;"),
+        ("Third", "select 3;"),
+    ];
+    let folder = Folder::of(&names);
+    let hosted = MockServer::start().await;
+    let url = format!("{}/manifest.json", hosted.uri());
+    let serve = async |folder: &Folder| {
+        let manifest = fs::read(folder.path().join("manifest.json")).expect("a manifest");
+        hosted.reset().await;
+        let response = ResponseTemplate::new(200).set_body_bytes(manifest);
+        Mock::given(method("GET"))
+            .respond_with(response)
+            .mount(&hosted)
+            .await;
+    };
+    serve(&Folder::of(&names[..2])).await;
+    let daemon = Start::on(&project)
+        .migrations(&folder)
+        .follow(&url)
+        .start()
+        .await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+    assert!(
+        window.text().await.contains("(v0 → v2)"),
+        "{}",
+        window.text().await
+    );
+    window.picture("follow").await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2]);
+    window.command("check").await;
+    window
+        .until("log().includes('v3 comes when the hosted service has it')")
+        .await;
+    window.good_news_goes().await;
+
+    serve(&folder).await;
+    window.command("check").await;
+    window.until_state("available").await;
+    assert!(
+        window.text().await.contains("(v2 → v3)"),
+        "{}",
+        window.text().await
+    );
+    // A hosted service that is gone withholds nothing that it had released, and breaks nothing.
+    hosted.reset().await;
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2, 3]);
+    window.assert_clean_console().await;
 }
 
 #[tokio::test]

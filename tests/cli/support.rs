@@ -126,6 +126,14 @@ impl Cli {
         }
     }
 
+    /// Starts it and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str], variables: &[(String, String)]) -> Child {
+        let mut command = self.command(PROGRAM, arguments);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it starts")
+    }
+
     /// Runs it and checks its exit code.
     pub(crate) async fn expect(&self, code: i32, arguments: &[&str]) -> Ended {
         let ended = self.run(arguments).await;

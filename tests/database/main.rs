@@ -11,6 +11,8 @@ mod batch;
 mod bundled;
 mod drift;
 mod end_to_end;
+mod fleet;
+mod hosted;
 mod install;
 mod install_http;
 mod live;

@@ -46,7 +46,7 @@ export function view(model) {
 const STATES = {
   "": () => ({}),
   available: (_, { check }) => ({
-    title: `ctx0 schema update available (v${check.currentVersion} → v${check.latestVersion})`,
+    title: `ctx0 schema update available (v${check.currentVersion} → v${check.pendingMigrations.at(-1).version})`,
     primary: "Apply Update",
   }),
   rollback: ({ version }) => ({ title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),

@@ -52,7 +52,7 @@ export class SchemaClient {
     this.#start();
   }
 
-  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, newer?, problem?}`. */
+  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, newer?, hosted?, problem?}`. */
   checkUpdates() {
     return this.#ask("schema:checkUpdates");
   }

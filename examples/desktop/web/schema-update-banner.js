@@ -274,7 +274,9 @@ function remember(name, value) {
 }
 
 /** Notifies the user once a version, while the window is not in front. */
-function notify({ currentVersion, latestVersion }) {
+function notify({ currentVersion, pendingMigrations }) {
+  // Not the latest version of the app: the rest may be held back until the hosted service has it.
+  const latestVersion = pendingMigrations.at(-1).version;
   if (document.hasFocus() || globalThis.Notification?.permission !== "granted") return;
   if (recall(NOTIFIED) === String(latestVersion)) return;
   remember(NOTIFIED, latestVersion);

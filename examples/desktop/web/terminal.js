@@ -82,9 +82,10 @@ function offerNotifications(button) {
   });
 }
 
-function checked({ hasUpdates, currentVersion, latestVersion, newer, problem }) {
-  if (hasUpdates) return `The schema is at v${currentVersion}; v${latestVersion} is available.`;
+function checked({ hasUpdates, currentVersion, latestVersion, pendingMigrations, newer, hosted, problem }) {
+  if (hasUpdates) return `The schema is at v${currentVersion}; v${pendingMigrations.at(-1).version} is available.`;
   if (newer) return `The schema is at v${currentVersion}. This app knows v${latestVersion} and can work with it.`;
+  if (hosted?.withheld) return `The schema is at v${currentVersion}. v${latestVersion} comes when the hosted service has it.`;
   return problem ? words(problem) : `The schema is up to date (v${currentVersion}).`;
 }
 

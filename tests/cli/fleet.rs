@@ -1,0 +1,240 @@
+//! Many projects: what is printed, the exit codes, and a run that is killed.
+
+use std::{fs, time::Duration};
+
+use ctx0_stack::project::Project;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::support::Cli;
+
+/// Waits until the gate of the project is opened.
+const GATED: [(&str, &str); 2] = [
+    (
+        "001_gated",
+        "do $$ begin
+           while not exists (select from public.ctx0_gate) loop
+             perform pg_catalog.pg_sleep(0.02);
+           end loop;
+         end $$;",
+    ),
+    ("002_table", "create table public.ctx0_table (id int);"),
+];
+
+/// Three projects, a folder with `fleet.toml`, and the variables with their keys.
+struct Fleet {
+    projects: Vec<Project>,
+    cli: Cli,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let mut projects = Vec::new();
+        let mut file = String::new();
+        for (name, groups) in [("a", "'first'"), ("b", "'rest'"), ("c", "'rest'")] {
+            let project = Project::installed_on_own_server().await;
+            let url = project.stack.url();
+            file += &format!(
+                "[[projects]]\nname = '{name}'\nurl = '{url}'\nkey_env = 'KEY_OF_{name}'\ngroups = [{groups}]\n"
+            );
+            projects.push(project);
+        }
+        let cli = Cli::on(&projects[0]);
+        fs::write(cli.path().join("fleet.toml"), file).unwrap();
+        Self { projects, cli }
+    }
+
+    fn keys(&self) -> Vec<(String, String)> {
+        let names = ["a", "b", "c"].iter().zip(&self.projects);
+        names
+            .map(|(name, project)| {
+                (
+                    format!("KEY_OF_{name}"),
+                    project.stack.service_key().to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    async fn expect(&self, code: i32, arguments: &[&str]) -> crate::support::Ended {
+        let all = [&["fleet"], arguments].concat();
+        let ended = self.cli.run_with(&all, |command| {
+            command.envs(self.keys());
+        });
+        let ended = ended.await;
+        assert_eq!(
+            ended.code, code,
+            "{arguments:?}\n{}\n{}",
+            ended.out, ended.err
+        );
+        for (_, key) in self.keys() {
+            assert!(!ended.out.contains(&key) && !ended.err.contains(&key));
+        }
+        ended
+    }
+
+    async fn close_gate(&self, which: usize) {
+        self.projects[which]
+            .sql("create table public.ctx0_gate (open boolean)")
+            .await;
+    }
+
+    async fn open_gate(&self, which: usize) {
+        self.projects[which]
+            .sql("insert into public.ctx0_gate values (true)")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn each_state_of_a_fleet_has_its_exit_code() {
+    let fleet = Fleet::start().await;
+    let plan = fleet.expect(3, &["plan", "--json"]).await;
+    let report = plan.json();
+    assert_eq!(report["operation"], "plan");
+    assert_eq!(report["projects"].as_array().unwrap().len(), 3);
+    assert!(plan.says("a: pending, v0 → v2"), "{}", plan.err);
+    let refused = fleet.expect(7, &["apply"]).await;
+    assert!(refused.says("--yes"), "{}", refused.err);
+    fleet
+        .expect(
+            0,
+            &["apply", "--yes", "--group", "rest", "--markdown", "page.md"],
+        )
+        .await;
+    let page = fs::read_to_string(fleet.cli.path().join("page.md")).unwrap();
+    assert!(
+        page.contains("# Fleet apply\n\n2 applied.") && page.contains("| b | applied | v0 → v2 |"),
+        "{page}"
+    );
+    fleet.expect(3, &["status"]).await;
+    fleet
+        .expect(
+            0,
+            &["apply", "--yes", "--canary", "first", "--concurrency", "1"],
+        )
+        .await;
+    fleet.expect(0, &["status"]).await;
+    fleet.expect(0, &["verify"]).await;
+    fleet.projects[1]
+        .sql("alter table public.ctx0_sessions add column by_hand text")
+        .await;
+    fleet.expect(4, &["verify"]).await;
+
+    fleet.projects[2]
+        .sql("delete from public.ctx0_schema_versions where version = 1")
+        .await;
+    let failed = fleet.expect(1, &["status"]).await;
+    assert!(failed.out.contains("c: failed"), "{}", failed.out);
+    fleet.expect(2, &["status", "--file", "nowhere.toml"]).await;
+    fleet.expect(2, &["status", "--group", "mars"]).await;
+    fleet
+        .expect(2, &["status", "--url", "https://example.org"])
+        .await;
+    fs::write(
+        fleet.cli.path().join("key.toml"),
+        "[[projects]]\nname = 'a'\nurl = 'https://a.example'\nkey = 'sb_secret_hush'\n",
+    )
+    .unwrap();
+    let refused = fleet.expect(2, &["status", "--file", "key.toml"]).await;
+    assert!(
+        refused.says("key_env") && !refused.says("hush"),
+        "{}",
+        refused.err
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice() {
+    let fleet = Fleet::start().await;
+    let folder = fleet.cli.migrations(&GATED).to_owned();
+    for which in 0..3 {
+        fleet.close_gate(which).await;
+    }
+    fleet.open_gate(0).await;
+    fleet.open_gate(2).await;
+    let apply = [
+        "apply",
+        "--yes",
+        "--allow-data-loss",
+        "--budget=100ms",
+        "--concurrency=1",
+        &folder,
+    ];
+    let mut killed = fleet.cli.start(
+        &[&["fleet"], &apply[..], &["--report=run.jsonl"]].concat(),
+        &fleet.keys(),
+    );
+    let running = "select 1 where ctx0_private.running() = 'change'";
+    while fleet.projects[1].sql(running).await.is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    killed.kill().await.unwrap();
+    let lines = fs::read_to_string(fleet.cli.path().join("run.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+
+    fleet.open_gate(1).await;
+    let resumed = fleet
+        .expect(0, &[&apply[..], &["--resume=run.jsonl", "--json"]].concat())
+        .await;
+    let report = resumed.json();
+    let names: Vec<_> = report["projects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|project| project["name"].clone())
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert!(!resumed.err.contains("a: "), "{}", resumed.err);
+    for project in &fleet.projects {
+        let applied = "select string_agg(version::text, ' ' order by version)
+                         from ctx0_private.ctx0_schema_attempts where outcome = 'applied'";
+        assert_eq!(project.value(applied).await, "1 2");
+    }
+    assert_eq!(report["notStarted"], json!([]));
+}
+
+#[tokio::test]
+async fn on_a_terminal_each_project_under_way_has_a_line() {
+    let fleet = Fleet::start().await;
+    let folder = fleet.cli.migrations(&GATED).to_owned();
+    for which in 0..3 {
+        fleet.close_gate(which).await;
+    }
+    fleet.open_gate(0).await;
+    let keys = fleet.keys();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(name, key)| (name.as_str(), key.as_str()))
+        .collect();
+    let arguments = [
+        "fleet",
+        "apply",
+        "--allow-data-loss",
+        "--yes",
+        "--budget=100ms",
+        &folder,
+    ];
+    let mut terminal = fleet.cli.terminal_with(100, &arguments, &keys);
+    terminal.see("a: applied, v0 → v2").await;
+    terminal
+        .see("b: [..........] 1/2 applying v1 001_gated")
+        .await;
+    terminal
+        .see("c: [..........] 1/2 applying v1 001_gated")
+        .await;
+    fleet.open_gate(2).await;
+    terminal.see("c: applied").await;
+    assert!(
+        terminal
+            .text()
+            .contains("b: [..........] 1/2 applying v1 001_gated"),
+        "{}",
+        terminal.text()
+    );
+    fleet.open_gate(1).await;
+    assert_eq!(terminal.end().await, 0, "{}", terminal.text());
+    // The lines of what was under way are gone.
+    assert!(!terminal.text().contains("applying"), "{}", terminal.text());
+    assert!(terminal.text().contains("3 applied"), "{}", terminal.text());
+}
