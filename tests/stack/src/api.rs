@@ -97,13 +97,15 @@ impl Api {
         let _ = self.schema.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// Reads the schema again; requests see the new one when this returns.
+    /// Reads the schema again where it has changed; requests see the new one when this returns.
     pub(crate) async fn load(&self) -> Result<(), StackError> {
         // One at a time, or an older state could replace a newer one.
         let _turn = self.loading.lock().await;
         let pool = self.pools.upkeep.as_ref().unwrap_or(&self.pools.requests);
-        let schema = Schema::load(pool, &self.config).await?;
-        self.schema.send_replace(Some(Arc::new(schema)));
+        let known = self.schema();
+        if let Some(schema) = Schema::load(pool, &self.config, known.as_deref()).await? {
+            self.schema.send_replace(Some(Arc::new(schema)));
+        }
         Ok(())
     }
 
@@ -169,7 +171,6 @@ impl Api {
             let Some(schema) = self.schema() else {
                 return Refusal::database_down().response();
             };
-            let known = Arc::clone(&schema);
             let call = Call::new(
                 Arc::clone(&self),
                 schema,
@@ -181,8 +182,9 @@ impl Api {
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
             let response = postrust_engine::handle(&call, request).await;
             if calls_function && self.pools.upkeep.is_none() {
-                // A schema that cannot be read stays as it was.
-                let _ = self.load_if_changed(known).await;
+                // Where nobody listens, a migration's own notification is lost. A schema that
+                // cannot be read stays as it was.
+                let _ = self.load().await;
             }
             match correct(response, call.context(&parts.uri)) {
                 // PostgREST before version 16 starts a transaction again that
@@ -192,14 +194,5 @@ impl Api {
                 Corrected::Answer(response) => return response.map(Body::from),
             }
         }
-    }
-
-    /// Reads the schema again if the call of a function has changed it: where
-    /// nobody listens, a migration's own notification is lost.
-    async fn load_if_changed(&self, known: Arc<Schema>) -> Result<(), StackError> {
-        if known.is_current(&self.pools.requests).await? {
-            return Ok(());
-        }
-        self.load().await
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     answer::Refusal,
     api::{Api, Pools},
     embedded, gateway,
-    meta::{self, MetaPort},
+    meta::{self, Served},
     sql::Rows,
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     /// How long a request waits for a connection.
     pub(crate) pool_timeout: Duration,
     /// What stands behind `/pg/`.
-    pub(crate) meta: MetaPort,
+    pub(crate) meta: Served,
 }
 
 /// A running REST layer. Dropping it is as abrupt as killing PostgREST:
@@ -110,8 +110,11 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
     let pools = match settings.upkeep {
         Some(upkeep) => Pools {
             requests: pool(settings.pool).connect_lazy_with(login),
-            // One listens, one reads.
-            upkeep: Some(pool(2).connect_lazy_with(upkeep.statement_cache_capacity(0))),
+            // One listens, one reads, and plans each of its queries only once.
+            upkeep: Some(
+                pool(2)
+                    .connect_lazy_with(upkeep.options([("plan_cache_mode", "force_generic_plan")])),
+            ),
         },
         None => Pools {
             requests: pool(1)

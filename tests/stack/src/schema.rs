@@ -29,23 +29,37 @@ const ROLE_TIMEOUTS: &str = "
     from pg_roles r, unnest(r.rolconfig) as setting
     where setting like 'statement_timeout=%'";
 
-/// Any change of these catalogs leaves a younger row or another number of
-/// them.
+/// What is read comes from these catalogs, and each change of them leaves other versions of their
+/// rows. (The youngest one would not do: of two transactions the older may end last.)
 const VERSION: &str = "
-    select string_agg(concat_ws('/', number, youngest), ' ') from (
-        select count(*) as number, max(xmin::text::bigint) as youngest from pg_class
-        union all select count(*), max(xmin::text::bigint) from pg_attribute
-        union all select count(*), max(xmin::text::bigint) from pg_constraint
-        union all select count(*), max(xmin::text::bigint) from pg_type
-        union all select count(*), max(xmin::text::bigint) from pg_proc
+    select string_agg(concat_ws('/', rows, versions), ' ') from (
+        select count(*) as rows, sum(hashtidextended(ctid, xmin::text::bigint)) as versions from pg_class
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_attribute
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_constraint
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_type
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_enum
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_proc
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_cast
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_index
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_namespace
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_description
+        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_db_role_setting
     ) catalogs";
 
 impl Schema {
-    /// Reads the schema as it is now.
-    pub(crate) async fn load(pool: &PgPool, config: &AppConfig) -> Result<Schema, StackError> {
-        Ok(Schema {
-            // First, so that what changes meanwhile is not overlooked.
-            version: version(pool).await?,
+    /// Reads the schema as it is now; `None` where it is still the one that is `known`.
+    pub(crate) async fn load(
+        pool: &PgPool,
+        config: &AppConfig,
+        known: Option<&Schema>,
+    ) -> Result<Option<Schema>, StackError> {
+        // First, so that what changes meanwhile is not overlooked.
+        let version: String = sqlx::query_scalar(VERSION).fetch_one(pool).await?;
+        if known.is_some_and(|known| known.version == version) {
+            return Ok(None);
+        }
+        Ok(Some(Schema {
+            version,
             cache: SchemaCache::load_with_search_path_from(
                 &Catalog(pool.clone()),
                 &config.db_schemas,
@@ -54,12 +68,7 @@ impl Schema {
             .await?,
             functions: timeouts(pool, FUNCTION_TIMEOUTS).await?,
             roles: timeouts(pool, ROLE_TIMEOUTS).await?,
-        })
-    }
-
-    /// Whether the database still has this schema.
-    pub(crate) async fn is_current(&self, pool: &PgPool) -> Result<bool, StackError> {
-        Ok(version(pool).await? == self.version)
+        }))
     }
 
     /// The `statement_timeout` of a request: that of the function it calls,
@@ -89,8 +98,4 @@ impl Schema {
 async fn timeouts(pool: &PgPool, sql: &'static str) -> Result<HashMap<String, String>, StackError> {
     let rows: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(pool).await?;
     Ok(rows.into_iter().collect())
-}
-
-async fn version(pool: &PgPool) -> Result<String, StackError> {
-    Ok(sqlx::query_scalar(VERSION).fetch_one(pool).await?)
 }

@@ -8,7 +8,7 @@ use crate::{
     cluster::Cluster,
     embedded::{self, Embedded},
     external, keys,
-    meta::{Meta, MetaPort},
+    meta::{Meta, Served},
     rest::{Rest, Settings},
     sql::{self, Parser, Rows},
 };
@@ -53,8 +53,6 @@ pub struct Stack {
     /// The REST layer, which ends before its database does.
     rest: Mutex<Option<Rest>>,
     settings: Option<Settings>,
-    /// What runs SQL behind the gateway.
-    meta: Mutex<Option<Meta>>,
     database: Database,
 }
 
@@ -88,7 +86,7 @@ impl Stack {
             upkeep: None,
             pool: 1,
             pool_timeout: Duration::from_secs(60),
-            meta: MetaPort::default(),
+            meta: Served::default(),
         };
         Stack::behind_rest(Database::Embedded(embedded), settings).await
     }
@@ -116,7 +114,7 @@ impl Stack {
             upkeep: Some(cluster.options("supabase_admin")),
             pool: options.pool,
             pool_timeout: options.pool_timeout,
-            meta: MetaPort::default(),
+            meta: Served::default(),
         };
         let url = cluster.url();
         let cluster = Mutex::new(cluster);
@@ -150,7 +148,6 @@ impl Stack {
             service_key,
             rest: Mutex::new(None),
             settings: None,
-            meta: Mutex::new(None),
             database: Database::External { database },
         }))
     }
@@ -178,7 +175,6 @@ impl Stack {
             service_key: keys::key("service_role"),
             rest: Mutex::new(Some(rest)),
             settings: Some(settings),
-            meta: Mutex::new(None),
             database,
         })
     }
@@ -304,8 +300,8 @@ impl Stack {
         }
     }
 
-    /// Starts postgres-meta and serves it under `/pg/` to the service role, as a self-hosted Supabase
-    /// does. It connects as `role`: older installations have `supabase_admin` there, the superuser.
+    /// Serves postgres-meta under `/pg/` to the service role, as a self-hosted Supabase does. It
+    /// connects as `role`: older installations have `supabase_admin` there, the superuser.
     ///
     /// # Errors
     ///
@@ -315,9 +311,8 @@ impl Stack {
         let Some(settings) = &self.settings else {
             return Err(StackError::NotHere("serve SQL"));
         };
-        let mut meta = self.meta.lock().await;
-        *meta = None;
-        *meta = Some(Meta::start(&cluster.socket_url(role), &settings.meta).await?);
+        let meta = Meta::on(&cluster.socket_url(role)).await?;
+        *settings.meta.write().await = Some(meta);
         Ok(())
     }
 
