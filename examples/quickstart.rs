@@ -139,6 +139,15 @@ fn show(progress: Progress) {
         } => {
             println!("  [{position}/{total}] v{version} {migration_name} …");
         }
+        Progress::Waiting {
+            position: Some(position),
+            waited,
+            ..
+        } => println!(
+            "        v{}, {position} ({} s)",
+            position.version,
+            waited.as_secs()
+        ),
         Progress::Waiting { reason, waited, .. } => {
             let what = match reason {
                 WaitReason::Running => "it is still running",

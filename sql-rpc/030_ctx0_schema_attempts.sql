@@ -30,6 +30,8 @@ create table if not exists ctx0_private.ctx0_schema_attempts (
 alter table ctx0_private.ctx0_schema_attempts
   add column if not exists backup_by      text,
   add column if not exists reason         text,
+  add column if not exists request        uuid,
+  add column if not exists cancelled_by   text,
   add column if not exists fingerprint    text,
   add column if not exists objects        jsonb,
   add column if not exists server_version integer;
@@ -52,7 +54,7 @@ create index if not exists ctx0_schema_attempts_version_idx
 comment on table ctx0_private.ctx0_schema_attempts is
   'ctx0: every request to change the schema, with its response';
 comment on column ctx0_private.ctx0_schema_attempts.outcome is
-  'applied, already_applied, rolled_back, already_rolled_back, recorded, already_recorded, conflict or failed';
+  'applied, already_applied, rolled_back, already_rolled_back, recorded, already_recorded, conflict, failed or cancelled';
 comment on column ctx0_private.ctx0_schema_attempts.action is
   'apply, rollback, baseline, mark_applied, mark_not_applied or accept_checksum';
 comment on column ctx0_private.ctx0_schema_attempts.reason is
@@ -61,6 +63,10 @@ comment on column ctx0_private.ctx0_schema_attempts.down_sql is
   'The statements that roll the version back, as they were known when the version was applied';
 comment on column ctx0_private.ctx0_schema_attempts.backup_by is
   'Who said that there is a backup; null where nobody was asked';
+comment on column ctx0_private.ctx0_schema_attempts.request is
+  'The first attempt of the request, which can have several';
+comment on column ctx0_private.ctx0_schema_attempts.cancelled_by is
+  'Who asked to end it; null unless the outcome is cancelled';
 comment on column ctx0_private.ctx0_schema_attempts.objects is
   'The objects of ctx0 with their definitions, as the change left them';
 comment on column ctx0_private.ctx0_schema_attempts.fingerprint is

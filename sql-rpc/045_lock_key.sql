@@ -1,6 +1,7 @@
 -- lock_key(): the first key of the advisory locks of ctx0 ("ctx0" in ASCII). The second is
 --   1  the schema is being changed or rehearsed
 --   2  it is being rehearsed
+-- Four more first keys, lock_key() + 16 to + 19, carry the id of a running attempt: show_attempt().
 create function ctx0_private.lock_key()
 returns integer
 language sql

@@ -24,22 +24,6 @@ $$;
 comment on function ctx0_private.cancel_lock(uuid) is
   'ctx0: the advisory lock that asks a preview to end';
 
--- attempt_lock(p_attempt): the advisory lock that a running attempt holds.
-create function ctx0_private.attempt_lock(p_attempt uuid)
-returns bigint
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select hashtextextended('ctx0 attempt ' || p_attempt, 0));
-end
-$$;
-
-comment on function ctx0_private.attempt_lock(uuid) is
-  'ctx0: the advisory lock of a running attempt';
-
 -- lock_holder(p_key): the process that holds this advisory lock, or null.
 create function ctx0_private.lock_holder(p_key bigint)
 returns integer

@@ -1,22 +1,165 @@
--- running(): what has the lock of the schema at this moment: change, rehearsal, or null where it is free.
-create function ctx0_private.running()
-returns text
+-- show_attempt(p_attempt): lets other sessions see which attempt this transaction works on.
+--
+-- Nothing that a transaction writes can be read before it commits, but its locks can. Each of four
+-- advisory locks has 32 bits of the id as its second key. They end with the transaction.
+create function ctx0_private.show_attempt(p_attempt uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  for v_part in 0 .. 3 loop
+    perform pg_try_advisory_xact_lock(
+      ctx0_private.lock_key() + 16 + v_part,
+      ('x' || substr(replace(p_attempt::text, '-', ''), v_part * 8 + 1, 8))::bit(32)::integer);
+  end loop;
+end
+$$;
+
+comment on function ctx0_private.show_attempt(uuid) is
+  'ctx0: lets other sessions see which attempt this transaction works on';
+
+-- holder(): the session that has the lock of the schema, as (pid, kind, attempt); no row where it is
+-- free. kind is change or rehearsal. attempt is null for a rehearsal and an installation.
+create function ctx0_private.holder()
+returns table (pid integer, kind text, attempt uuid)
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  -- A rehearsal holds the lock of a change, and a second one that marks it as a rehearsal.
-  select case when 2 = any (holder.locks) then 'rehearsal' else 'change' end
-    from (
-      select array_agg(l.objid::integer) as locks
-        from pg_locks l
-       where l.locktype = 'advisory' and l.granted
-         and l.database = (select oid from pg_database where datname = current_database())
-         and l.classid = ctx0_private.lock_key() and l.objid in (1, 2) and l.objsubid = 2
-       group by l.pid
-    ) holder
-   where 1 = any (holder.locks);
+  with locks as materialized (
+    select l.pid, l.classid::bigint - ctx0_private.lock_key() as place, l.objid::bigint as key
+      from pg_locks l
+     where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+       and l.database = (select oid from pg_database where datname = current_database())
+       and l.classid::bigint between ctx0_private.lock_key() and ctx0_private.lock_key() + 19
+  )
+  select l.pid,
+         -- A rehearsal holds the lock of a change, and a second one that marks it as a rehearsal.
+         case when exists (select from locks r where r.pid = l.pid and r.place = 0 and r.key = 2) then 'rehearsal' else 'change' end,
+         (select case when count(*) = 4 then string_agg(lpad(to_hex(a.key), 8, '0'), '' order by a.place)::uuid end
+            from locks a
+           where a.pid = l.pid and a.place between 16 and 19)
+    from locks l
+   where l.place = 0 and l.key = 1;
 $$;
 
-comment on function ctx0_private.running() is
+comment on function ctx0_private.holder() is
+  'ctx0: the session that has the lock of the schema';
+
+-- show_position(...): lets other sessions see which statement this one is about to run, in its
+-- application_name: "ctx0 apply v3 2/7 1764140000 1764140042" is statement 2 of 7 of version 3,
+-- with the times at which the version and the statement began.
+--
+-- Arguments
+--   p_names  the names that may be replaced: the one before the migration, and the last position. A
+--            name that the migration has set is its own, and stays
+--   p_statement  from 1; 0: what follows the last one
+--
+-- Result: the position as it is in application_name. Everybody who can log in can read it there.
+create function ctx0_private.show_position(
+  p_names      text[],
+  p_action     text,
+  p_version    integer,
+  p_statement  integer,
+  p_statements integer,
+  p_started    timestamptz
+)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_position constant text := format(
+    'ctx0 %s v%s %s/%s %s %s', p_action, p_version, p_statement, p_statements,
+    extract(epoch from p_started)::bigint, extract(epoch from clock_timestamp())::bigint);
+begin
+  if current_setting('application_name') = any (p_names) then
+    perform set_config('application_name', v_position, true);
+  end if;
+  return v_position;
+end
+$$;
+
+comment on function ctx0_private.show_position(text[], text, integer, integer, integer, timestamptz) is
+  'ctx0: lets other sessions see which statement this one is about to run';
+
+-- position_of(p_pid): where the migration of a session is, or null where that cannot be seen:
+--   {action, version, statement, statements, version_ms, statement_ms, phase, percent}
+-- phase and percent only where PostgreSQL counts what the statement does, and the owner of this
+-- function may see it.
+create function ctx0_private.position_of(p_pid integer)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+           'action', p.part[1],
+           'version', p.part[2]::integer,
+           'statement', p.part[3]::integer,
+           'statements', p.part[4]::integer,
+           'version_ms', greatest(0, ceil(extract(epoch from clock_timestamp()) * 1000) - p.part[5]::bigint * 1000),
+           'statement_ms', greatest(0, ceil(extract(epoch from clock_timestamp()) * 1000) - p.part[6]::bigint * 1000),
+           'phase', c.phase,
+           'percent', case when c.total > 0 then least(100, floor(100.0 * c.done / c.total)) end))
+    from pg_stat_activity a
+   cross join lateral regexp_match(
+           a.application_name, '^ctx0 (apply|rollback) v(\d{1,9}) (\d{1,7})/(\d{1,7}) (\d{1,10}) (\d{1,10})$') p (part)
+    left join lateral (
+      select i.phase,
+             case when i.phase ^@ 'waiting' then i.lockers_done when i.phase ~ 'tuples' then i.tuples_done else i.blocks_done end,
+             case when i.phase ^@ 'waiting' then i.lockers_total when i.phase ~ 'tuples' then i.tuples_total else i.blocks_total end
+        from pg_stat_progress_create_index i
+       where i.pid = a.pid
+      union all
+      select t.phase, t.heap_blks_scanned, t.heap_blks_total from pg_stat_progress_cluster t where t.pid = a.pid
+      union all
+      select v.phase, case v.phase when 'vacuuming heap' then v.heap_blks_vacuumed else v.heap_blks_scanned end, v.heap_blks_total
+        from pg_stat_progress_vacuum v
+       where v.pid = a.pid
+      union all
+      select y.phase, y.sample_blks_scanned, y.sample_blks_total from pg_stat_progress_analyze y where y.pid = a.pid
+      union all
+      select 'copying', o.bytes_processed, o.bytes_total from pg_stat_progress_copy o where o.pid = a.pid
+    ) c (phase, done, total) on true
+   where a.pid = p_pid and p.part is not null
+   limit 1;
+$$;
+
+comment on function ctx0_private.position_of(integer) is
+  'ctx0: where the migration of a session is';
+
+-- running(p_attempt): what has the lock of the schema, or null where it is free:
+--   held_by   attempt (p_attempt itself) | change | rehearsal
+--   position  as position_of(), where it can be seen
+create function ctx0_private.running(p_attempt uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+           'held_by', case when h.attempt = p_attempt then 'attempt' else h.kind end,
+           'position', ctx0_private.position_of(p_pid => h.pid)))
+    from ctx0_private.holder() h;
+$$;
+
+comment on function ctx0_private.running(uuid) is
   'ctx0: what has the lock of the schema at this moment';
+
+-- locked(p_attempt): the response to a request that finds the lock of the schema taken.
+create function ctx0_private.locked(p_attempt uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  -- It may have become free meanwhile.
+  select '{"outcome": "locked", "held_by": "change"}' || coalesce(ctx0_private.running(p_attempt => p_attempt), '{}');
+$$;
+
+comment on function ctx0_private.locked(uuid) is
+  'ctx0: the response to a request that finds the lock of the schema taken';

@@ -20,7 +20,8 @@ begin
         union all
         select c.oid, null
           from pg_class c
-         where c.oid in ('public.ctx0_schema_versions'::regclass, 'ctx0_private.ctx0_schema_attempts'::regclass)
+         where c.oid in ('public.ctx0_schema_versions'::regclass, 'ctx0_private.ctx0_schema_attempts'::regclass,
+                         'ctx0_private.ctx0_schema_cancellations'::regclass)
       ) o);
 end
 $$;

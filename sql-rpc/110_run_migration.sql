@@ -5,14 +5,17 @@
 --   p_action        apply or rollback
 --   p_sql           the statements in order; joined they are the text
 --   p_lock_timeout  how long a statement may wait for a lock
+--   p_request       the first attempt of the request, under which it can be cancelled; null in a rehearsal
 --   p_preview       in a rehearsal its id: it can be cancelled between statements
 --   p_stop_at       in a rehearsal the time at which no further statement is begun
 --   the others go to the row of the ledger
 --
 -- Result: jsonb with "outcome", and
 --   applied, rolled_back  + execution_ms, statements
---   stopped               no statement was begun after p_stop_at or a request to cancel; nothing of
---                         the version is left
+--   stopped               no statement was begun after p_stop_at or a request to cancel the preview; nothing
+--                         of the version is left
+--   cancelled             + cancelled_by, and statement, the last one that was begun; nothing of the version
+--                         is left
 --   failed                + statement (from 1; 0: none of them, such as a deferred constraint), sqlstate,
 --                         message, detail, hint, context, schema_name, table_name, column_name,
 --                         constraint_name, retryable, holders, checksum (of p_sql); nothing of the version is left
@@ -28,6 +31,7 @@ create function ctx0_private.run_migration(
   p_applied_by   text,
   p_attempt      uuid,
   p_lock_timeout interval,
+  p_request      uuid default null,
   p_preview      uuid default null,
   p_stop_at      timestamptz default null,
   p_breaking     boolean default null,
@@ -42,6 +46,8 @@ declare
   v_started       constant timestamptz := clock_timestamp();
   v_installation  constant text := ctx0_private.installation();
   v_ledger        constant integer[] := array(select version from public.ctx0_schema_versions order by version);
+  v_named         constant text := current_setting('application_name');
+  v_position      text := current_setting('application_name');
   v_statement_sql text;
   v_statement     integer := 0;
   v_path          text;
@@ -55,6 +61,7 @@ declare
   v_table         text;
   v_column        text;
   v_constraint    text;
+  v_cancelled_by  text;
 begin
   begin
     if p_action = 'apply' then
@@ -71,9 +78,14 @@ begin
     foreach v_statement_sql in array p_sql loop
       if p_stop_at is not null and ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
         raise sqlstate 'CTX02';
+      elsif p_request is not null and ctx0_private.cancelled_by(p_attempt => p_request) is not null then
+        raise sqlstate 'CTX02';
       end if;
       v_statement := v_statement operator(pg_catalog.+) 1;
       perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
+      v_position := ctx0_private.show_position(
+        p_names => array[v_named, v_position], p_action => p_action, p_version => p_version, p_statement => v_statement,
+        p_statements => pg_catalog.cardinality(p_sql), p_started => v_started);
       v_path := pg_catalog.current_setting('search_path');
       execute v_statement_sql;
     end loop;
@@ -82,6 +94,9 @@ begin
     v_statement := 0;
     v_statement_sql := '';
     perform ctx0_private.impose_limits(p_lock_timeout => p_lock_timeout);
+    perform ctx0_private.show_position(
+      p_names => array[v_named, v_position], p_action => p_action, p_version => p_version, p_statement => 0,
+      p_statements => pg_catalog.cardinality(p_sql), p_started => v_started);
     set constraints all immediate;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -109,18 +124,28 @@ begin
         message = format('the SQL of version %s adds or removes other rows of ctx0_schema_versions', p_version),
         hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
     end if;
+    if ctx0_private.cancelled_by(p_attempt => p_request) is not null then
+      raise sqlstate 'CTX02';
+    end if;
     return jsonb_build_object(
       'outcome', case p_action when 'apply' then 'applied' else 'rolled_back' end,
       'execution_ms', v_ms, 'statements', cardinality(p_sql));
   exception
     when sqlstate 'CTX02' then
-      return jsonb_build_object('outcome', 'stopped');
+      return jsonb_strip_nulls(jsonb_build_object(
+        'outcome', case when p_request is null then 'stopped' else 'cancelled' end,
+        'cancelled_by', ctx0_private.cancelled_by(p_attempt => p_request),
+        'statement', case when p_request is not null then v_statement end));
     -- `others` does not include the first two, and a timeout or an assertion is an outcome as well.
     when query_canceled or assert_failure or others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
         v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
         v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+      v_cancelled_by := ctx0_private.cancelled_by(p_attempt => p_request);
+      if v_cancelled_by is not null then
+        return jsonb_build_object('outcome', 'cancelled', 'cancelled_by', v_cancelled_by, 'statement', v_statement);
+      end if;
       return jsonb_strip_nulls(jsonb_build_object(
         'outcome', 'failed', 'statement', v_statement, 'sqlstate', v_state, 'message', v_message,
         'detail', nullif(v_detail, ''), 'hint', nullif(v_hint, ''), 'context', nullif(left(v_context, 2000), ''),
@@ -133,5 +158,5 @@ begin
 end
 $$;
 
-comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, timestamptz, boolean, text) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text) is
   'ctx0: runs the statements of one schema version and updates the ledger';

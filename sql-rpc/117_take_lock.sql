@@ -1,7 +1,7 @@
 -- take_lock(p_attempt): takes the lock of a change for this attempt until the end of the transaction.
--- Returns null, or what has the lock: attempt (an earlier copy of this request), change or rehearsal.
+-- Returns null, or where it is taken the response, as locked().
 create function ctx0_private.take_lock(p_attempt uuid)
-returns text
+returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -13,11 +13,10 @@ begin
       hint = 'Remove default_transaction_isolation from the role that PostgREST connects as.';
   end if;
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return case when ctx0_private.lock_holder(p_key => ctx0_private.attempt_lock(p_attempt => p_attempt)) is not null
-                then 'attempt' else coalesce(ctx0_private.running(), 'change') end;
+    return ctx0_private.locked(p_attempt => p_attempt);
   end if;
   -- Later copies of this request see that it is this one that runs.
-  perform pg_try_advisory_xact_lock(ctx0_private.attempt_lock(p_attempt => p_attempt));
+  perform ctx0_private.show_attempt(p_attempt => p_attempt);
   return null;
 end
 $$;

@@ -36,7 +36,7 @@ declare
   v_first   constant uuid := p_steps[1].attempt;
   v_most    constant integer := current_setting('max_locks_per_transaction')::integer * current_setting('max_connections')::integer / 4;
   v_step    ctx0_private.schema_step;
-  v_held_by text;
+  v_locked  jsonb;
   v_started timestamptz;
   v_problem text;
   v_answer  jsonb;
@@ -45,10 +45,9 @@ declare
   v_answers jsonb[] := '{}';
   v_changed boolean := false;
 begin
-  v_held_by := ctx0_private.take_lock(p_attempt => v_first);
-  if v_held_by is not null then
-    return array[jsonb_build_object(
-      'outcome', 'locked', 'version', p_steps[1].version, 'attempt', v_first, 'held_by', v_held_by)];
+  v_locked := ctx0_private.take_lock(p_attempt => v_first);
+  if v_locked is not null then
+    return array[v_locked || jsonb_build_object('version', p_steps[1].version, 'attempt', v_first)];
   end if;
 
   foreach v_step in array p_steps loop
@@ -65,27 +64,33 @@ begin
       end if;
       v_answer := ctx0_private.decide_change(p_action => p_action, p_step => v_step);
     end if;
+    if v_answer is null and ctx0_private.cancelled_by(p_attempt => v_first) is not null then
+      v_answer := jsonb_build_object(
+        'outcome', 'cancelled', 'cancelled_by', ctx0_private.cancelled_by(p_attempt => v_first), 'statement', 0);
+    end if;
     if v_answer is null then
       v_answer := ctx0_private.run_migration(
         p_action => p_action, p_version => v_step.version, p_name => v_step.name, p_description => v_step.description,
         p_sql => v_step.sql, p_checksum => v_step.checksum, p_applied_by => p_applied_by, p_attempt => v_step.attempt,
-        p_lock_timeout => '5s', p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version);
+        p_lock_timeout => '5s', p_request => v_first, p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
-      v_changed := v_changed or v_answer ->> 'outcome' <> 'failed';
+      v_changed := v_changed or v_answer ->> 'outcome' not in ('failed', 'cancelled');
     end if;
 
-    v_ended := v_answer ->> 'outcome' in ('failed', 'conflict');
-    exit when v_ended and v_answers <> '{}' and v_answer ->> 'sqlstate' is distinct from '57014';
+    v_ended := v_answer ->> 'outcome' in ('failed', 'conflict', 'cancelled');
+    exit when v_ended and v_answers <> '{}' and v_answer ->> 'outcome' <> 'cancelled'
+              and v_answer ->> 'sqlstate' is distinct from '57014';
     v_answer := v_answer || jsonb_build_object('version', v_step.version, 'attempt', v_step.attempt);
     if v_is_new then
       v_answer := v_answer || jsonb_build_object('current_version', ctx0_private.current_version());
       insert into ctx0_private.ctx0_schema_attempts
              (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by,
-              started_at, finished_at, result, backup_by, server_version)
+              started_at, finished_at, result, backup_by, request, cancelled_by, server_version)
       values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_step.down_sql,
               v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by,
-              v_started, clock_timestamp(), v_answer, p_backup_by, current_setting('server_version_num')::integer);
+              v_started, clock_timestamp(), v_answer, p_backup_by, v_first, v_answer ->> 'cancelled_by',
+              current_setting('server_version_num')::integer);
     end if;
     v_answers := v_answers || v_answer;
     exit when v_ended or cardinality(v_answers) = cardinality(p_steps) or clock_timestamp() >= v_until
@@ -100,7 +105,7 @@ begin
     perform pg_notify('pgrst', 'reload schema');
   end if;
   if cardinality(v_answers) = cardinality(p_steps) and not p_continues
-     or v_answers[cardinality(v_answers)] ->> 'outcome' in ('failed', 'conflict') then
+     or v_answers[cardinality(v_answers)] ->> 'outcome' in ('failed', 'conflict', 'cancelled') then
     -- The run ends here.
     perform ctx0_private.describe_change();
   end if;

@@ -21,11 +21,12 @@
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
 --   already_applied  the ledger has this version, from the same text
---   locked           + held_by: attempt (an earlier copy of this request) | change | rehearsal
---                    nothing was done or recorded
+--   locked           + held_by: attempt (an earlier copy of this request) | change | rehearsal,
+--                    and position, as ctx0_running; nothing was done or recorded
 --   conflict         + reason: damaged | unsafe_table | attempt_reused | different_migration | unexpected_version | gap
 --                    + message; nothing was done
 --   failed           as run_migration; nothing of the migration is left
+--   cancelled        + cancelled_by; nothing of the migration is left: see ctx0_cancel_change
 --   A repeated response has "replayed": true.
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a missing argument.
 -- Who may call it: service_role.

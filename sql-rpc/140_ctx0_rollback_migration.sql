@@ -17,7 +17,7 @@
 -- Result: jsonb as ctx0_apply_migration, with the outcomes
 --   rolled_back          + execution_ms, statements
 --   already_rolled_back  the ledger does not have this version, nor a higher one
---   locked, failed
+--   locked, failed, cancelled
 --   conflict             + reason: damaged | unsafe_table | attempt_reused | unexpected_version | gap | not_reversible
 -- Errors and callers: as ctx0_apply_migration.
 create function public.ctx0_rollback_migration(

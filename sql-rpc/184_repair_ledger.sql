@@ -114,7 +114,7 @@ as $$
 declare
   v_started constant timestamptz := clock_timestamp();
   v_before  integer;
-  v_held_by text;
+  v_locked  jsonb;
   v_problem text;
   v_answer  jsonb;
   v_refused jsonb;
@@ -125,9 +125,12 @@ begin
   if v_answer is not null then
     return v_answer;
   end if;
-  v_held_by := ctx0_private.take_lock(p_attempt => p_steps[1].attempt);
-  if v_held_by is not null then
-    return jsonb_build_object('outcome', 'locked', 'held_by', v_held_by);
+  v_locked := ctx0_private.take_lock(p_attempt => p_steps[1].attempt);
+  if v_locked is not null then
+    return v_locked;
+  elsif ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then
+    raise query_canceled using
+      message = format('stopped by %s', ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt));
   end if;
   v_problem := ctx0_private.table_problem(p_owner => current_user);
   if v_problem is not null then
@@ -146,10 +149,10 @@ begin
     v_answer := coalesce(v_refused, '{"outcome": "recorded"}') || jsonb_build_object(
       'version', v_step.version, 'attempt', v_step.attempt, 'current_version', ctx0_private.current_version());
     insert into ctx0_private.ctx0_schema_attempts
-           (attempt, action, version, outcome, checksum, down_sql, message, applied_by, reason,
+           (attempt, action, version, outcome, checksum, down_sql, message, applied_by, reason, request,
             started_at, finished_at, result, server_version)
     values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_down,
-            v_answer ->> 'message', p_by, p_reason,
+            v_answer ->> 'message', p_by, p_reason, p_steps[1].attempt,
             v_started, clock_timestamp(), v_answer, current_setting('server_version_num')::integer);
     exit when v_refused is not null;
   end loop;

@@ -5,6 +5,7 @@
 --   server_version   PostgreSQL's version, such as "15.8"
 --   current_version  the highest version in the ledger, 0 where it is empty
 --   locked           whether a migration is running at this moment
+--   position         where it is, as position_of(), or null
 --   owner            the role that runs migrations
 --   ledger           the ledger's rows, lowest version first
 --   reversible       the versions whose down SQL is stored
@@ -15,16 +16,19 @@
 create function public.ctx0_schema_status()
 returns ctx0_private.answer
 language plpgsql
-stable
+volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_running constant jsonb := ctx0_private.running();
 begin
   perform ctx0_private.check_caller();
   return ctx0_private.answer(p_fields => jsonb_build_object(
     'server_version', current_setting('server_version'),
     'current_version', ctx0_private.current_version(),
-    'locked', ctx0_private.running() is not distinct from 'change',
+    'locked', v_running ->> 'held_by' is not distinct from 'change',
+    'position', case v_running ->> 'held_by' when 'change' then v_running -> 'position' end,
     'owner', current_user,
     'ledger', (
       select coalesce(jsonb_agg(to_jsonb(v) order by v.version), '[]')

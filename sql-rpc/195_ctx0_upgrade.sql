@@ -7,7 +7,7 @@
 --
 -- Result: jsonb with "outcome" and "rpc_version", and
 --   upgraded
---   locked    + held_by: change | rehearsal; nothing was done
+--   locked    + held_by: change | rehearsal, position; nothing was done
 --   conflict  + reason: damaged, + message; nothing was done
 --   failed    + sqlstate, message, hint; nothing was changed
 -- Errors: 42501 for anyone but the service role and the owner.
@@ -42,8 +42,7 @@ begin
       'outcome', 'conflict', 'reason', 'damaged', 'message', 'the SQL that arrived is not the SQL of its checksum'));
   end if;
   if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return ctx0_private.answer(p_fields => jsonb_build_object(
-      'outcome', 'locked', 'held_by', coalesce(ctx0_private.running(), 'change')));
+    return ctx0_private.answer(p_fields => ctx0_private.locked());
   end if;
 
   begin

@@ -107,6 +107,7 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
             record,
         } => repair::repair(global, terminal, *kind, *version, record).await,
         Command::Fleet(fleet) => fleet::fleet(global, terminal, fleet).await,
+        Command::Cancel => change::cancel(global, terminal).await,
         Command::Install(options) => setup::install(global, terminal, options).await,
         Command::Uninstall(options) => setup::uninstall(global, terminal, options).await,
         Command::New { name, description } => new::new(global, name, description.as_deref()),

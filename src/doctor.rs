@@ -505,6 +505,11 @@ fn last_change(facts: &Facts<'_>) -> Check {
             name,
             format!("the ledger was repaired for version {version} at {at}"),
         ),
+        AttemptOutcome::Cancelled => {
+            let by = last.cancelled_by.as_deref().unwrap_or("somebody");
+            let found = format!("version {version} was stopped by {by} at {at}, and undone");
+            Check::good(name, found)
+        }
         AttemptOutcome::Conflict | AttemptOutcome::Failed => {
             let message = last.message.as_deref().unwrap_or("no message");
             let state = last

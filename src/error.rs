@@ -428,6 +428,17 @@ pub enum Error {
         /// The same in words.
         message: String,
     },
+    /// Somebody asked to end the change. Nothing of the version was changed, and no other was begun.
+    #[error(
+        "the change was stopped by {by}, and nothing of version {version} was changed: start it again when you want it"
+    )]
+    #[non_exhaustive]
+    ChangeCancelled {
+        /// The version that was running, or would have been the next one.
+        version: Version,
+        /// Who asked.
+        by: String,
+    },
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
         "version {version} is not applied yet: a migration is still running after {} s and continues in the \
@@ -514,6 +525,7 @@ impl Error {
             Self::UnexpectedResponse { .. } => "unexpectedResponse",
             Self::MigrationFailed(_) => "migrationFailed",
             Self::Conflict { .. } => "conflict",
+            Self::ChangeCancelled { .. } => "changeCancelled",
             Self::StillRunning { .. } => "stillRunning",
             Self::OutcomeUnknown { .. } => "outcomeUnknown",
         }
@@ -574,6 +586,7 @@ impl Error {
             | Self::RateLimited
             | Self::RequestTooLarge
             | Self::MigrationFailed(_)
+            | Self::ChangeCancelled { .. }
             | Self::Conflict { .. } => false,
         }
     }
@@ -645,6 +658,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::NotTls { .. }
             | Self::NotHttp { .. }
+            | Self::ChangeCancelled { .. }
             | Self::UnexpectedResponse { .. } => false,
         }
     }

@@ -18,7 +18,8 @@ pub use self::schema::ipc_schema;
 use self::{
     events::EVENTS_KEPT,
     message::{
-        Consent, Event, NoParams, PreviewParams, Refusal, RollbackParams, parameters, result,
+        CancelParams, Consent, Event, NoParams, PreviewParams, Refusal, RollbackParams, parameters,
+        result,
     },
     shared_preview::Previews,
     shared_run::{Change, RunRequest, Runs},
@@ -37,6 +38,7 @@ const CHANGE_LOG: &str = "schema:changeLog";
 const STATUS: &str = "schema:status";
 const PREVIEW: &str = "schema:preview";
 const CANCEL_PREVIEW: &str = "schema:cancelPreview";
+const CANCEL_CHANGE: &str = "schema:cancelChange";
 const ROLLBACK: &str = "schema:rollback";
 const VERIFY: &str = "schema:verify";
 const DOCTOR: &str = "schema:doctor";
@@ -55,6 +57,7 @@ const INSTALL: &str = "schema:install";
 /// | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
 /// | `schema:preview {rollbackTo?, again?}` | [`Preview`](crate::Preview) |
 /// | `schema:cancelPreview` | whether a preview was running |
+/// | `schema:cancelChange {cancelledBy?}` | [`CancelReport`](crate::CancelReport) |
 /// | `schema:rollback {version, token, backupBy?}` | `{success, applied, rolledBack?, error?}` |
 /// | `schema:verify` | [`Verification`](crate::Verification) |
 /// | `schema:doctor` | [`Diagnosis`](crate::Diagnosis) |
@@ -75,7 +78,8 @@ const INSTALL: &str = "schema:install";
 /// else is refused with `changeRunning`. A run that may not start, for example because its
 /// preview is outdated, is refused to the window that asked and is no event. A rollback
 /// needs the token of its preview. A preview ends in the database when it is cancelled, when
-/// all windows that wait for it are gone, and when a run starts.
+/// all windows that wait for it are gone, and when a run starts. `schema:cancelChange` ends the run
+/// of this daemon, or else the change of another one.
 #[derive(Clone)]
 pub struct Ipc(Arc<Shared>);
 
@@ -196,6 +200,10 @@ impl Ipc {
             CANCEL_PREVIEW => {
                 let NoParams {} = parameters(params)?;
                 Ok(json!(self.cancel_preview().await))
+            }
+            CANCEL_CHANGE => {
+                let CancelParams { cancelled_by } = parameters(params)?;
+                result(self.cancel_change(cancelled_by.map(String::from)).await)
             }
             ROLLBACK => {
                 let params: RollbackParams = parameters(params)?;

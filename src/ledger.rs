@@ -90,6 +90,9 @@ pub struct Attempt {
     /// Why the ledger was repaired; `None` for an apply and a rollback.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Who asked to end it.
+    #[serde(default)]
+    pub cancelled_by: Option<String>,
     /// When it began.
     #[cfg_attr(
         feature = "json-schema",
@@ -126,6 +129,8 @@ pub enum AttemptOutcome {
     Conflict,
     /// The SQL failed. Nothing was changed.
     Failed,
+    /// Somebody asked to end it. Nothing was changed.
+    Cancelled,
 }
 
 /// The direction of a change.

@@ -127,7 +127,8 @@ pub use ledger::{
     Action, AppliedVersion, Attempt, AttemptAction, AttemptOutcome, LedgerError, RepairAction,
 };
 pub use manager::{
-    Install, PreviewCanceller, PreviewRequest, RepairRequest, Run, SchemaVersionManager, Uninstall,
+    Install, PreviewCanceller, PreviewRequest, RepairRequest, Run, RunCanceller,
+    SchemaVersionManager, Uninstall,
 };
 pub use manifest::{
     Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
@@ -142,9 +143,9 @@ pub use repair::{
     RepairReport,
 };
 pub use report::{
-    DatabaseStatus, HostedComparison, HostedState, InstallOutcome, InstallReport, InstallRoute,
-    Progress, RunError, RunReport, SchemaVersion, SetupNeeded, UninstallReport, UpdateCheck,
-    WaitReason,
+    CancelReport, DatabaseStatus, HostedComparison, HostedState, InstallOutcome, InstallReport,
+    InstallRoute, Position, Progress, RunError, RunReport, SchemaVersion, SetupNeeded,
+    UninstallReport, UpdateCheck, WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{Listener, Scheduler, SchedulerBuilder, SchemaState};

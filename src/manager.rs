@@ -1,5 +1,6 @@
 //! The operations: each reads, plans, acts and reports.
 
+mod cancel;
 mod diagnose;
 mod goal;
 mod install;
@@ -11,6 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use self::goal::Goal;
 pub use self::{
+    cancel::RunCanceller,
     install::{Install, Uninstall},
     rehearsal::{PreviewCanceller, PreviewRequest},
     repair::RepairRequest,
@@ -254,7 +256,10 @@ impl SchemaVersionManager {
     /// [`Error::RpcNotInstalled`] and [`Error::RpcOutdated`], which say how to install the
     /// functions; any other [`Error`] if the database could not be asked.
     pub async fn status(&self) -> Result<DatabaseStatus, Error> {
-        self.0.rpc.status().await
+        let mut status = self.0.rpc.status().await?;
+        let position = status.position.take();
+        status.position = position.map(|position| position.in_files_of(&self.0.migrations));
+        Ok(status)
     }
 
     /// Installs the functions that this crate calls, or upgrades those of an older release. Await the

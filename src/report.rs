@@ -1,9 +1,13 @@
 //! What the operations return: plain values that serialise to the specification's JSON.
 
+mod cancel;
+mod position;
+
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::{cancel::CancelReport, position::Position};
 use crate::{
     app_version::AppVersion,
     backup::BackupAdvice,
@@ -262,6 +266,9 @@ pub struct DatabaseStatus {
     pub current_version: Version,
     /// Whether a migration is running.
     pub locked: bool,
+    /// Where it is, if that can be seen.
+    #[serde(default)]
+    pub position: Option<Position>,
     /// The role that runs migrations.
     pub owner: String,
     /// The ledger, lowest version first.
@@ -387,6 +394,9 @@ pub enum Progress {
         #[serde(rename = "waitedMs", serialize_with = "as_millis")]
         #[cfg_attr(feature = "json-schema", schemars(with = "u64"))]
         waited: Duration,
+        /// Where the migration is that runs, this one or another, if that can be seen.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<Position>,
     },
     /// A version was applied.
     #[non_exhaustive]
@@ -420,7 +430,7 @@ pub enum Progress {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// This version is running in the database, by an earlier copy of the same request.
+    /// This version is running in the database.
     Running,
     /// Another change of the schema is running, by another process for example.
     OtherChange,
@@ -432,6 +442,22 @@ pub enum WaitReason {
     NoResponse,
     /// A table that the migration needs is in use.
     TableInUse,
+}
+
+/// What a request waits for, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) reason: WaitReason,
+    pub(crate) position: Option<Position>,
+}
+
+impl From<WaitReason> for Wait {
+    fn from(reason: WaitReason) -> Self {
+        Self {
+            reason,
+            position: None,
+        }
+    }
 }
 
 fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,6 +7,7 @@ mod repair;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{fmt, time::Duration};
 
@@ -33,13 +34,13 @@ use crate::{
     drift::Findings,
     error::{ConflictReason, Error, LockHolder, MigrationError},
     install::RPC_VERSION,
-    ledger::{Action, AppliedVersion},
+    ledger::{Action, AppliedVersion, AttemptOutcome},
     manifest::{Checksum, SqlFile, Version},
     plan::Step,
     preview::{
         Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
     },
-    report::{DatabaseStatus, WaitReason},
+    report::{DatabaseStatus, Position, Wait, WaitReason},
     transport::{Effect, Http, Request, Response, Retry, Transport, classify},
 };
 
@@ -55,11 +56,13 @@ pub(crate) enum Function {
     RehearseMigrations,
     RehearseMigrationsLong,
     CancelPreview,
+    CancelChange,
     VerifySchema,
     RecogniseSchema,
     RepairLedger,
     SchemaStatus,
     Diagnose,
+    Running,
     Upgrade,
 }
 
@@ -72,11 +75,13 @@ impl Function {
             Self::RehearseMigrations => "ctx0_rehearse_migrations",
             Self::RehearseMigrationsLong => "ctx0_rehearse_migrations_long",
             Self::CancelPreview => "ctx0_cancel_preview",
+            Self::CancelChange => "ctx0_cancel_change",
             Self::VerifySchema => "ctx0_verify_schema",
             Self::RecogniseSchema => "ctx0_recognise_schema",
             Self::RepairLedger => "ctx0_repair_ledger",
             Self::SchemaStatus => "ctx0_schema_status",
             Self::Diagnose => "ctx0_diagnose",
+            Self::Running => "ctx0_running",
             Self::Upgrade => "ctx0_upgrade",
         }
     }
@@ -334,6 +339,40 @@ pub(crate) struct CancelOutcome {
     pub(crate) outcome: Cancellation,
 }
 
+/// Ends a change of the schema: this attempt, or whatever runs.
+#[derive(Serialize)]
+pub(crate) struct CancelChange<'a> {
+    pub(crate) p_attempt: Option<Uuid>,
+    pub(crate) p_cancelled_by: &'a str,
+}
+
+impl Call for CancelChange<'_> {
+    type Response = CancelChangeOutcome;
+
+    fn function(&self) -> Function {
+        Function::CancelChange
+    }
+}
+
+/// What `ctx0_cancel_change` returns.
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum CancelChangeOutcome {
+    Requested {
+        attempt: Uuid,
+        /// The process that the owner of the functions may not cancel.
+        pid: Option<i64>,
+    },
+    Cancelled {
+        version: Option<Version>,
+    },
+    Finished {
+        version: Version,
+        result: AttemptOutcome,
+    },
+    NotRunning,
+}
+
 /// Compares the schema with what the last change left.
 #[derive(Serialize)]
 pub(crate) struct VerifySchema {}
@@ -412,9 +451,32 @@ pub(crate) enum ChangeOutcome {
     AlreadyApplied,
     RolledBack { execution_ms: u64 },
     AlreadyRolledBack,
-    Locked { held_by: LockHeldBy },
+    Locked(Running),
     Conflict(Conflict),
     Failed(Failed),
+    Cancelled { cancelled_by: String },
+}
+
+/// What has the lock of the schema, and where it is.
+#[derive(Deserialize)]
+pub(crate) struct Running {
+    held_by: LockHeldBy,
+    position: Option<Position>,
+}
+
+impl From<LockHeldBy> for Wait {
+    fn from(held_by: LockHeldBy) -> Self {
+        WaitReason::from(held_by).into()
+    }
+}
+
+impl From<Running> for Wait {
+    fn from(running: Running) -> Self {
+        Self {
+            reason: running.held_by.into(),
+            position: running.position,
+        }
+    }
 }
 
 /// What has the lock of the schema, so that nothing was done.
@@ -715,7 +777,7 @@ impl Rpc {
         policy: RetryPolicy,
         mut call: impl FnMut() -> C,
         mut decide: impl FnMut(C::Response) -> Result<Verdict<T>, RequestError>,
-        on_wait: impl FnMut(WaitReason, Duration),
+        on_wait: impl FnMut(Wait, Duration),
         cancelled: impl Fn() -> Option<T>,
     ) -> Result<T, ExchangeError> {
         let request = || request(&call());

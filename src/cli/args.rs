@@ -131,6 +131,8 @@ pub(super) enum Command {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Stop the change that is running and undo its version
+    Cancel,
     /// Look for what is wrong and say what to do
     Doctor,
     /// Check whether the schema was changed outside the migrations

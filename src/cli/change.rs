@@ -22,7 +22,7 @@ use crate::{
     manager::{PreviewRequest, Run},
     manifest::Version,
     preview::{Preview, PreviewState},
-    report::{Progress, RunReport},
+    report::{CancelReport, Progress, RunReport},
 };
 
 pub(super) async fn preview(
@@ -64,6 +64,16 @@ pub(super) async fn rollback(
     let manager = settings::manager(global)?;
     let request = manager.preview_rollback(version).budget(consent.budget);
     change(terminal, consent, request, || manager.rollback_to(version)).await
+}
+
+/// Ends the change that is running, whoever asked for it.
+pub(super) async fn cancel(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
+    let manager = settings::manager(global)?;
+    let report = terminal
+        .read("stopping the change", manager.cancel())
+        .await?;
+    let (exit, line) = text::cancelled(&report);
+    Ok(Output::new(exit, line, &report))
 }
 
 /// Shows what would change, asks, and changes exactly that.
@@ -164,12 +174,13 @@ async fn agree(
     }
 }
 
-/// Follows a run to its end, or until Ctrl-C.
+/// Follows a run to its end. Ctrl-C offers to stop it; a second one leaves it running.
 async fn follow(terminal: &Terminal, run: Run) -> Result<RunReport, Failure> {
     let activity = Activity::new("starting");
     let heard = activity.clone();
     let sent = Arc::new(Mutex::new(None));
     let last = Arc::clone(&sent);
+    let canceller = run.canceller();
     let run = run.on_progress(move |progress| {
         if let Progress::Started { version, .. } = progress {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
@@ -181,11 +192,36 @@ async fn follow(terminal: &Terminal, run: Run) -> Result<RunReport, Failure> {
             heard.done(&line);
         }
     });
-    tokio::select! {
-        result = terminal.during(&activity, run.into_future()) => Ok(result?),
-        () = interrupt() => {
-            let sent = *sent.lock().unwrap_or_else(PoisonError::into_inner);
-            Err(Failure::interrupted(consent::interrupted(sent)))
+    let mut run = run.into_future();
+    loop {
+        tokio::select! {
+            result = terminal.during(&activity, &mut run) => return Ok(result?),
+            () = interrupt() => {}
+        }
+        let sent = *sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let leave = || Failure::interrupted(consent::interrupted(sent));
+        let Some(version) = sent.filter(|_| terminal.is_interactive()) else {
+            return Err(leave());
+        };
+        let question = consent::stop(version);
+        let answer = tokio::select! {
+            result = &mut run => return Ok(result?),
+            answer = terminal.ask(&question) => answer.map_err(|_| leave())?,
+        };
+        if matches!(answer.to_lowercase().as_str(), "y" | "yes") {
+            activity.set(format!("stopping v{version}"));
+            let stopping = async {
+                tokio::select! {
+                    result = &mut run => Err(result),
+                    report = canceller.cancel() => Ok(report),
+                }
+            };
+            match terminal.during(&activity, stopping).await {
+                Err(result) => return Ok(result?),
+                Ok(Ok(CancelReport::Cancelled { .. })) => {}
+                Ok(Ok(report)) => terminal.tell(&text::cancelled(&report).1),
+                Ok(Err(error)) => terminal.tell(&text::warning(&error.to_string())),
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ Exit codes:
   2  wrong usage or settings     7  not confirmed, nothing was changed
   3  updates are pending         8  still running, or outcome unknown
   4  the schema has drifted      9  could not be tested or compared
-  130  interrupted with Ctrl-C";
+  130  interrupted with Ctrl-C, or stopped";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -56,6 +56,8 @@ impl Exit {
             E::RpcNotInstalled { .. } | E::RpcOutdated { .. } | E::RunByHand { .. }
         ) {
             Self::Setup
+        } else if matches!(error, E::ChangeCancelled { .. }) {
+            Self::Interrupted
         } else if matches!(error, E::Ledger(_)) {
             Self::Ledger
         } else if matches!(

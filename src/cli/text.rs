@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{
     args,
+    exit::Exit,
     table::{fields, table, wrap},
 };
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
     preview::{Preview, PreviewState, WarningKind, clean, short},
     repair::Recognition,
     report::{
-        DatabaseStatus, HostedComparison, HostedState, Progress, SetupNeeded, UpdateCheck,
-        WaitReason,
+        CancelReport, DatabaseStatus, HostedComparison, HostedState, Position, Progress,
+        SetupNeeded, UpdateCheck, WaitReason,
     },
     schema_objects::ObjectChange,
 };
@@ -107,15 +108,15 @@ pub(super) fn status(
             .map(|compared| ("hosted", hosted(compared))),
     );
     if let Some(database) = database {
-        let running = if database.locked {
-            "a change"
-        } else {
-            "nothing"
+        let running = match &database.position {
+            Some(position) => at(position),
+            None if database.locked => "a change".to_owned(),
+            None => "nothing".to_owned(),
         };
         pairs.extend([
             ("functions", format!("release {}", database.rpc_version)),
             ("PostgreSQL", clean(&database.server_version)),
-            ("running", running.to_owned()),
+            ("running", running),
         ]);
         let last = database.last_attempt.as_ref();
         pairs.extend(last.map(|last| ("last change", attempt(last))));
@@ -178,6 +179,7 @@ fn attempt(attempt: &Attempt) -> String {
         AttemptOutcome::AlreadyRecorded => format!("ledger needed no repair, v{version}"),
         AttemptOutcome::Conflict => format!("v{version} refused"),
         AttemptOutcome::Failed => format!("v{version} failed and was undone"),
+        AttemptOutcome::Cancelled => format!("v{version} stopped and undone"),
     };
     let by = attempt
         .applied_by
@@ -418,6 +420,18 @@ pub(super) fn fleet(report: &FleetReport, arguments: &args::Fleet) -> String {
     text
 }
 
+/// What became of a change that was to be stopped.
+pub(super) fn cancelled(report: &CancelReport) -> (Exit, String) {
+    let said = capitalised(&report.to_string());
+    match report {
+        CancelReport::Cancelled { .. } | CancelReport::NotRunning => (Exit::Done, success(&said)),
+        CancelReport::Finished { .. } => (Exit::Failed, warning(&said)),
+        CancelReport::NotPermitted { .. } | CancelReport::Requested => {
+            (Exit::Unknown, warning(&said))
+        }
+    }
+}
+
 /// What is asked to be agreed to, without the definitions.
 pub(super) fn summary(preview: &Preview) -> String {
     let (from, to) = (preview.current_version, preview.target_version);
@@ -545,24 +559,48 @@ pub(super) fn step(progress: &Progress) -> Option<String> {
             ))
         }
         Progress::Waiting {
-            version, reason, ..
-        } => Some(format!("v{version}: {}", waiting(*reason))),
+            version,
+            reason,
+            position,
+            ..
+        } => Some(match (position, reason) {
+            (Some(position), WaitReason::Running) => at(position),
+            (Some(position), _) => format!("v{version}: {} ({})", waiting(*reason), at(position)),
+            (None, _) => format!("v{version}: {}", waiting(*reason)),
+        }),
         Progress::Applied { .. } | Progress::RolledBack { .. } | Progress::Failed { .. } => None,
     }
 }
 
+/// Where a migration is, with a bar where it is known how much of a phase is done.
+fn at(position: &Position) -> String {
+    let bar = position
+        .percent
+        .map_or_else(String::new, |percent| filled(percent.into(), 100));
+    let what = match position.action {
+        Action::Apply => "",
+        Action::Rollback => "rolling back ",
+    };
+    let seconds = position.statement_for.as_secs();
+    clean(&format!(
+        "{bar}{what}v{}, {position}, for {seconds} s",
+        position.version
+    ))
+}
+
 /// `[####......] 2/5 `, for example.
 fn bar(position: usize, total: usize) -> String {
-    const WIDTH: usize = 10;
     if total < 2 {
         return String::new();
     }
-    let full = (position - 1) * WIDTH / total;
-    format!(
-        "[{}{}] {position}/{total} ",
-        "#".repeat(full),
-        ".".repeat(WIDTH - full)
-    )
+    format!("{}{position}/{total} ", filled(position - 1, total))
+}
+
+/// A bar with this part of it filled.
+fn filled(part: usize, whole: usize) -> String {
+    const WIDTH: usize = 10;
+    let full = part * WIDTH / whole;
+    format!("[{}{}] ", "#".repeat(full), ".".repeat(WIDTH - full))
 }
 
 fn waiting(reason: WaitReason) -> &'static str {

@@ -231,6 +231,10 @@ fn of_an_operation() {
             conflict(ConflictReason::Gap),
             conflict(ConflictReason::NotReversible),
         ],
+        ChangeCancelled: [Error::ChangeCancelled {
+            version: version(2),
+            by: "Ada".to_owned(),
+        }],
         StillRunning: [Error::StillRunning {
             version: version(2),
             waited: Duration::from_millis(1_200_900),

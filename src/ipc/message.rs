@@ -95,7 +95,7 @@ pub(super) struct Consent {
     /// The token of the preview that the user agreed to.
     pub(super) token: Option<PreviewToken>,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<BackupBy>,
+    pub(super) backup_by: Option<PersonName>,
 }
 
 /// The parameters of `schema:preview`.
@@ -120,30 +120,39 @@ pub(super) struct RollbackParams {
     /// The token of the preview that the user agreed to.
     pub(super) token: PreviewToken,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<BackupBy>,
+    pub(super) backup_by: Option<PersonName>,
 }
 
-/// The name of who says that there is a backup. Not blank.
+/// The parameters of `schema:cancelChange`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CancelParams {
+    /// Who asks; the daemon's name if it is missing.
+    pub(super) cancelled_by: Option<PersonName>,
+}
+
+/// The name of a person. Not blank.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-pub(super) struct BackupBy(
+pub(super) struct PersonName(
     #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"\S")))] String,
 );
 
-impl TryFrom<String> for BackupBy {
+impl TryFrom<String> for PersonName {
     type Error = &'static str;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
         if name.trim().is_empty() {
-            return Err("backupBy is blank");
+            return Err("the name is blank");
         }
         Ok(Self(name))
     }
 }
 
-impl From<BackupBy> for String {
-    fn from(BackupBy(name): BackupBy) -> Self {
+impl From<PersonName> for String {
+    fn from(PersonName(name): PersonName) -> Self {
         name
     }
 }

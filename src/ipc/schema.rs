@@ -3,18 +3,21 @@
 use serde_json::{Value, json};
 
 use super::{
-    APPLY_UPDATES, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, INSTALL, PREVIEW, ROLLBACK,
-    STATUS, VERIFY,
+    APPLY_UPDATES, CANCEL_CHANGE, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, INSTALL,
+    PREVIEW, ROLLBACK, STATUS, VERIFY,
     message::{
-        AHEAD, APPLIED, APPLY_PROGRESS, Applied, Consent, ERROR, ErrorEvent, PreviewParams,
-        ROLLED_BACK, RollbackParams, RolledBack, UPDATE_AVAILABLE,
+        AHEAD, APPLIED, APPLY_PROGRESS, Applied, CancelParams, Consent, ERROR, ErrorEvent,
+        PreviewParams, ROLLED_BACK, RollbackParams, RolledBack, UPDATE_AVAILABLE,
     },
 };
 use crate::{
     doctor::Diagnosis,
     drift::Verification,
     preview::Preview,
-    report::{DatabaseStatus, InstallReport, Progress, RunResult, SchemaVersion, UpdateCheck},
+    report::{
+        CancelReport, DatabaseStatus, InstallReport, Progress, RunResult, SchemaVersion,
+        UpdateCheck,
+    },
 };
 
 /// The JSON Schema of every message: parameters and result of each method, parameters of each event.
@@ -30,6 +33,7 @@ pub fn ipc_schema() -> Value {
         STATUS: generator.subschema_for::<DatabaseStatus>(),
         PREVIEW: generator.subschema_for::<Preview>(),
         CANCEL_PREVIEW: generator.subschema_for::<bool>(),
+        CANCEL_CHANGE: generator.subschema_for::<CancelReport>(),
         ROLLBACK: generator.subschema_for::<RunResult<'_>>(),
         VERIFY: generator.subschema_for::<Verification>(),
         DOCTOR: generator.subschema_for::<Diagnosis>(),
@@ -37,6 +41,7 @@ pub fn ipc_schema() -> Value {
     });
     let parameters = json!({
         APPLY_UPDATES: generator.subschema_for::<Consent>(),
+        CANCEL_CHANGE: generator.subschema_for::<CancelParams>(),
         PREVIEW: generator.subschema_for::<PreviewParams>(),
         ROLLBACK: generator.subschema_for::<RollbackParams>(),
     });

@@ -7,13 +7,14 @@ use tokio::sync::watch;
 
 use super::{
     Ipc,
-    message::{Applied, BackupBy, ErrorEvent, Event, Refusal, RolledBack},
+    message::{Applied, ErrorEvent, Event, PersonName, Refusal, RolledBack},
 };
 use crate::{
     error::Error,
+    manager::{Run, RunCanceller},
     manifest::Version,
     preview::PreviewToken,
-    report::{Progress, RunError, RunReport},
+    report::{CancelReport, Progress, RunError, RunReport},
 };
 
 /// A change of the schema, and what the user agreed to.
@@ -21,7 +22,7 @@ use crate::{
 pub(super) struct RunRequest {
     pub(super) change: Change,
     pub(super) token: Option<PreviewToken>,
-    pub(super) backup_by: Option<BackupBy>,
+    pub(super) backup_by: Option<PersonName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ struct Running {
     request: RunRequest,
     /// What it reported so far, with the latest wait only.
     progress: Vec<Progress>,
+    canceller: RunCanceller,
     end: watch::Receiver<Option<Result<Value, Refusal>>>,
 }
 
@@ -85,13 +87,15 @@ impl Ipc {
                 Some(run) if run.is_running() => return Err(Refusal::of(&Error::ChangeRunning)),
                 _ => {
                     let (sender, end) = watch::channel(None);
+                    let run = self.prepare(&request);
                     *running = Some(Running {
                         request: request.clone(),
                         progress: Vec::new(),
+                        canceller: run.canceller(),
                         end: end.clone(),
                     });
                     // A task of its own, so that it goes on when the window is closed.
-                    tokio::spawn(self.clone().run_to_end(request, sender));
+                    tokio::spawn(self.clone().run_to_end(request.change, run, sender));
                     end
                 }
             }
@@ -103,23 +107,43 @@ impl Ipc {
             .unwrap_or_else(|| Err(Refusal::internal_error()))
     }
 
-    async fn run_to_end(
-        self,
-        request: RunRequest,
-        end: watch::Sender<Option<Result<Value, Refusal>>>,
-    ) {
-        // The user has decided, and a preview would only hold the tables.
-        self.drop_previews().await;
+    /// Ends the run under way, or else what another process is doing.
+    pub(super) async fn cancel_change(&self, by: Option<String>) -> Result<CancelReport, Error> {
+        let canceller = {
+            let running = self.0.runs.lock();
+            let run = running.as_ref().filter(|run| run.is_running());
+            run.map(|run| run.canceller.clone())
+        };
+        match (canceller, by) {
+            (Some(canceller), Some(by)) => canceller.cancel_by(&by).await,
+            (Some(canceller), None) => canceller.cancel().await,
+            (None, Some(by)) => self.0.manager.cancel_by(&by).await,
+            (None, None) => self.0.manager.cancel().await,
+        }
+    }
+
+    fn prepare(&self, request: &RunRequest) -> Run {
         let mut run = match request.change {
             Change::Apply => self.0.manager.apply_all_pending(),
             Change::RollBackTo(version) => self.0.manager.rollback_to(version),
         };
-        if let Some(token) = request.token {
+        if let Some(token) = request.token.clone() {
             run = run.agreed_to(token);
         }
-        if let Some(name) = request.backup_by {
+        if let Some(name) = request.backup_by.clone() {
             run = run.backup_made_by(String::from(name));
         }
+        run
+    }
+
+    async fn run_to_end(
+        self,
+        change: Change,
+        run: Run,
+        end: watch::Sender<Option<Result<Value, Refusal>>>,
+    ) {
+        // The user has decided, and a preview would only hold the tables.
+        self.drop_previews().await;
         let ipc = self.clone();
         let result = run
             .on_progress(move |progress| {
@@ -130,13 +154,13 @@ impl Ipc {
         let result = match result {
             Err(error) if was_refused(&error) => Err(Refusal::of(&error.error)),
             Err(error) => {
-                let event = ErrorEvent::of_run(request.change, &error);
+                let event = ErrorEvent::of_run(change, &error);
                 self.tell(Event::Error(Box::new(event)));
                 Ok(json!(error))
             }
             Ok(report) => {
                 let result = json!(report);
-                self.tell(ended(request.change, report));
+                self.tell(ended(change, report));
                 Ok(result)
             }
         };

@@ -101,7 +101,7 @@ impl PreviewRequest {
                 RehearsalOutcome::Rehearsed(rehearsed) => Verdict::Done(Ok(Some(rehearsed))),
                 // Perhaps an earlier copy of this request. It ends soon.
                 RehearsalOutcome::Locked { rehearsal: true } => {
-                    Verdict::Running(WaitReason::Preview)
+                    Verdict::Running(WaitReason::Preview.into())
                 }
                 RehearsalOutcome::Locked { rehearsal: false } => {
                     Verdict::Done(Err(Error::ChangeRunning))

@@ -10,17 +10,21 @@ use std::{
     time::Duration,
 };
 
-use super::{SchemaVersionManager, goal::Goal};
+use super::{
+    SchemaVersionManager,
+    cancel::{Ending, RunCanceller},
+    goal::Goal,
+};
 use crate::{
     error::Error,
     ledger::Action,
     manifest::{Backup, Version},
     plan::{Step, next_batch, worth_a_backup},
     preview::PreviewToken,
-    report::{Progress, RunError, RunReport},
+    report::{Progress, RunError, RunReport, Wait},
     rpc::{
-        ChangeOutcome, ChangeOutcomes, ChangeSchema, ExchangeError, RequestError, RetryPolicy,
-        RunFacts, Verdict,
+        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, ExchangeError, RequestError,
+        RetryPolicy, RunFacts, Verdict,
     },
 };
 
@@ -57,6 +61,7 @@ pub struct Run {
     backup_by: Option<String>,
     /// Whether several versions go into one request; `None` where the database's version decides.
     batch: Option<bool>,
+    ending: Ending,
     on_progress: Box<dyn FnMut(Progress) + Send>,
 }
 
@@ -70,6 +75,7 @@ impl Run {
             agreed: None,
             backup_by: None,
             batch: None,
+            ending: Ending::default(),
             on_progress: Box::new(|_| {}),
         }
     }
@@ -92,6 +98,12 @@ impl Run {
     pub fn batch(mut self, several: bool) -> Self {
         self.batch = Some(several);
         self
+    }
+
+    /// Ends the run from another task.
+    #[must_use]
+    pub fn canceller(&self) -> RunCanceller {
+        RunCanceller::new(self.manager.clone(), self.ending.clone())
     }
 
     /// How long to wait for each request. Default:
@@ -120,6 +132,7 @@ impl Run {
     async fn run(mut self) -> Result<RunReport, RunError> {
         let mut done = Vec::new();
         let end = self.run_into(&mut done).await;
+        self.ending.lock().has_ended = true;
         let (applied, rolled_back) = match self.goal {
             Goal::Latest | Goal::Next(_) => (done, Vec::new()),
             Goal::BackTo(_) => (Vec::new(), done),
@@ -179,6 +192,7 @@ impl Run {
             (self.on_progress)(started(position));
             let sent = next_batch(rest, several);
             let answer = self.follow(sent, sent.len() < rest.len()).await;
+            self.ending.lock().attempt = None;
             let Taken { done: taken, error } = answer.unwrap_or_else(Taken::failed);
             for ((step, end), position) in rest.iter().zip(&taken).zip(position..) {
                 if step.version != first.version {
@@ -211,6 +225,7 @@ impl Run {
             deadline,
             backup_by,
             on_progress,
+            ending,
             ..
         } = self;
         let (rpc, version) = (&manager.0.rpc, steps[0].version);
@@ -224,30 +239,47 @@ impl Run {
             backup_by: backup_by.as_deref(),
             continues,
         };
-        let attempt = || ChangeSchema::new(steps, facts);
-        let on_wait = |reason, waited| {
+        let cancelled = |by| Error::ChangeCancelled { version, by };
+        // Once somebody has cancelled the run, there is no attempt that they do not know of.
+        let begin = || {
+            let mut state = ending.lock();
+            if let Some(by) = &state.by {
+                return Err(cancelled(by.clone()));
+            }
+            let change = ChangeSchema::new(steps, facts);
+            state.attempt = change.attempt();
+            Ok(change)
+        };
+        let mut first = Some(begin()?);
+        let attempt = || first.take().or_else(|| begin().ok());
+        let decide = |outcomes| {
+            Ok(match (decide(steps, outcomes)?, ending.by()) {
+                (Verdict::TableInUse(_), Some(by)) => Verdict::Done(Taken::failed(cancelled(by))),
+                (verdict, _) => verdict,
+            })
+        };
+        let prevented = || ending.prevented_by().map(|by| Taken::failed(cancelled(by)));
+        let migrations = &manager.0.migrations;
+        let on_wait = |wait: Wait, waited| {
             on_progress(Progress::Waiting {
                 version,
-                reason,
+                reason: wait.reason,
                 waited,
+                position: wait
+                    .position
+                    .map(|position| position.in_files_of(migrations)),
             });
         };
-        rpc.call(
-            policy,
-            attempt,
-            |outcomes| decide(steps, outcomes),
-            on_wait,
-            || None,
-        )
-        .await
-        .map_err(|end| match end {
-            ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
-            ExchangeError::Failed {
-                error: source,
-                may_have_run: true,
-            } => Error::OutcomeUnknown { version, source },
-            ExchangeError::Failed { error, .. } => *error,
-        })
+        rpc.change(policy, attempt, decide, on_wait, prevented)
+            .await
+            .map_err(|end| match end {
+                ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
+                ExchangeError::Failed {
+                    error: source,
+                    may_have_run: true,
+                } => Error::OutcomeUnknown { version, source },
+                ExchangeError::Failed { error, .. } => *error,
+            })
     }
 }
 
@@ -259,7 +291,7 @@ fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, Re
             ChangeOutcome::Applied { execution_ms }
             | ChangeOutcome::RolledBack { execution_ms } => (true, Some(execution_ms)),
             ChangeOutcome::AlreadyApplied | ChangeOutcome::AlreadyRolledBack => (false, None),
-            ChangeOutcome::Locked { held_by } => return Ok(Verdict::Running(held_by.into())),
+            ChangeOutcome::Locked(running) => return Ok(Verdict::Running(running.into())),
             ChangeOutcome::Conflict(conflict) => {
                 taken.error = Some(conflict.into_error(step.version)?);
                 break;
@@ -270,6 +302,11 @@ fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, Re
                 if table_in_use {
                     return Ok(Verdict::TableInUse(taken));
                 }
+                break;
+            }
+            ChangeOutcome::Cancelled { cancelled_by: by } => {
+                let version = step.version;
+                taken.error = Some(Error::ChangeCancelled { version, by });
                 break;
             }
         };

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
-    report::WaitReason,
+    report::{Wait, WaitReason},
     transport::{Request, RequestError, Response, RetryPolicy, RetryState, Transport, classify},
 };
 
@@ -18,7 +18,7 @@ pub(crate) enum Verdict<T> {
     /// It is the outcome.
     Done(T),
     /// The database is still working on this request, or on something else. It is asked again.
-    Running(WaitReason),
+    Running(Wait),
     /// The attempt has ended without effect because a table was in use. This is the outcome unless
     /// the policy allows a new attempt.
     TableInUse(T),
@@ -57,7 +57,7 @@ pub(crate) async fn exchange<T>(
     policy: RetryPolicy,
     mut request: impl FnMut() -> Request,
     mut decide: impl FnMut(Response) -> Result<Verdict<T>, RequestError>,
-    mut on_wait: impl FnMut(WaitReason, Duration),
+    mut on_wait: impl FnMut(Wait, Duration),
     cancelled: impl Fn() -> Option<T>,
 ) -> Result<T, ExchangeError> {
     let mut state = RetryState::new(policy, Instant::now());
@@ -73,12 +73,12 @@ pub(crate) async fn exchange<T>(
         let verdict = classify(&sent, response).and_then(&mut decide);
         let now = Instant::now();
         let waited = state.waited(now);
-        let (reason, delay) = match verdict {
+        let (wait, delay) = match verdict {
             Ok(Verdict::Done(outcome)) => break Ok(outcome),
-            Ok(Verdict::Running(reason)) => match state.while_running(now) {
+            Ok(Verdict::Running(wait)) => match state.while_running(now) {
                 Some(delay) => {
                     retried(&sent, requests, delay, &"a change or a preview is running");
-                    (reason, delay)
+                    (wait, delay)
                 }
                 None => break Err(ExchangeError::StillRunning { waited }),
             },
@@ -86,14 +86,14 @@ pub(crate) async fn exchange<T>(
                 Some(delay) => {
                     retried(&sent, requests, delay, &"a table is in use");
                     sent = request();
-                    (WaitReason::TableInUse, delay)
+                    (WaitReason::TableInUse.into(), delay)
                 }
                 None => break Ok(outcome),
             },
             Err(failed) => match state.after_error(now, &failed) {
                 Some(delay) => {
                     retried(&sent, requests, delay, &failed.error);
-                    (reason(&failed.error), delay)
+                    (reason(&failed.error).into(), delay)
                 }
                 None => {
                     break Err(ExchangeError::Failed {
@@ -103,7 +103,7 @@ pub(crate) async fn exchange<T>(
                 }
             },
         };
-        on_wait(reason, waited);
+        on_wait(wait, waited);
         sleep(delay).await;
     };
     ended(&sent, requests, state.waited(Instant::now()), &end);

@@ -196,7 +196,7 @@ fn refused(refusal: SqlRefusal) -> Result<Verdict<ScriptEnd>, RequestError> {
         GONE => return Ok(Verdict::Done(ScriptEnd::Gone)),
         // A change or a preview has the lock, or a table is in use.
         "55P03" | "57014" | "40001" | "40P01" => {
-            return Ok(Verdict::Running(WaitReason::OtherChange));
+            return Ok(Verdict::Running(WaitReason::OtherChange.into()));
         }
         "25006" => (Error::ReadOnly { reason }, Effect::None, Retry::No),
         code if ["08", "53", "57"].contains(&&code[..2]) => (

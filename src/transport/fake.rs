@@ -18,6 +18,8 @@ pub(crate) struct Fake(Arc<Mutex<State>>);
 struct State {
     script: Box<dyn FnMut(&Request) -> Scripted + Send>,
     remembers: bool,
+    /// What `ctx0_running` returns. Requests for it come in between, and are not recorded.
+    running: Value,
     asked: Vec<(Request, Instant)>,
 }
 
@@ -54,6 +56,7 @@ impl Fake {
         let state = State {
             script: Box::new(script),
             remembers: true,
+            running: Value::Null,
             asked: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)))
@@ -64,6 +67,12 @@ impl Fake {
         let fake = Self::by(script);
         fake.state().remembers = false;
         fake
+    }
+
+    /// While it works on a request, it tells this of it.
+    pub(crate) fn telling(self, running: Value) -> Self {
+        self.state().running = running;
+        self
     }
 
     /// The requests so far.
@@ -109,6 +118,14 @@ impl Transport for Fake {
     ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
         let mut scripted = {
             let mut state = self.state();
+            if request.name() == "ctx0_running" {
+                let body = json!({"running": state.running}).to_string();
+                return Box::pin(std::future::ready(Ok(HttpResponse {
+                    status: 200,
+                    body,
+                    ..HttpResponse::default()
+                })));
+            }
             if state.remembers {
                 state.asked.push((request.clone(), Instant::now()));
             }

@@ -636,6 +636,12 @@ fn scenes() -> Vec<Scene> {
     };
     let broke = "version 3 failed, nothing of it is left in the database: 003_step.sql, statement 2, line 2: \
                  relation \"public.ctx0_missing\" does not exist (SQLSTATE 42P01); correct what it names, then apply again";
+    let builds = json!({
+        "event": "waiting", "version": 3, "reason": "running", "waitedMs": 12_400,
+        "position": {"action": "apply", "version": 3, "statement": 2, "statements": 3, "line": 7, "versionMs": 12_400,
+            "statementMs": 9_000, "phase": "building index: scanning table", "percent": 43},
+    });
+    let stopped = json!({"code": "changeCancelled", "message": "stopped", "retryable": false, "applied": [2]});
     let waits = json!({"event": "waiting", "version": 3, "reason": "running", "waitedMs": 12_400});
     let ahead = "the database has schema version 3, this app knows versions up to 2 only: update the app, \
                  the database is fine as it is";
@@ -693,6 +699,12 @@ fn scenes() -> Vec<Scene> {
             ],
         ),
         scene("waiting", "applying", vec![("schema:applyProgress", waits)]),
+        scene(
+            "building",
+            "applying",
+            vec![("schema:applyProgress", builds)],
+        ),
+        scene("stopped", "failed", vec![("schema:error", stopped)]),
         scene(
             "failed",
             "failed",

@@ -1,6 +1,6 @@
 //! The specification's user flow, and what people do on the way.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
@@ -243,6 +243,88 @@ async fn a_banner_goes_when_another_daemon_has_applied_the_update() {
     window.until_state("current").await;
     assert_eq!(window.text().await, "● ctx0 schema is up to date (v2) ×");
     window.good_news_goes().await;
+}
+
+/// 1,000 rows, and an index on them that is not built beyond the 431st as long as the gate is closed.
+/// The index does not see what others commit, but it sees their locks.
+const INDEX: &str = "
+create function public.ctx0_until_told(id integer) returns integer language plpgsql immutable as $$
+begin
+  while id = 431 and not pg_try_advisory_lock_shared(42) loop
+    perform pg_sleep(0.01);
+  end loop;
+  return id;
+end $$;
+create table public.ctx0_large as select id, repeat('x', 700) as filler from generate_series(1, 1000) id;
+create index on public.ctx0_large (public.ctx0_until_told(id));";
+
+#[tokio::test]
+async fn an_index_that_is_being_built_moves_the_bar() {
+    let project = Arc::new(project::installed().await);
+    let folder = Folder::of(&[
+        ("Initial ctx0 schema", "select 1;"),
+        ("An index for search", INDEX),
+    ]);
+    let session = Arc::clone(&project);
+    let gate = tokio::spawn(async move {
+        // It ends with an error, because its session is terminated.
+        let hold =
+            "set application_name = 'gate'; select pg_advisory_lock(42); select pg_sleep(3600)";
+        let _ = session.stack.sql(hold).await;
+    });
+    let is_closed = "select 1 from pg_locks where locktype = 'advisory' and objid = 42 and granted";
+    while project.sql(is_closed).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    project::apply_first(&project, &folder).await;
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Apply Update").await;
+    window
+        .until("/Step 3 of 3: building index: scanning table .4\\d %./.test(text())")
+        .await;
+    let bar = "const bar = parts('progress')[0]; return bar.max === 1 && bar.value > 2.4 / 3 && bar.value < 2.5 / 3;";
+    assert_eq!(window.js(bar, &[]).await, json!(true));
+    window.picture("index").await;
+    let end = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'gate'";
+    project.sql(end).await;
+    gate.await.expect("no panic");
+    window.until_state("applied").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn an_update_can_be_stopped_while_it_runs() {
+    let project = project::installed().await;
+    Gate::close(&project).await;
+    let folder = Folder::of(&[
+        ("Initial ctx0 schema", "select 1;"),
+        ("A long step", Gate::SQL),
+    ]);
+    project::apply_first(&project, &folder).await;
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.click("Apply Update").await;
+    while !Gate::is_waited_for(&project).await {}
+    window.picture("running").await;
+    window.click("Stop").await;
+    window.until_state("failed").await;
+    window.picture("stopped").await;
+    assert_eq!(
+        window.text().await,
+        "● ctx0 schema update stopped The step that was running was undone. Nothing of it was changed. \
+         View Changes Try Again ×"
+    );
+    assert_eq!(project.ledger().await, [1]);
+    let who =
+        "select cancelled_by from ctx0_private.ctx0_schema_attempts where outcome = 'cancelled'";
+    assert_eq!(project.value(who).await, "the user, in the banner");
+    Gate::open(&project).await;
+    window.click("Try Again").await;
+    window.until_state("applied").await;
+    window.assert_clean_console().await;
 }
 
 #[tokio::test]

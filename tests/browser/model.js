@@ -53,6 +53,20 @@ function testedWith(result, ...before) {
   return play([previewed(model, result)], model).model;
 }
 
+// Stopping.
+
+test("an update that runs can be stopped once, and tells why it goes on", () => {
+  const stopping = play([found(), ACT, { type: "cancel" }]);
+  equal([stopping.does, view(stopping.model).buttons.cancel], [["cancelChange"], false]);
+  equal(play([{ type: "cancel" }], stopping.model).does, []);
+  const refused = play([{ type: "cancelled", result: { outcome: "notPermitted", process: 7 } }], stopping.model).model;
+  equal([view(refused).alert.includes("select pg_cancel_backend(7)"), view(refused).buttons.cancel], [true, false]);
+  const lost = play([{ type: "cancelled", error: { message: "gone" } }], stopping.model).model;
+  equal([view(lost).alert, view(lost).buttons.cancel], ["Couldn't ask the database to stop it. Try again.", "Stop"]);
+  const { model } = play([{ type: "failed", error: { code: "changeCancelled", message: "stopped", applied: [1] } }], stopping.model);
+  equal(view(model).title, "ctx0 schema update stopped");
+});
+
 // The setup.
 
 const missing = (more = {}) => found([2], { setup: { code: "rpcNotInstalled", message: "missing", installSql: "select 1", canInstall: true, ...more } });
@@ -155,7 +169,7 @@ test("what is no longer wanted is cancelled in the database", () => {
   for (const news of [found([2, 3]), { type: "dismiss" }, { type: "offerRollback", version: 0 }]) {
     equal(play([found(), TEST, news]).does.includes("cancelPreview"), true);
   }
-  equal(play([found(), TEST, { type: "cancelTest" }, { type: "cancelTest" }]).effects, []);
+  equal(play([found(), TEST, { type: "cancel" }, { type: "cancel" }]).effects, []);
 });
 
 test("the same update keeps what is known of it", () => {

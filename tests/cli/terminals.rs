@@ -181,6 +181,8 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
         tokio::task::yield_now().await;
     }
     terminal.press("\x03").await;
+    terminal.see("Stop v2 and undo it?").await;
+    terminal.press("\x03").await;
     assert_eq!(terminal.end().await, 130);
     let text = terminal.text();
     assert!(text.contains("version 2 was sent"), "{text}");
@@ -190,6 +192,59 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
         tokio::task::yield_now().await;
     }
     cli.expect(0, &["status", folder]).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_offers_to_stop_an_apply_and_so_does_a_command() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES]);
+    cli.expect(0, &["apply", "--yes", folder]).await;
+    cli.migrations(&[NOTES, ("002_slow", "select pg_sleep(600);")]);
+    let apply = [
+        "apply",
+        "--yes",
+        "--allow-data-loss",
+        "--budget",
+        "100ms",
+        folder,
+    ];
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name ~ '^ctx0 apply v2 1/1'";
+
+    for by_command in [false, true] {
+        let mut terminal = cli.terminal(80, &apply);
+        terminal.see("v2, statement 1 of 1, line 1").await;
+        while project.stack.admin_sql(sleeps).await.unwrap()[0][0].as_deref() == Some("0") {
+            tokio::task::yield_now().await;
+        }
+        let status = cli.expect(3, &["status", folder]).await;
+        assert!(
+            status.out.contains("v2, statement 1 of 1, line 1"),
+            "{}",
+            status.out
+        );
+        if by_command {
+            let ended = cli
+                .expect(0, &["cancel", "--applied-by", "Ada", folder])
+                .await;
+            assert!(ended.out.contains("Version 2 was stopped"), "{}", ended.out);
+        } else {
+            terminal.press("\x03").await;
+            terminal.see("Stop v2 and undo it?").await;
+            terminal.press("y\n").await;
+        }
+        assert_eq!(terminal.end().await, 130);
+        let by = if by_command { "Ada" } else { "ctx0-schema" };
+        let text = terminal.text();
+        assert!(text.contains(&format!("was stopped by {by}")), "{text}");
+        assert_eq!(project.ledger().await, [1]);
+    }
+    let nothing = cli.expect(0, &["cancel", folder]).await;
+    assert!(
+        nothing.out.contains("Nothing is changing the schema"),
+        "{}",
+        nothing.out
+    );
 }
 
 #[tokio::test]

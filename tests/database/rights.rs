@@ -192,6 +192,7 @@ async fn the_installation_grants_this_and_no_more() {
         [
             "service_role EXECUTE ctx0_apply_migration",
             "service_role EXECUTE ctx0_apply_migrations",
+            "service_role EXECUTE ctx0_cancel_change",
             "service_role EXECUTE ctx0_cancel_preview",
             "service_role EXECUTE ctx0_diagnose",
             "service_role EXECUTE ctx0_recognise_schema",
@@ -199,6 +200,7 @@ async fn the_installation_grants_this_and_no_more() {
             "service_role EXECUTE ctx0_rehearse_migrations_long",
             "service_role EXECUTE ctx0_repair_ledger",
             "service_role EXECUTE ctx0_rollback_migration",
+            "service_role EXECUTE ctx0_running",
             "service_role EXECUTE ctx0_schema_status",
             "service_role EXECUTE ctx0_upgrade",
             "service_role EXECUTE ctx0_verify_schema",
@@ -224,6 +226,7 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
         [
             "ctx0_apply_migration",
             "ctx0_apply_migrations",
+            "ctx0_cancel_change",
             "ctx0_cancel_preview",
             "ctx0_diagnose",
             "ctx0_recognise_schema",
@@ -231,6 +234,7 @@ async fn the_service_role_calls_the_public_functions_and_none_of_the_others() {
             "ctx0_rehearse_migrations_long",
             "ctx0_repair_ledger",
             "ctx0_rollback_migration",
+            "ctx0_running",
             "ctx0_schema_status",
             "ctx0_upgrade",
             "ctx0_verify_schema",

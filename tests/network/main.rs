@@ -6,6 +6,7 @@
 //! - `CTX0_LONG_SECONDS=90/5` takes a longer migration behind a gateway that gives up later than
 //!   the usual `10/1`.
 
+mod cancelled;
 mod chaos;
 mod contention;
 mod crashes;
@@ -14,6 +15,7 @@ mod failures;
 mod install;
 mod long_running;
 mod lost_responses;
+mod position;
 mod rehearsal;
 mod repair;
 mod round_trips;

@@ -197,7 +197,8 @@ impl Running {
         .await;
     }
 
-    async fn until(&mut self, wanted: impl Fn(&Progress) -> bool) {
+    /// Waits until it tells this.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Progress) -> bool) {
         let telling = async {
             while let Some(reported) = self.reported.recv().await {
                 if wanted(&reported) {

@@ -16,6 +16,7 @@ contextBridge.exposeInMainWorld("schema", {
   status: ask("status"),
   preview: ask("preview"),
   cancelPreview: ask("cancelPreview"),
+  cancelChange: ask("cancelChange"),
   rollback: ask("rollback"),
   verify: ask("verify"),
   doctor: ask("doctor"),

@@ -1,7 +1,7 @@
 // What the banner knows, and how it changes. Pure: it reads no clock, touches no page and sends
 // nothing. `update` returns the next model and what to do: requests to the daemon, and timers.
 
-/** Who is recorded as having made a backup. */
+/** Who is recorded as having made a backup, and as having stopped an update. */
 const BACKUP_BY = "the user, in the banner";
 
 const NOTHING = { state: "" };
@@ -213,6 +213,13 @@ const HANDLERS = {
     return { ...model, view: { ...model.view, busy: false, setup: known, error: byHand ? undefined : error } };
   },
 
+  /** What became of an update that was to be stopped; the run itself tells how it ended. */
+  cancelled(model, { result, error }) {
+    if (model.view.state !== "applying" || !model.view.isStopping) return model;
+    const isOpen = error !== undefined || ["notPermitted", "requested"].includes(result.outcome);
+    return isOpen ? { ...model, view: { ...model.view, isStopping: result !== undefined, stop: result ?? { outcome: "failed" } } } : model;
+  },
+
   verified(model, { result }) {
     const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
     if (result?.state !== "drifted" || !isQuiet) return model;
@@ -232,7 +239,13 @@ const HANDLERS = {
     return [{ ...next, expanded: model.expanded, preview }, { do: "preview", ticket: next.ticket, params }];
   },
 
-  cancelTest(model) {
+  /** Ends what runs: a test, or the update itself. */
+  cancel(model) {
+    const { state, isStopping } = model.view;
+    if (state === "applying") {
+      if (isStopping) return model;
+      return [{ ...model, view: { ...model.view, isStopping: true } }, { do: "cancelChange", params: { cancelledBy: BACKUP_BY } }];
+    }
     if (model.preview?.state !== "running" || model.preview.isCancelled) return model;
     return [{ ...model, asking: false, preview: { ...model.preview, isCancelled: true } }, { do: "cancelPreview" }];
   },

@@ -29,7 +29,7 @@ export function view(model) {
     buttons: {
       toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
-      cancel: isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
+      cancel: shown.state === "applying" ? !shown.isStopping && "Stop" : isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
       copy: says.copies && "Copy Script",
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
@@ -50,18 +50,19 @@ const STATES = {
     primary: "Apply Update",
   }),
   rollback: ({ version }) => ({ title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),
-  applying: ({ action, version, position, total, waiting }) => ({
-    title: version
+  applying: ({ action, version, position, total, waiting, isStopping, stop }) => ({
+    alert: stop && STOPS[stop.outcome](stop),
+    title: isStopping ? `Stopping${version ? ` v${version}` : ""}…` : version
       ? `${action === "rollback" ? "Rolling back" : "Applying"} v${version} (${position} of ${total})…`
       : `${action === "rollback" ? "Rolling back the ctx0 schema" : "Applying ctx0 schema update"}…`,
-    detail: waiting && (WAITING[waiting.reason] ?? "Waiting…"),
+    detail: waiting && waits(waiting),
     primary: action === "rollback" ? "Rolling Back…" : "Applying…",
-    bar: bar(position, total),
+    bar: bar(position, total, waiting),
   }),
   applied: ({ currentVersion }) => ({ title: `ctx0 schema updated to v${currentVersion}` }),
   rolledBack: ({ currentVersion }) => ({ title: `ctx0 schema rolled back to v${currentVersion}` }),
   rollbackFailed: ({ error }) => ({
-    title: "ctx0 schema rollback failed",
+    title: error.code === "changeCancelled" ? "ctx0 schema rollback stopped" : "ctx0 schema rollback failed",
     alert: words(error),
     detail: error.rolledBack.length > 0 && `${versions(error.rolledBack)} ${were(error.rolledBack)} rolled back before that.`,
   }),
@@ -78,7 +79,7 @@ const STATES = {
     title: currentVersion ? `ctx0 schema is up to date (v${currentVersion})` : "ctx0 schema is up to date",
   }),
   failed: ({ error }) => ({
-    title: "ctx0 schema update failed",
+    title: error.code === "changeCancelled" ? "ctx0 schema update stopped" : "ctx0 schema update failed",
     alert: words(error),
     detail: error.applied.length > 0 && `${versions(error.applied)} ${were(error.applied)} applied and ${error.applied.length === 1 ? "stays" : "stay"} in place.`,
     primary: "Try Again",
@@ -131,6 +132,24 @@ const WAITING = {
   tableInUse: "A table is in use. Trying again…",
 };
 
+/** What is waited for, and where it is. */
+function waits({ reason, position }) {
+  if (!position) return WAITING[reason] ?? "Waiting…";
+  const { version, statement, statements, phase, percent } = position;
+  const step = statement === 0 ? "Finishing" : `Step ${statement} of ${statements}`;
+  const counted = typeof percent === "number" ? ` (${percent} %)` : "";
+  const at = `${step}${phase ? `: ${phase}` : ""}${counted}`;
+  return reason === "running" ? at : `${WAITING[reason] ?? "Waiting"} (v${version}, ${decapitalize(at)})`;
+}
+
+/** Why an update that was to be stopped goes on. */
+const STOPS = {
+  notPermitted: ({ process }) =>
+    `Your database doesn't let ctx0 stop the running step. It ends before the next one, or an administrator runs: select pg_cancel_backend(${process});`,
+  requested: () => "The running step doesn't stop by itself. It ends before the next one.",
+  failed: () => "Couldn't ask the database to stop it. Try again.",
+};
+
 const NOTICES = {
   backupRequired: "Back up your database before applying.",
   changeRunning: "An update is in progress. Try again when it finishes.",
@@ -146,6 +165,7 @@ const PLAIN = {
   permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and install its functions again.",
   notServed: "The functions are installed, but Supabase doesn't serve them yet. Restart its rest service, then try again.",
   tls: "No secure connection: the server's certificate isn't trusted or belongs to another host. Check the project URL and, for a private certificate authority, its CA file.",
+  changeCancelled: "The step that was running was undone. Nothing of it was changed.",
   disconnected: "The connection to ctx0 was lost before it answered.",
 };
 
@@ -193,9 +213,15 @@ function clock({ view: { state, since, waiting }, preview }) {
   return preview?.state === "running" ? preview.since : undefined;
 }
 
-/** With one version, or none known yet, nobody knows the share that is done. */
-function bar(position, total) {
-  return total > 1 ? { max: total, value: position - 1 } : {};
+/**
+ * The share that is done: the versions before, and of this one the statements before and what
+ * PostgreSQL counts of the running one. With one version nobody knows it before there is a count.
+ */
+function bar(position, total, waiting) {
+  const at = waiting?.reason === "running" ? waiting.position : undefined;
+  const statement = at ? (at.statement === 0 ? at.statements : at.statement - 1 + (at.percent ?? 0) / 100) : 0;
+  const value = position - 1 + (at ? statement / at.statements : 0);
+  return total > 1 || value > 0 ? { max: total, value } : {};
 }
 
 // The backup.

@@ -84,6 +84,14 @@ export class SchemaClient {
     return this.#ask("schema:cancelPreview");
   }
 
+  /**
+   * Ends the run under way, or what another daemon changes, so that nothing of its version is left.
+   * Returns what became of it: `{outcome, …}`.
+   */
+  cancelChange({ cancelledBy } = {}) {
+    return this.#ask("schema:cancelChange", { cancelledBy });
+  }
+
   /** Rolls back to a version, as its preview showed: `{success, rolledBack?, error?}`. */
   rollback({ version, token, backupBy }) {
     return this.#ask("schema:rollback", { version, token, backupBy });

@@ -42,7 +42,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       button.addEventListener("click", ({ detail }) => detail < 2 && this.#send({ type, now: Date.now() }));
     on(toggle, "toggle");
     on(test, "test");
-    on(cancel, "cancelTest");
+    on(cancel, "cancel");
     on(untested, "actUntested");
     on(keep, "keepTesting");
     on(primary, "act");
@@ -132,6 +132,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     const effects = {
       preview: () => answer(schema.preview(params), "previewed"),
       cancelPreview: () => void schema.cancelPreview().catch(() => {}),
+      cancelChange: () => answer(schema.cancelChange(params), "cancelled"),
       apply: () => answer(schema.applyUpdates(params), "ran"),
       rollback: () => answer(schema.rollback(params), "ran"),
       check: () => answer(schema.checkUpdates(), "checked"),

@@ -121,12 +121,17 @@ impl Question {
 }
 
 /// What Ctrl-C leaves behind, after this version was sent.
+/// The question after Ctrl-C.
+pub(super) fn stop(version: Version) -> String {
+    format!("Stop v{version} and undo it? Ctrl-C leaves it running. [y/N]")
+}
+
 pub(super) fn interrupted(sent: Option<Version>) -> String {
     match sent {
         None => "interrupted: nothing was changed".to_owned(),
         Some(version) => format!(
             "interrupted: version {version} was sent, perhaps with those after it, and goes on in the database; each \
-             ends completely or not at all, and `ctx0-schema status` shows the outcome"
+             ends completely or not at all; `ctx0-schema status` shows how far it is, and `ctx0-schema cancel` stops it"
         ),
     }
 }

@@ -103,6 +103,45 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_there_is_no_response_it_is_told_where_the_version_is() {
+    let position = json!({"action": "apply", "version": 1, "statement": 2, "statements": 2, "version_ms": 4_000,
+        "statement_ms": 1_000, "phase": "building index: scanning table", "percent": 43});
+    let mut queue = vec![
+        empty_ledger(),
+        Scripted::Later(Duration::from_secs(10), Box::new(applied(9_000))),
+    ];
+    queue.reverse();
+    let fake = Fake::by(move |_| queue.pop().expect("two requests"))
+        .telling(json!({"held_by": "attempt", "position": position}));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&seen);
+    let started = Instant::now();
+    let run = SchemaVersionManager::on(&fake)
+        .apply_migration(Version::new(1).unwrap())
+        .on_progress(move |progress| {
+            if let Progress::Waiting {
+                position: Some(position),
+                waited,
+                ..
+            } = progress
+            {
+                assert_eq!(waited, started.elapsed());
+                listener.lock().unwrap().push((waited, position));
+            }
+        });
+    assert_eq!(run.await.unwrap().current_version.get(), 1);
+    let seen = seen.lock().unwrap();
+    assert!((4..=8).contains(&seen.len()), "{seen:?}");
+    assert_eq!(seen[0].0, Duration::from_secs(1));
+    let position = &seen[0].1;
+    assert_eq!(
+        position.to_string(),
+        "statement 2 of 2, line 3: building index: scanning table, 43 %"
+    );
+    assert_eq!(position.statement_for, Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_has_its_true_reason() {
     let missing = refusal(404, "PGRST202", None);
     for (scripted, reason) in [
