@@ -9,6 +9,7 @@ mod check;
 mod exit;
 mod files;
 mod fleet;
+mod lint;
 mod new;
 mod repair;
 mod settings;
@@ -111,6 +112,7 @@ async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failu
         Command::Install(options) => setup::install(global, terminal, options).await,
         Command::Uninstall(options) => setup::uninstall(global, terminal, options).await,
         Command::New { name, description } => new::new(global, name, description.as_deref()),
+        Command::Lint => lint::lint(global, terminal),
         Command::Checksum => files::checksum(global),
         Command::Completions { shell } => Ok(shell::completions(*shell)),
         Command::Man { output } => shell::man(output.as_deref()),

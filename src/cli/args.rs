@@ -175,6 +175,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
     },
+    /// Look for risky SQL in the migrations
+    Lint,
     /// Print the checksums of the migrations
     Checksum,
     /// Print the completions of a shell

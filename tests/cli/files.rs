@@ -37,6 +37,11 @@ async fn a_new_migration_is_numbered_listed_and_checked() {
         "{checksums}"
     );
 
+    let findings = cli.expect(1, &["lint", "--json", named]).await.json();
+    assert_eq!(findings["findings"][0]["file"], "002_add_tags.sql");
+    assert_eq!(findings["findings"][0]["line"], 1);
+    assert_eq!(findings["findings"][0]["rule"], "ban-drop-column");
+
     // What is there is never overwritten.
     std::fs::write(folder.join("003_more.sql"), "mine").unwrap();
     cli.expect(1, &["new", "more"]).await;

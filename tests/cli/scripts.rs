@@ -192,6 +192,7 @@ async fn the_shape_of_the_json_stays() {
         ("baseline", 0, vec!["baseline"]),
         ("rollback", 0, vec!["rollback", "0", "--yes"]),
         ("checksum", 0, vec!["checksum"]),
+        ("lint", 1, vec!["lint"]),
         ("install", 0, vec!["install"]),
         ("install --print", 0, vec!["install", "--print"]),
         ("uninstall --print", 0, vec!["uninstall", "--print"]),
