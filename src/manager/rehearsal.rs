@@ -116,15 +116,20 @@ impl PreviewRequest {
         let (rehearsed, reason) = match timeout(self.budget + GRACE, &mut rehearsed).await {
             Ok(rehearsed) => (rehearsed??, Unfinished::Cancelled),
             Err(_) => {
+                // For the database it may be a cancellation: its own clock starts later.
+                let reason = match self.cancelled.load(Ordering::Relaxed) {
+                    true => Unfinished::Cancelled,
+                    false => Unfinished::BudgetUsed,
+                };
                 // If this fails, the database's own limit still ends it.
                 if let Ok(Cancellation::Cancelled) = self.canceller().end().await {
                     self.cancelled.store(true, Ordering::Relaxed);
                 }
-                (rehearsed.await??, Unfinished::BudgetUsed)
+                (rehearsed.await??, reason)
             }
         };
         let rehearsal = match rehearsed {
-            Some(rehearsed) => in_steps(rehearsed, &steps),
+            Some(rehearsed) => in_steps(rehearsed, &steps, reason),
             None => Rehearsal {
                 versions: vec![stopped(reason)],
                 ..Rehearsal::default()
@@ -190,11 +195,11 @@ impl PreviewCanceller {
     }
 }
 
-/// What the database saw of each step.
-fn in_steps(rehearsed: Rehearsed, steps: &[Step]) -> Rehearsal {
+/// What the database saw of each step. `cancelled` is why it was cancelled, if it was.
+fn in_steps(rehearsed: Rehearsed, steps: &[Step], cancelled: Unfinished) -> Rehearsal {
     let versions = steps.iter().zip(rehearsed.versions);
     let reason = if rehearsed.cancelled {
-        Unfinished::Cancelled
+        cancelled
     } else {
         Unfinished::BudgetUsed
     };

@@ -4,6 +4,7 @@ use ctx0_schema::{
     Config, Error, Preview, PreviewState, RPC_VERSION, SchemaVersionManager, Unfinished, Version,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 use crate::support::{
@@ -486,4 +487,26 @@ async fn a_cancelled_preview_is_not_requested_again() {
     request.canceller().cancel().await.unwrap();
     assert!(cancelled(request.await));
     assert_eq!(rehearsals().await, 1);
+}
+
+/// The database's own clock starts when the request arrives, which may be much later.
+#[tokio::test]
+async fn a_preview_that_is_cancelled_because_its_budget_is_used_was_too_slow() {
+    let supabase = Supabase::at_version(1).await;
+    let stopped = json!({
+        "rpc_version": RPC_VERSION, "outcome": "rehearsed", "current_version": 1, "cancelled": true,
+        "versions": [{"outcome": "stopped", "action": "apply", "version": 2, "name": "002_tags"}],
+        "tables": [], "sequences": [],
+    });
+    let late = json_answer(&stopped).set_delay(Duration::from_secs(1));
+    let rehearse = "/rest/v1/rpc/ctx0_rehearse_migrations";
+    supabase.on("POST", rehearse, [late]).await;
+    let cancelled = json!({"rpc_version": RPC_VERSION, "outcome": "cancelled"});
+    let cancel = "/rest/v1/rpc/ctx0_cancel_preview";
+    supabase.on("POST", cancel, [json_answer(&cancelled)]).await;
+    let manager = manager(&supabase.uri());
+    let preview = manager.preview().budget(Duration::from_millis(1)).await;
+    let reason = Unfinished::BudgetUsed;
+    let state = preview.unwrap().versions[0].state;
+    assert_eq!(state, PreviewState::NotFinished { reason });
 }
