@@ -292,6 +292,7 @@ async fn a_screen_reader_hears_what_happens_and_what_buttons_do() {
             "listitem v2: |Adds what version 2 has|in progress…",
             "listitem v3: |Adds what version 3 has",
             "button Hide Changes expanded",
+            "button Stop",
             "button Applying… disabled",
             "button Dismiss",
         ]
