@@ -30,7 +30,7 @@
 --                    slots:   names of replication slots that were made, and that no rollback removes
 --              + tables: as table_facts
 --              + sequences: [{relation, from, to}]: those that could not be set back
---              + cancelled: whether a stopped one was cancelled before its budget was used
+--              + cancelled: whether ctx0_cancel_preview stopped it
 --   locked     + rehearsal: whether another rehearsal runs, and not a change of the schema
 --   conflict   + reason: damaged | unsafe_table | unexpected_version | gap | not_reversible, and message
 -- Errors: 42501 for anyone but the service role and the owner, 22023 for a wrong argument.

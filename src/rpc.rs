@@ -517,7 +517,7 @@ pub(crate) struct Rehearsed {
     pub(crate) versions: Vec<RehearsedVersion>,
     pub(crate) tables: Vec<TableFacts>,
     pub(crate) sequences: Vec<MovedSequence>,
-    /// Whether it was cancelled before its time was used.
+    /// Whether `ctx0_cancel_preview` stopped it.
     pub(crate) cancelled: bool,
 }
 

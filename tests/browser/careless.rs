@@ -92,7 +92,7 @@ async fn two_windows_that_apply_at_the_same_time_share_one_run() {
         .await;
     assert_eq!(
         right.buttons().await,
-        json!(["View Changes", "Applying…", "Dismiss"])
+        json!(["View Changes", "Stop", "Applying…", "Dismiss"])
     );
     right.picture("no-rollback-meanwhile").await;
     Gate::open(&project).await;

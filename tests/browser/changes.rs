@@ -465,7 +465,7 @@ async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
         blank
             .as_str()
             .expect("a text")
-            .contains("backupBy is blank"),
+            .contains("the name is blank"),
         "{blank}"
     );
     // The other one has heard of the check after that, and of nothing else.

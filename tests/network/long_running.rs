@@ -109,11 +109,16 @@ async fn after_the_deadline_it_is_still_running_and_a_later_call_picks_it_up() {
     network
         .proxy
         .script([Fault::Pass, Fault::ResetAfterRequest]);
+    // A second copy must not come before the first one has begun.
+    network.proxy.script(vec![Fault::Refuse; 100]);
     let manager = network.manager(&steps(&[GATE, ""]));
-    let deadline = Duration::from_secs(3);
+    let deadline = Duration::from_secs(5);
     let began = Instant::now();
     let run = manager.apply_all_pending().batch(false).deadline(deadline);
-    let error = Running::start(run).failure().await;
+    let run = Running::start(run);
+    network.until_asleep().await;
+    network.proxy.clear();
+    let error = run.failure().await;
     let took = began.elapsed();
     let Error::StillRunning {
         version, waited, ..
