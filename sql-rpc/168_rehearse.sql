@@ -45,11 +45,12 @@ begin
       p_steps => v_plan -> 'steps', p_session => v_session, p_preview => p_preview, p_stop_at => v_stop_at);
     exit when not (v_seen -> 'disturbed')::boolean or clock_timestamp() >= v_stop_at;
   end loop;
-  -- The statement timeout began before v_stop_at was set, so the time does not tell who ended it.
+  -- The statement timeout began a little before v_stop_at was set.
   return v_seen - 'disturbed' || jsonb_build_object(
     'outcome', 'rehearsed', 'current_version', v_current,
     'cancelled', v_seen -> 'versions' -> -1 ->> 'outcome' = 'stopped'
-                 and ctx0_private.must_stop(p_preview => p_preview, p_stop_at => 'infinity'));
+                 and (clock_timestamp() < v_stop_at - least(p_budget / 5, interval '1 s')
+                      or ctx0_private.must_stop(p_preview => p_preview, p_stop_at => 'infinity')));
 end
 $$;
 

@@ -165,7 +165,7 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
         &[&["fleet"], &apply[..], &["--report=run.jsonl"]].concat(),
         &fleet.keys(),
     );
-    let running = "select 1 where ctx0_private.running() = 'change'";
+    let running = "select 1 where ctx0_private.running() ->> 'held_by' = 'change'";
     while fleet.projects[1].sql(running).await.is_empty() {
         sleep(Duration::from_millis(10)).await;
     }
@@ -173,7 +173,11 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
     let lines = fs::read_to_string(fleet.cli.path().join("run.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");
 
+    // What the killed run had sent goes on in the database, to its end.
     fleet.open_gate(1).await;
+    while !fleet.projects[1].sql(running).await.is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
     let resumed = fleet
         .expect(0, &[&apply[..], &["--resume=run.jsonl", "--json"]].concat())
         .await;
