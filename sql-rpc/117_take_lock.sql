@@ -23,3 +23,25 @@ $$;
 
 comment on function ctx0_private.take_lock(uuid) is
   'ctx0: takes the lock of a change';
+
+-- take_rehearsal_lock(): takes the lock of a rehearsal and that of a change until the end of the transaction.
+-- Returns null, or what has one of them: rehearsal or change.
+create function ctx0_private.take_rehearsal_lock()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The lock of rehearsals first: a session that then finds the other one taken knows that a change has it.
+  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
+    return 'rehearsal';
+  elsif not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+    return 'change';
+  end if;
+  return null;
+end
+$$;
+
+comment on function ctx0_private.take_rehearsal_lock() is
+  'ctx0: takes the lock of a rehearsal and that of a change';

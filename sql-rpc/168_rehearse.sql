@@ -8,6 +8,7 @@ as $$
 declare
   v_stop_at constant timestamptz := clock_timestamp() + p_budget;
   v_session constant jsonb := ctx0_private.remember_session();
+  v_held_by text;
   v_current integer;
   v_problem text;
   v_plan    jsonb;
@@ -16,12 +17,9 @@ begin
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'a rehearsal needs p_steps, a list';
   end if;
-  -- The lock of rehearsals first: a session that then finds the other one taken knows that a change has it.
-  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
-    return jsonb_build_object('outcome', 'locked', 'rehearsal', true);
-  end if;
-  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return jsonb_build_object('outcome', 'locked', 'rehearsal', false);
+  v_held_by := ctx0_private.take_rehearsal_lock();
+  if v_held_by is not null then
+    return jsonb_build_object('outcome', 'locked', 'rehearsal', v_held_by = 'rehearsal');
   end if;
 
   v_current := ctx0_private.current_version();

@@ -95,6 +95,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_stop_at  constant timestamptz := clock_timestamp() + p_budget;
+  v_held_by  text;
   v_now      jsonb;
   v_version  jsonb;
   v_compared jsonb;
@@ -106,10 +107,9 @@ begin
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'to recognise a schema, ctx0 needs p_steps, a list of versions';
   end if;
-  if not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 2) then
-    return jsonb_build_object('outcome', 'locked', 'held_by', 'rehearsal');
-  elsif not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
-    return jsonb_build_object('outcome', 'locked', 'held_by', 'change');
+  v_held_by := ctx0_private.take_rehearsal_lock();
+  if v_held_by is not null then
+    return jsonb_build_object('outcome', 'locked', 'held_by', v_held_by);
   end if;
   for v_version in select value from jsonb_array_elements(p_steps) loop
     if not ctx0_private.is_intact(

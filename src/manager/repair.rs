@@ -12,10 +12,7 @@ use crate::{
     ledger::RepairAction,
     manifest::Version,
     repair::{Recognition, Repair, RepairPlan, RepairReport, plan_baseline, plan_repair},
-    rpc::{
-        ExchangeError, RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome, RetryPolicy,
-        Verdict,
-    },
+    rpc::{RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome, RetryPolicy, Verdict},
 };
 
 impl SchemaVersionManager {
@@ -169,14 +166,7 @@ impl RepairRequest {
         };
         rpc.call(policy, call, decide, |_, _| {}, || None)
             .await
-            .map_err(|end| match end {
-                ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
-                ExchangeError::Failed {
-                    error: source,
-                    may_have_run: true,
-                } => Error::OutcomeUnknown { version, source },
-                ExchangeError::Failed { error, .. } => *error,
-            })?
+            .map_err(|end| end.of_change(version))?
     }
 }
 

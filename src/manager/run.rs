@@ -23,8 +23,8 @@ use crate::{
     preview::PreviewToken,
     report::{Progress, RunError, RunReport, Wait},
     rpc::{
-        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, ExchangeError, RequestError,
-        RetryPolicy, RunFacts, Verdict,
+        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, RequestError, RetryPolicy,
+        RunFacts, Verdict,
     },
 };
 
@@ -272,14 +272,7 @@ impl Run {
         };
         rpc.change(policy, attempt, decide, on_wait, prevented)
             .await
-            .map_err(|end| match end {
-                ExchangeError::StillRunning { waited } => Error::StillRunning { version, waited },
-                ExchangeError::Failed {
-                    error: source,
-                    may_have_run: true,
-                } => Error::OutcomeUnknown { version, source },
-                ExchangeError::Failed { error, .. } => *error,
-            })
+            .map_err(|end| end.of_change(version))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
+    manifest::Version,
     report::{Wait, WaitReason},
     transport::{Request, RequestError, Response, RetryPolicy, RetryState, Transport, classify},
 };
@@ -35,6 +36,20 @@ pub(crate) enum ExchangeError {
     },
     /// The database was still working at the deadline.
     StillRunning { waited: Duration },
+}
+
+impl ExchangeError {
+    /// For a request that changes the schema or the ledger, beginning with this version.
+    pub(crate) fn of_change(self, version: Version) -> Error {
+        match self {
+            Self::StillRunning { waited } => Error::StillRunning { version, waited },
+            Self::Failed {
+                error: source,
+                may_have_run: true,
+            } => Error::OutcomeUnknown { version, source },
+            Self::Failed { error, .. } => *error,
+        }
+    }
 }
 
 /// For requests that change nothing, which need not know whether they have run.

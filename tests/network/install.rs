@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use ctx0_schema::{InstallOutcome, Migrations};
-use ctx0_stack::{
-    fault::{Fault, Page},
-    project::Project,
-};
+use ctx0_stack::{fault::Fault, project::Project};
 
-use crate::support::Network;
+use crate::support::{Network, faults_of_one_request};
 
 /// How often the status is asked for before it counts as missing: PostgREST may be reloading.
 const LOOKS: usize = 4;
@@ -16,18 +13,7 @@ const LOOKS: usize = 4;
 #[tokio::test]
 async fn a_fault_at_the_script_is_survived_and_leaves_the_same_installation() {
     let expected = Project::installed().await.catalog().await;
-    for fault in [
-        Fault::Refuse,
-        Fault::ResetBeforeSending,
-        Fault::ResetAfterRequest,
-        Fault::ResetAfterAnswer,
-        Fault::ResetInAnswer,
-        Fault::Truncated,
-        Fault::Status(503, Page::Text),
-        Fault::StatusAfterRequest(504, Page::Html),
-        Fault::Duplicate,
-        Fault::LateDuplicate(Duration::from_millis(20)),
-    ] {
+    for fault in faults_of_one_request() {
         let network = Network::without_the_functions().await;
         let manager = network.manager(&Migrations::bundled().unwrap());
         let mut script = vec![Fault::Pass; LOOKS];

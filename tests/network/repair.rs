@@ -3,27 +3,13 @@
 use std::time::Duration;
 
 use ctx0_schema::Repair;
-use ctx0_stack::{
-    fault::{Fault, Page},
-    project::version,
-};
+use ctx0_stack::{fault::Fault, project::version};
 
-use crate::support::{Network, steps};
+use crate::support::{Network, faults_of_one_request, steps};
 
 #[tokio::test]
 async fn a_repair_whose_response_is_lost_is_made_once_and_reported() {
-    for fault in [
-        Fault::Refuse,
-        Fault::ResetBeforeSending,
-        Fault::ResetAfterRequest,
-        Fault::ResetAfterAnswer,
-        Fault::ResetInAnswer,
-        Fault::Truncated,
-        Fault::Status(503, Page::Text),
-        Fault::StatusAfterRequest(504, Page::Html),
-        Fault::Duplicate,
-        Fault::LateDuplicate(Duration::from_millis(20)),
-    ] {
+    for fault in faults_of_one_request() {
         let network = Network::start().await;
         let manager = network.manager(&steps(&["", ""]));
         manager.apply_all_pending().await.unwrap();

@@ -7,7 +7,10 @@ use ctx0_schema::{
     WaitReason, install_sql,
 };
 use ctx0_stack::project::{Project, migrations};
-use ctx0_stack::{Options, Stack, fault::FaultProxy};
+use ctx0_stack::{
+    Options, Stack,
+    fault::{Fault, FaultProxy, Page},
+};
 use serde::Deserialize;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -394,3 +397,19 @@ select jsonb_build_object(
                and l.pid in (select pid from pg_stat_activity where backend_type = 'client backend')
                and (l.locktype = 'advisory' or c.relname ~ '^(step|ctx0)_')) l (words))
 )";
+
+/// Whatever can happen to a request and its response without a daemon giving up.
+pub(crate) fn faults_of_one_request() -> [Fault; 10] {
+    [
+        Fault::Refuse,
+        Fault::ResetBeforeSending,
+        Fault::ResetAfterRequest,
+        Fault::ResetAfterAnswer,
+        Fault::ResetInAnswer,
+        Fault::Truncated,
+        Fault::Status(503, Page::Text),
+        Fault::StatusAfterRequest(504, Page::Html),
+        Fault::Duplicate,
+        Fault::LateDuplicate(Duration::from_millis(20)),
+    ]
+}
