@@ -160,7 +160,7 @@ fn next(found: &Recognition) -> String {
             found.current_version
         ),
         [] => "\nNo version makes exactly this schema. Change the schema to that of a version, or record the closest \
-               one\nwith `ctx0-schema baseline VERSION --accept-differences`.\n"
+               one with `ctx0-schema baseline VERSION --accept-differences`.\n"
             .to_owned(),
         [version] => format!("\nNext: `ctx0-schema baseline {version}` records it.\n"),
         [lowest, ..] => {
@@ -168,7 +168,7 @@ fn next(found: &Recognition) -> String {
             let all = all.collect::<Vec<_>>().join(", ");
             format!(
                 "\n{all} make the same objects. Next: `ctx0-schema baseline {lowest}` records the lowest of them; those \
-                 above it\nare pending then, and `ctx0-schema preview` shows what they do.\n"
+                 above it are pending then, and `ctx0-schema preview` shows what they do.\n"
             )
         }
     }

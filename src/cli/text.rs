@@ -518,9 +518,10 @@ pub(super) fn recognition(found: &Recognition, width: usize) -> String {
         })
         .collect();
     let mut text = table(&["version", "name", "beside this database"], &rows, width);
-    if let Some(shown) = &found.shown {
+    let shown = found.shown.as_ref().map(ToString::to_string);
+    if let Some(shown) = shown.filter(|shown| !shown.is_empty()) {
         text.push('\n');
-        for line in shown.to_string().lines() {
+        for line in shown.lines() {
             text += &diff_line(line);
         }
     }
