@@ -2,6 +2,7 @@
 --   1  the schema is being changed or rehearsed
 --   2  it is being rehearsed
 -- Four more first keys, lock_key() + 16 to + 19, carry the id of a running attempt: show_attempt().
+-- lock_key() + 20 belongs to the call that cancels an attempt.
 create function ctx0_private.lock_key()
 returns integer
 language sql

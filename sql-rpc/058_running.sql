@@ -86,6 +86,34 @@ $$;
 comment on function ctx0_private.show_position(text[], text, integer, integer, integer, timestamptz) is
   'ctx0: lets other sessions see which statement this one is about to run';
 
+-- show_undone(): lets other sessions see that this one has undone its version and only records that.
+-- Cancelling it now would undo the record as well: is_undone().
+create function ctx0_private.show_undone()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('application_name', 'ctx0 undone', true);
+end
+$$;
+
+comment on function ctx0_private.show_undone() is
+  'ctx0: lets other sessions see that this one has undone its version';
+
+create function ctx0_private.is_undone(p_pid integer)
+returns boolean
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (select from pg_stat_activity a where a.pid = p_pid and a.application_name = 'ctx0 undone');
+$$;
+
+comment on function ctx0_private.is_undone(integer) is
+  'ctx0: whether a session has undone its version';
+
 -- position_of(p_pid): where the migration of a session is, or null where that cannot be seen:
 --   {action, version, statement, statements, version_ms, statement_ms, phase, percent}
 -- phase and percent only where PostgreSQL counts what the statement does, and the owner of this

@@ -132,6 +132,9 @@ begin
       'execution_ms', v_ms, 'statements', cardinality(p_sql));
   exception
     when sqlstate 'CTX02' then
+      if p_request is not null then
+        perform ctx0_private.show_undone();
+      end if;
       return jsonb_strip_nulls(jsonb_build_object(
         'outcome', case when p_request is null then 'stopped' else 'cancelled' end,
         'cancelled_by', ctx0_private.cancelled_by(p_attempt => p_request),
@@ -142,6 +145,9 @@ begin
         v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
         v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
         v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+      if p_request is not null then
+        perform ctx0_private.show_undone();
+      end if;
       v_cancelled_by := ctx0_private.cancelled_by(p_attempt => p_request);
       if v_cancelled_by is not null then
         return jsonb_build_object('outcome', 'cancelled', 'cancelled_by', v_cancelled_by, 'statement', v_statement);

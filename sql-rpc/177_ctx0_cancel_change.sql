@@ -33,6 +33,7 @@ as $$
 declare
   v_attempt constant uuid := coalesce(p_attempt, (select h.attempt from ctx0_private.holder() h where h.kind = 'change'));
   v_denied  integer;
+  v_is_mine boolean := false;
   v_pid     integer;
   v_ended   ctx0_private.ctx0_schema_attempts;
 begin
@@ -55,10 +56,12 @@ begin
   for v_wait in 0 .. 49 loop
     v_pid := (select h.pid from ctx0_private.holder() h where h.attempt = v_attempt);
     exit when v_pid is null;
+    -- One call cancels and the others wait: a second signal would undo the record of the first.
+    v_is_mine := v_is_mine or pg_try_advisory_xact_lock(ctx0_private.lock_key() + 20, hashtext(v_attempt::text));
     -- Again each second, because a `do` block that catches query_canceled goes on.
-    if v_wait % 10 = 0 then
+    if v_is_mine and v_wait % 10 = 0 then
       begin
-        perform pg_cancel_backend(h.pid) from ctx0_private.holder() h where h.attempt = v_attempt;
+        perform pg_cancel_backend(h.pid) from ctx0_private.holder() h where h.attempt = v_attempt and not ctx0_private.is_undone(p_pid => h.pid);
       exception when insufficient_privilege then
         v_denied := v_pid; -- Then it ends before its next statement.
       end;

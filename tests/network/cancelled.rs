@@ -6,7 +6,7 @@ use ctx0_schema::{
     AttemptOutcome, CancelReport, Error, RunCanceller, RunError, Version, WaitReason,
 };
 use ctx0_stack::fault::Fault;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{AppTransaction, GATE, Network, Running, manager, numbers, steps};
 
@@ -290,13 +290,37 @@ async fn a_cancellation_over_a_network_that_fails_is_exact() {
             (1, "Ada", vec![]),
             "{fault:?}"
         );
-        network.proxy.script([]);
+        network.proxy.clear();
         network.proxy.settle().await;
         assert_eq!(
             network.truth().await.outcomes(1),
             ["cancelled"],
             "{fault:?}"
         );
+    }
+}
+
+/// A click too many, or a request that is delivered again, does not undo the record of the first.
+#[tokio::test]
+async fn several_cancellations_at_once_are_all_answered_with_the_version() {
+    let network = Network::start().await;
+    let manager = network.manager(&steps(&[GATE]));
+    for _ in 0..10 {
+        network.forget().await;
+        let run = manager.apply_all_pending();
+        let canceller = run.canceller();
+        let run = Running::start(run);
+        network.until_asleep().await;
+        let mut clicks = JoinSet::new();
+        for _ in 0..6 {
+            let canceller = canceller.clone();
+            clicks.spawn(async move { canceller.cancel_by("Ada").await });
+        }
+        for report in clicks.join_all().await {
+            assert_eq!(version_of(&report.expect("it is asked")), Some(1));
+        }
+        assert_eq!(stopped(&run.failure().await), (1, "Ada", vec![]));
+        assert_eq!(network.truth().await.outcomes(1), ["cancelled"]);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ctx0_schema::{Error, WaitReason};
-use ctx0_stack::Options;
+use ctx0_stack::{Options, fault::Fault};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{GATE, Network, PATIENCE, Running, manager, numbers, steps};
@@ -170,9 +170,13 @@ async fn a_pool_that_stays_full_is_given_up_and_nothing_has_run() {
 #[tokio::test]
 async fn functions_that_were_just_installed_are_waited_for() {
     let network = Network::uninformed().await;
+    // The second call arrives once the schema has been read, however long that takes.
+    let calls = [Fault::Pass, Fault::Pass, Fault::Delay(Duration::MAX)];
+    network.proxy.script(calls);
     let mut run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
     run.until_waiting_for(WaitReason::FunctionsMissing).await;
     network.stack.reload_schema().await.expect("it is read");
+    network.proxy.deliver_now();
     assert_eq!(run.success().await, (vec![1], 1));
     network.truth().await;
 }

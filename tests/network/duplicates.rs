@@ -19,7 +19,7 @@ async fn a_late_copy_of_a_request_changes_nothing_after_a_rollback() {
     let before = network.look().await;
     assert_eq!(network.proxy.records()[1].delivered, 1);
 
-    network.proxy.deliver_late_copies();
+    network.proxy.deliver_now();
     network.proxy.settle().await;
     assert_eq!(network.proxy.records()[1].upstream, [200, 200]);
     assert_eq!(network.look().await, before);
@@ -48,7 +48,7 @@ async fn a_late_copy_of_a_request_for_several_versions_begins_none() {
     let before = network.look().await;
     assert_eq!(before.executions(2), 2, "behind the first, and alone");
 
-    network.proxy.deliver_late_copies();
+    network.proxy.deliver_now();
     network.proxy.settle().await;
     assert_eq!(network.proxy.records()[1].upstream, [200, 200]);
     assert_eq!(network.look().await, before);

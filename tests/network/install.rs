@@ -43,7 +43,7 @@ async fn a_late_copy_of_a_removal_does_nothing_to_the_next_installation() {
 
     manager.install().await.unwrap();
     let before = network.catalog().await;
-    network.proxy.deliver_late_copies();
+    network.proxy.deliver_now();
     network.proxy.settle().await;
     let refused = network
         .proxy

@@ -45,7 +45,7 @@ async fn a_late_copy_of_a_repair_does_nothing_to_a_later_one() {
         .await
         .unwrap();
     manager.repair(plan, "it is there").await.unwrap();
-    network.proxy.deliver_late_copies();
+    network.proxy.deliver_now();
     network.proxy.settle().await;
     assert_eq!(network.ledger().await, [1, 2]);
 }

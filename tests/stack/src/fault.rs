@@ -78,7 +78,7 @@ pub enum Fault {
     /// Upstream gets the request twice at once. The client gets the answer to the second copy.
     Duplicate,
     /// Upstream gets the request again, this long after it answered the first copy, or at
-    /// [`FaultProxy::deliver_late_copies`]. The client gets that first answer, and does not wait
+    /// [`FaultProxy::deliver_now`]. The client gets that first answer, and does not wait
     /// for the second.
     LateDuplicate(Duration),
     /// The response, head included, arrives in chunks of `chunk` bytes with a pause after each.
@@ -237,8 +237,8 @@ impl FaultProxy {
         self.shared.state().gateway_timeout = limit.unwrap_or(Duration::MAX);
     }
 
-    /// Ends the wait of every [`Fault::LateDuplicate`], now and from now on.
-    pub fn deliver_late_copies(&self) {
+    /// Ends the wait of every [`Fault::Delay`] and [`Fault::LateDuplicate`], now and from now on.
+    pub fn deliver_now(&self) {
         self.shared.hurry.send_replace(true);
     }
 
@@ -292,7 +292,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 struct Shared {
     upstream: String,
     state: Mutex<State>,
-    /// Whether late copies are to be delivered now.
+    /// Whether what waits is to be delivered now.
     hurry: watch::Sender<bool>,
     /// Counts what may still reach upstream or is being worked on there.
     flights: TaskTracker,
@@ -332,7 +332,7 @@ impl Shared {
         Ok(match fault {
             Fault::Pass => Reply::Whole(self.answer(index, &request).await?.bytes()),
             Fault::Delay(time) => {
-                tokio::time::sleep(time).await;
+                self.wait(time).await;
                 Reply::Whole(self.answer(index, &request).await?.bytes())
             }
             Fault::Refuse | Fault::ResetBeforeSending => Reply::RESET,
@@ -367,9 +367,7 @@ impl Shared {
                 let answer = self.answer(index, &request).await?;
                 let shared = Arc::clone(self);
                 self.flights.spawn(async move {
-                    let mut hurry = shared.hurry.subscribe();
-                    // The sender lives in `shared`, so only the time or the word ends this.
-                    let _ = tokio::time::timeout(time, hurry.wait_for(|hurry| *hurry)).await;
+                    shared.wait(time).await;
                     // Where upstream is away by then, the duplicate is lost, as the record shows.
                     let _ = shared.deliver(index, &request).await;
                 });
@@ -381,6 +379,13 @@ impl Shared {
                 every,
             },
         })
+    }
+
+    /// Waits for this time, or until [`FaultProxy::deliver_now`].
+    async fn wait(&self, time: Duration) {
+        let mut hurry = self.hurry.subscribe();
+        // The sender lives in `self`, so only the time or the word ends this.
+        let _ = tokio::time::timeout(time, hurry.wait_for(|hurry| *hurry)).await;
     }
 
     /// Delivers the request and waits for the answer, as long as a gateway would.

@@ -312,7 +312,7 @@ async fn a_late_duplicate_comes_when_it_is_called_for() {
     proxy.script([Fault::LateDuplicate(Duration::MAX)]);
     assert_eq!(exchange(&proxy, &post("/", "hello")).await.body(), ANSWER);
     assert_eq!(proxy.records()[0].delivered, 1);
-    proxy.deliver_late_copies();
+    proxy.deliver_now();
     proxy.settle().await;
     assert_eq!(upstream.bodies(), ["hello", "hello"]);
 }
