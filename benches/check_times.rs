@@ -1,7 +1,7 @@
 //! A million daemons that a release started within ten minutes must not come together again.
 //!
-//! `cargo bench --bench fleet` simulates their checks with the scheduler's own timetable, draws
-//! `examples/desktop/fleet.svg`, and fails if the busiest minute of hours 6 to 12 has 1.2 times as
+//! `cargo bench --bench check_times` simulates their checks with the scheduler's own timetable, draws
+//! `examples/desktop/check-times.svg`, and fails if the busiest minute of hours 6 to 12 has 1.2 times as
 //! many checks as the mean, or if the same fleet without jitter would not be far worse.
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn main() {
     );
     assert!(with_ratio < 1.2, "{with_ratio}");
     assert!(without_ratio > 30.0, "{without_ratio}");
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/desktop/fleet.svg");
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/desktop/check-times.svg");
     std::fs::write(picture, plot(&with, &without)).expect("the picture can be written");
 }
 
