@@ -7,7 +7,7 @@ mod rules;
 mod work;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -213,11 +213,13 @@ impl Fleet {
             }
             Some(path) => Some(Journal::create(path, &report)?),
         };
+        let done: HashSet<_> = report.projects.iter().map(|done| &done.name).collect();
         let left = projects
             .into_iter()
-            .filter(|project| report.projects.iter().all(|done| done.name != project.name));
+            .filter(|project| !done.contains(&project.name))
+            .collect();
         let rule = self.file.stop_after.unwrap_or(operation.stops_after());
-        let mut course = Course::new(left.collect(), self.file.canary.as_deref(), rule);
+        let mut course = Course::new(left, self.file.canary.as_deref(), rule);
         let concurrency = self.file.concurrency.unwrap_or(CONCURRENCY).max(1);
 
         let (events, mut heard) = mpsc::unbounded_channel();

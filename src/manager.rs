@@ -296,6 +296,12 @@ impl SchemaVersionManager {
         self.0.sql_api.is_some()
     }
 
+    /// How long a running change is waited for.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn apply_deadline(&self) -> Duration {
+        self.0.apply_deadline
+    }
+
     /// Whether the setup script has to run before anything can be applied. One request.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What has become of each project, as JSON and as Markdown.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -174,19 +174,22 @@ impl FleetReport {
 
     /// Reads the report of a run from the file that [`Fleet::report_to`](crate::Fleet::report_to) names, also
     /// while the run is under way. A line that was cut short does not count, and of several lines about a
-    /// project the last one does.
+    /// project the last one does. Several such files one after the other are read as one report, so that runs
+    /// over parts of a fleet come together.
     ///
     /// # Errors
     /// If the first line is not that of a report.
     pub fn from_lines(text: &str) -> Result<Self, serde_json::Error> {
         let mut lines = text.lines();
         let mut report: Self = serde_json::from_str(lines.next().unwrap_or_default())?;
-        for line in lines {
-            if let Ok(project) = serde_json::from_str::<ProjectReport>(line) {
-                report.projects.retain(|known| known.name != project.name);
-                report.projects.push(project);
-            }
-        }
+        let mut projects: Vec<ProjectReport> = lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        let mut known = HashSet::new();
+        projects.reverse();
+        projects.retain(|project| known.insert(project.name.clone()));
+        projects.reverse();
+        report.projects = projects;
         Ok(report)
     }
 

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc::UnboundedSender, time::timeout};
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    time::{sleep, timeout},
+};
 
 use super::{
     FleetConsent, FleetEvent, FleetOperation,
@@ -15,15 +18,18 @@ use super::{
 use crate::{
     config::ConfigBuilder,
     drift::Verification,
-    error::Error,
+    error::{ConflictReason, Error},
     manager::SchemaVersionManager,
     manifest::{Backup, Migrations, Version},
     preview::{Preview, PreviewState, WarningKind},
-    report::UpdateCheck,
+    report::{Progress, UpdateCheck, WaitReason},
 };
 
 /// How long a project may take over what changes nothing. It is longer than a request is tried.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long to wait until a project is looked at again that another change has overtaken.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn work(
     project: &FleetProject,
@@ -44,7 +50,7 @@ pub(super) async fn work(
                     looked(name, preview(name, &manager, *budget)).await
                 }
                 FleetOperation::Verify => looked(name, verify(name, &manager)).await,
-                FleetOperation::Apply(consent) => apply(name, &manager, consent, events).await,
+                FleetOperation::Apply(consent) => Ok(apply(name, &manager, consent, events).await),
             };
             ended.unwrap_or_else(|error| ProjectReport::failed(name, &error))
         }
@@ -195,11 +201,94 @@ fn previewed(name: &str, preview: &Preview) -> ProjectReport {
     report
 }
 
+/// Applies what is pending. Another change may be under way, such as the last request of a run that was
+/// killed: it is waited for, and what it has left is looked at anew.
 async fn apply(
     name: &str,
     manager: &SchemaVersionManager,
     consent: &FleetConsent,
     events: &UnboundedSender<FleetEvent>,
+) -> ProjectReport {
+    let began = Instant::now();
+    let mut done = Done::default();
+    let ended = loop {
+        let ended = look_and_apply(name, manager, consent, events, &mut done).await;
+        let waited = began.elapsed();
+        match ended {
+            Err(error) if is_overtaken(&error) && waited < manager.apply_deadline() => {
+                // Nobody may be listening any more.
+                let _ = events.send(FleetEvent::Progress {
+                    name: name.to_owned(),
+                    progress: Progress::Waiting {
+                        version: manager.latest_version(),
+                        reason: WaitReason::OtherChange,
+                        waited,
+                        position: None,
+                    },
+                });
+                done.was_overtaken = true;
+                sleep(LOOK_AGAIN).await;
+            }
+            ended => break ended,
+        }
+    };
+    let ended = ended.unwrap_or_else(|error| ProjectReport::failed(name, &error));
+    done.add_to(ended)
+}
+
+/// Whether another change has come in between, or is still under way. Nothing was done.
+fn is_overtaken(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::ChangeRunning
+            | Error::PreviewOutdated
+            | Error::Conflict {
+                reason: ConflictReason::UnexpectedVersion,
+                ..
+            }
+    )
+}
+
+/// What was done in a project in all.
+#[derive(Default)]
+struct Done {
+    from: Option<Version>,
+    applied: Vec<Version>,
+    was_overtaken: bool,
+}
+
+impl Done {
+    /// The report of the project, from how its last look ended.
+    fn add_to(self, ended: ProjectReport) -> ProjectReport {
+        let (outcome, message) = match ended.outcome {
+            ProjectOutcome::UpToDate if !self.applied.is_empty() => (
+                ProjectOutcome::Applied,
+                format!("applied {}", list(self.applied.iter().copied())),
+            ),
+            ProjectOutcome::UpToDate if self.was_overtaken => (
+                ProjectOutcome::UpToDate,
+                "up to date: another run has applied what was pending".to_owned(),
+            ),
+            outcome => (outcome, ended.message),
+        };
+        let from = self.from.or(ended.from);
+        ProjectReport {
+            from,
+            to: ended.to.or(self.applied.last().copied()).or(from),
+            applied: self.applied,
+            outcome,
+            message,
+            ..ended
+        }
+    }
+}
+
+async fn look_and_apply(
+    name: &str,
+    manager: &SchemaVersionManager,
+    consent: &FleetConsent,
+    events: &UnboundedSender<FleetEvent>,
+    done: &mut Done,
 ) -> Result<ProjectReport, Error> {
     let preview = manager.preview().budget(consent.budget).into_future();
     let Ok(preview) = timeout(LOOK_TIMEOUT, preview).await else {
@@ -207,6 +296,7 @@ async fn apply(
     };
     let preview = preview?;
     let looked = previewed(name, &preview);
+    done.from = done.from.or(looked.from);
     if preview.versions.is_empty() || looked.outcome.is_failure() {
         return Ok(looked);
     }
@@ -224,28 +314,25 @@ async fn apply(
         .agreed_to(preview.token)
         .on_progress(move |progress| {
             let name = listener.clone();
-            // Nobody may be listening any more.
             let _ = events.send(FleetEvent::Progress { name, progress });
         });
     if let Some(backup_by) = &consent.backup_by {
         run = run.backup_made_by(backup_by);
     }
-    let from = looked.from;
-    Ok(match run.await {
-        Ok(done) => ProjectReport {
-            from,
-            to: Some(done.current_version),
-            message: format!("applied {}", list(done.applied.iter().copied())),
-            applied: done.applied,
-            ..ProjectReport::new(name, ProjectOutcome::Applied, "")
-        },
-        Err(failed) => ProjectReport {
-            from,
-            to: failed.applied.last().copied().or(from),
-            applied: failed.applied,
-            ..ProjectReport::failed(name, &failed.error)
-        },
-    })
+    match run.await {
+        Ok(run) => {
+            done.was_overtaken |= run.applied.is_empty();
+            done.applied.extend(run.applied);
+            Ok(ProjectReport {
+                to: Some(run.current_version),
+                ..up_to_date(name)
+            })
+        }
+        Err(run) => {
+            done.applied.extend(run.applied);
+            Err(run.error)
+        }
+    }
 }
 
 /// What speaks against applying what was previewed.

@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use ctx0_schema::FleetReport;
 use ctx0_stack::project::Project;
 use serde_json::json;
 use tokio::time::sleep;
@@ -21,17 +22,23 @@ const GATED: [(&str, &str); 2] = [
     ("002_table", "create table public.ctx0_table (id int);"),
 ];
 
-/// Three projects, a folder with `fleet.toml`, and the variables with their keys.
+/// Some projects, a folder with `fleet.toml`, and the variables with their keys.
 struct Fleet {
+    names: Vec<&'static str>,
     projects: Vec<Project>,
     cli: Cli,
 }
 
 impl Fleet {
     async fn start() -> Self {
+        Self::of(&[("a", "'first'"), ("b", "'rest'"), ("c", "'rest'")]).await
+    }
+
+    /// Of projects with these names and groups.
+    async fn of(all: &[(&'static str, &str)]) -> Self {
         let mut projects = Vec::new();
         let mut file = String::new();
-        for (name, groups) in [("a", "'first'"), ("b", "'rest'"), ("c", "'rest'")] {
+        for (name, groups) in all {
             let project = Project::installed_on_own_server().await;
             let url = project.stack.url();
             file += &format!(
@@ -41,11 +48,16 @@ impl Fleet {
         }
         let cli = Cli::on(&projects[0]);
         fs::write(cli.path().join("fleet.toml"), file).unwrap();
-        Self { projects, cli }
+        let names = all.iter().map(|(name, _)| *name).collect();
+        Self {
+            names,
+            projects,
+            cli,
+        }
     }
 
     fn keys(&self) -> Vec<(String, String)> {
-        let names = ["a", "b", "c"].iter().zip(&self.projects);
+        let names = self.names.iter().zip(&self.projects);
         names
             .map(|(name, project)| {
                 (
@@ -71,6 +83,17 @@ impl Fleet {
             assert!(!ended.out.contains(&key) && !ended.err.contains(&key));
         }
         ended
+    }
+
+    /// The versions that were applied in each project, as often as they were.
+    async fn applied(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for project in &self.projects {
+            let applied = "select string_agg(version::text, ' ' order by version)
+                             from ctx0_private.ctx0_schema_attempts where outcome = 'applied'";
+            all.push(project.value(applied).await);
+        }
+        all
     }
 
     async fn close_gate(&self, which: usize) {
@@ -173,14 +196,9 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
     let lines = fs::read_to_string(fleet.cli.path().join("run.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");
 
-    // What the killed run had sent goes on in the database, to its end.
-    fleet.open_gate(1).await;
-    while !fleet.projects[1].sql(running).await.is_empty() {
-        sleep(Duration::from_millis(10)).await;
-    }
-    let resumed = fleet
-        .expect(0, &[&apply[..], &["--resume=run.jsonl", "--json"]].concat())
-        .await;
+    // What the killed run had sent goes on in the database, and the next run may meet it there.
+    let resume = [&apply[..], &["--resume=run.jsonl", "--json"]].concat();
+    let (resumed, ()) = tokio::join!(fleet.expect(0, &resume), fleet.open_gate(1));
     let report = resumed.json();
     let names: Vec<_> = report["projects"]
         .as_array()
@@ -190,12 +208,55 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
         .collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert!(!resumed.err.contains("a: "), "{}", resumed.err);
-    for project in &fleet.projects {
-        let applied = "select string_agg(version::text, ' ' order by version)
-                         from ctx0_private.ctx0_schema_attempts where outcome = 'applied'";
-        assert_eq!(project.value(applied).await, "1 2");
-    }
+    assert_eq!(fleet.applied().await, ["1 2", "1 2", "1 2"]);
     assert_eq!(report["notStarted"], json!([]));
+}
+
+/// The script that the guide shows, as it stands there.
+fn script_of_the_guide() -> &'static str {
+    let page = include_str!("../../src/guide/fleet.md");
+    let section = page.split_once("## On several machines").unwrap().1;
+    let script = section.split_once("```sh\n").unwrap().1;
+    script.split_once("```").unwrap().0
+}
+
+#[tokio::test]
+async fn groups_share_a_fleet_and_their_reports_are_one() {
+    let fleet = Fleet::of(&[
+        ("a", "'eu'"),
+        ("b", "'us'"),
+        ("both", "'eu', 'us'"),
+        ("c", "'asia'"),
+        ("none", ""),
+    ])
+    .await;
+    let keys = fleet.keys();
+    let ended = fleet.cli.run_script(script_of_the_guide(), &keys).await;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    assert_eq!(fleet.applied().await, ["1 2"; 5]);
+
+    let names = |file: &str| {
+        let text = fs::read_to_string(fleet.cli.path().join(file)).unwrap();
+        let report = FleetReport::from_lines(&text).unwrap();
+        assert!(report.succeeded(), "{report:?}");
+        let mut names: Vec<_> = report.projects.into_iter().map(|p| p.name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("eu.jsonl"), ["a", "both"]);
+    assert_eq!(names("us.jsonl"), ["b", "both"]);
+    assert_eq!(names("asia.jsonl"), ["c"]);
+    assert_eq!(names("all.jsonl"), ["a", "b", "both", "c", "none"]);
+    // What has a report was not begun again.
+    let page = fs::read_to_string(fleet.cli.path().join("all.md")).unwrap();
+    assert!(page.starts_with("# Fleet apply\n"), "{page}");
+    for name in ["a", "b", "both", "c", "none"] {
+        assert_eq!(page.matches(&format!("| {name} |")).count(), 1, "{page}");
+    }
+    let all = fs::read_to_string(fleet.cli.path().join("all.jsonl")).unwrap();
+    let lines = all.lines().count();
+    // Three runs, five projects, and the one of two groups a second time.
+    assert_eq!(lines, 3 + 5 + 1, "{all}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Runs the program on a project, with or without a terminal.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{env, path::Path, process::Stdio, time::Duration};
 
 use ctx0_stack::project::Project;
 use serde_json::Value;
@@ -112,8 +112,22 @@ impl Cli {
         change: impl FnOnce(&mut Command),
     ) -> Ended {
         let mut command = self.command(PROGRAM, arguments);
-        command.stdin(Stdio::null());
         change(&mut command);
+        Self::end(command).await
+    }
+
+    /// Runs a script of a shell that finds the program by its name.
+    pub(crate) async fn run_script(&self, script: &str, variables: &[(String, String)]) -> Ended {
+        let mut command = self.command("sh", &["-euc", script]);
+        let mut folders = vec![Path::new(PROGRAM).parent().expect("a folder").to_owned()];
+        folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        command.env("PATH", env::join_paths(folders).expect("a path"));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::end(command).await
+    }
+
+    async fn end(mut command: Command) -> Ended {
+        command.stdin(Stdio::null());
         let output = timeout(TOO_LONG, command.output())
             .await
             .expect("it ends")

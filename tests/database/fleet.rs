@@ -8,11 +8,11 @@ use std::{
 };
 
 use ctx0_schema::{
-    Fleet, FleetConsent, FleetError, FleetEvent, FleetFile, FleetOperation, FleetReport,
-    ProjectOutcome, StopRule,
+    Fleet, FleetConsent, FleetError, FleetEvent, FleetFile, FleetOperation, FleetReport, Progress,
+    ProjectOutcome, StopRule, WaitReason,
 };
 use ctx0_stack::project::{Project, migrations};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 const FILES: [(&str, &str); 2] = [
     (
@@ -20,6 +20,19 @@ const FILES: [(&str, &str); 2] = [
         "create table public.ctx0_notes (id int, label text);\ninsert into public.ctx0_notes values (1, 'one');",
     ),
     ("002_more", "create table public.ctx0_more (id int);"),
+];
+
+/// Waits until the gate of the project is opened.
+const GATED: [(&str, &str); 2] = [
+    (
+        "001_gated",
+        "do $$ begin
+           while not exists (select from public.ctx0_gate) loop
+             perform pg_catalog.pg_sleep(0.02);
+           end loop;
+         end $$;",
+    ),
+    FILES[1],
 ];
 
 fn consent() -> FleetOperation {
@@ -369,6 +382,94 @@ async fn a_run_that_ended_early_goes_on_from_its_report_and_does_nothing_twice()
             .succeeded()
     );
     assert!(begun.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
+    let projects = installed(2).await;
+    projects[0]
+        .sql("create table public.ctx0_gate (open boolean)")
+        .await;
+    projects[1]
+        .sql(
+            "create table public.ctx0_gate (open boolean); insert into public.ctx0_gate values (true)",
+        )
+        .await;
+    let entries = [of(&projects[0], "a", ""), of(&projects[1], "b", "")];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.jsonl");
+    let (told, mut waits) = mpsc::unbounded_channel();
+    let fleet = || {
+        let told = told.clone();
+        Fleet::new(file(&entries), migrations(&GATED))
+            .concurrency(1)
+            .on_event(move |event| {
+                if let FleetEvent::Progress {
+                    progress:
+                        Progress::Waiting {
+                            reason: WaitReason::OtherChange,
+                            ..
+                        },
+                    ..
+                } = event
+                {
+                    told.send(()).unwrap();
+                }
+            })
+    };
+    let apply = || {
+        FleetOperation::Apply(FleetConsent {
+            allow_data_loss: true,
+            backup_by: None,
+            budget: Duration::from_millis(100),
+        })
+    };
+    let is_running = async || {
+        let running = "select 1 where ctx0_private.running() ->> 'held_by' = 'change'";
+        !projects[0].sql(running).await.is_empty()
+    };
+    let in_the_database = async {
+        while !is_running().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = fleet().report_to(&path).run(apply()) => panic!("its first project waits"),
+        () = in_the_database => {}
+    }
+
+    // It cannot wait for ever.
+    let report = fleet()
+        .configure(|config| config.apply_deadline(Duration::ZERO))
+        .resume(&path)
+        .run(apply())
+        .await
+        .unwrap();
+    assert_eq!(outcomes(&report), [("a", ProjectOutcome::Failed)]);
+    let failure = report.projects[0].failure.clone().unwrap();
+    assert_eq!((&*failure.code, failure.retryable), ("changeRunning", true));
+
+    let open = async {
+        waits.recv().await.unwrap();
+        assert!(is_running().await);
+        projects[0]
+            .sql("insert into public.ctx0_gate values (true)")
+            .await;
+    };
+    let (report, ()) = tokio::join!(fleet().resume(&path).run(apply()), open);
+    let report = report.unwrap();
+    assert_eq!(
+        outcomes(&report),
+        [
+            ("a", ProjectOutcome::UpToDate),
+            ("b", ProjectOutcome::Applied)
+        ]
+    );
+    assert_eq!(
+        report.projects[0].message,
+        "up to date: another run has applied what was pending"
+    );
+    assert_eq!(applied(&projects).await, ["2", "2"]);
 }
 
 /// As a process that is killed while it writes leaves the file.
