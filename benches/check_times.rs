@@ -28,7 +28,10 @@ fn main() {
     );
     assert!(with_ratio < 1.2, "{with_ratio}");
     assert!(without_ratio > 30.0, "{without_ratio}");
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/desktop/check-times.svg");
+    let picture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/desktop/check-times.svg"
+    );
     std::fs::write(picture, plot(&with, &without)).expect("the picture can be written");
 }
 

@@ -282,24 +282,23 @@ async fn on_a_terminal_each_project_under_way_has_a_line() {
     ];
     let mut terminal = fleet.cli.terminal_with(100, &arguments, &keys);
     terminal.see("a: applied, v0 → v2").await;
-    terminal
-        .see("b: [..........] 1/2 applying v1 001_gated")
-        .await;
-    terminal
-        .see("c: [..........] 1/2 applying v1 001_gated")
-        .await;
+    // What stays in sight while it runs.
+    terminal.see("b: v1, statement 1 of 1").await;
+    terminal.see("c: v1, statement 1 of 1").await;
     fleet.open_gate(2).await;
     terminal.see("c: applied").await;
     assert!(
-        terminal
-            .text()
-            .contains("b: [..........] 1/2 applying v1 001_gated"),
+        terminal.text().contains("b: v1, statement 1 of 1"),
         "{}",
         terminal.text()
     );
     fleet.open_gate(1).await;
     assert_eq!(terminal.end().await, 0, "{}", terminal.text());
     // The lines of what was under way are gone.
-    assert!(!terminal.text().contains("applying"), "{}", terminal.text());
+    assert!(
+        !terminal.text().contains("statement 1 of 1"),
+        "{}",
+        terminal.text()
+    );
     assert!(terminal.text().contains("3 applied"), "{}", terminal.text());
 }
