@@ -97,15 +97,13 @@ impl Api {
         let _ = self.schema.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// Reads the schema again where it has changed; requests see the new one when this returns.
+    /// Reads the schema again; requests see the new one when this returns.
     pub(crate) async fn load(&self) -> Result<(), StackError> {
         // One at a time, or an older state could replace a newer one.
         let _turn = self.loading.lock().await;
         let pool = self.pools.upkeep.as_ref().unwrap_or(&self.pools.requests);
-        let known = self.schema();
-        if let Some(schema) = Schema::load(pool, &self.config, known.as_deref()).await? {
-            self.schema.send_replace(Some(Arc::new(schema)));
-        }
+        let schema = Schema::load(pool, &self.config).await?;
+        self.schema.send_replace(Some(schema));
         Ok(())
     }
 

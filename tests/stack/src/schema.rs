@@ -1,9 +1,12 @@
 //! What the REST layer knows about its database.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use postrust_core::{AppConfig, SchemaCache};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::{StackError, transaction::Catalog};
 
@@ -29,36 +32,66 @@ const ROLE_TIMEOUTS: &str = "
     from pg_roles r, unnest(r.rolconfig) as setting
     where setting like 'statement_timeout=%'";
 
-/// What is read comes from these catalogs, and each change of them leaves other versions of their
-/// rows. (The youngest one would not do: of two transactions the older may end last.)
-const VERSION: &str = "
-    select string_agg(concat_ws('/', rows, versions), ' ') from (
-        select count(*) as rows, sum(hashtidextended(ctid, xmin::text::bigint)) as versions from pg_class
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_attribute
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_constraint
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_type
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_enum
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_proc
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_cast
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_index
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_namespace
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_description
-        union all select count(*), sum(hashtidextended(ctid, xmin::text::bigint)) from pg_db_role_setting
-    ) catalogs";
+/// What is read comes from these catalogs: the columns of a row that say what it means, and the one
+/// that tells PostgreSQL's own rows from those made since.
+const CATALOGS: [(&str, &str, &str); 13] = [
+    (
+        "pg_class",
+        "oid, relname, relnamespace, reltype, relowner, relkind, relispartition, relacl, reloptions",
+        "oid",
+    ),
+    ("pg_attribute", "catalog", "attrelid"),
+    ("pg_attrdef", "catalog", "oid"),
+    ("pg_cast", "catalog", "oid"),
+    ("pg_constraint", "catalog", "oid"),
+    ("pg_description", "catalog", "objoid"),
+    ("pg_enum", "catalog", "oid"),
+    ("pg_index", "catalog", "indexrelid"),
+    ("pg_namespace", "catalog", "oid"),
+    ("pg_proc", "catalog", "oid"),
+    ("pg_rewrite", "catalog", "oid"),
+    ("pg_type", "catalog", "oid"),
+    ("pg_db_role_setting", "catalog", "setrole"),
+];
+
+/// Says what the catalogs contain: PostgreSQL's own rows by their versions, and the others by their
+/// columns. So it is the same for two clusters of one template in which the same was done, and only
+/// for those. (The youngest version would not do: of two transactions the older may end last.)
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let first = 16_384;
+    let catalogs = CATALOGS.map(|(catalog, columns, oid)| {
+        format!(
+            "select '{catalog}', count(*),
+                    sum(case when {oid} < {first} then hashtidextended(ctid, xmin::text::bigint)
+                             else hashtextextended(row({columns})::text, 0) end)
+               from {catalog} catalog"
+        )
+    });
+    format!(
+        "select concat_ws(' ', version(),
+                (select sum(hashtextextended(concat_ws(' ', oid, rolname), 0)) from pg_roles),
+                (select string_agg(c::text, ' ' order by name) from ({}) c (name, rows, content)))",
+        catalogs.join(" union all ")
+    )
+});
+
+/// What this process has read, by [`VERSION`]: reading takes long, and most stacks begin alike.
+static READ: Mutex<VecDeque<Arc<Schema>>> = Mutex::new(VecDeque::new());
+
+/// How many are kept.
+const KEPT: usize = 16;
 
 impl Schema {
-    /// Reads the schema as it is now; `None` where it is still the one that is `known`.
-    pub(crate) async fn load(
-        pool: &PgPool,
-        config: &AppConfig,
-        known: Option<&Schema>,
-    ) -> Result<Option<Schema>, StackError> {
+    /// Reads the schema as it is now.
+    pub(crate) async fn load(pool: &PgPool, config: &AppConfig) -> Result<Arc<Schema>, StackError> {
         // First, so that what changes meanwhile is not overlooked.
-        let version: String = sqlx::query_scalar(VERSION).fetch_one(pool).await?;
-        if known.is_some_and(|known| known.version == version) {
-            return Ok(None);
+        let version: String = sqlx::query_scalar(AssertSqlSafe(VERSION.as_str()))
+            .fetch_one(pool)
+            .await?;
+        if let Some(known) = known(&version) {
+            return Ok(known);
         }
-        Ok(Some(Schema {
+        let schema = Arc::new(Schema {
             version,
             cache: SchemaCache::load_with_search_path_from(
                 &Catalog(pool.clone()),
@@ -68,7 +101,9 @@ impl Schema {
             .await?,
             functions: timeouts(pool, FUNCTION_TIMEOUTS).await?,
             roles: timeouts(pool, ROLE_TIMEOUTS).await?,
-        }))
+        });
+        keep(Arc::clone(&schema));
+        Ok(schema)
     }
 
     /// The `statement_timeout` of a request: that of the function it calls,
@@ -93,6 +128,22 @@ impl Schema {
             .find(|column| *column != "*" && !table.columns.contains_key(*column))
             .map(|column| format!("{name}.{column}"))
     }
+}
+
+/// What was read of catalogs with this content.
+fn known(version: &str) -> Option<Arc<Schema>> {
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = read.iter().position(|schema| schema.version == version)?;
+    // The one that was used last is at the front.
+    let schema = read.remove(place)?;
+    read.push_front(Arc::clone(&schema));
+    Some(schema)
+}
+
+fn keep(schema: Arc<Schema>) {
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    read.truncate(KEPT - 1);
+    read.push_front(schema);
 }
 
 async fn timeouts(pool: &PgPool, sql: &'static str) -> Result<HashMap<String, String>, StackError> {

@@ -330,6 +330,29 @@ async fn a_notification_makes_a_new_table_known() {
     }
 }
 
+/// What is read once is kept for other stacks, where the same was done: as many tables, made in as
+/// many transactions, are not the same.
+#[tokio::test]
+async fn stacks_that_differ_only_in_a_name_are_not_taken_for_one_another() {
+    for (made, other) in [("ours", "your"), ("your", "ours"), ("ours", "your")] {
+        let stack = Stack::postgres().await.unwrap();
+        stack
+            .sql(&format!("create table {made} (id int)"))
+            .await
+            .unwrap();
+        stack.reload_schema().await.unwrap();
+        for (name, status) in [(made, 200), (other, 404)] {
+            let read = request(
+                &stack,
+                Method::GET,
+                &format!("/{name}"),
+                stack.service_key(),
+            );
+            assert_eq!(outcome(read).await.0, status, "{name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_nobody_may_read_is_known_all_the_same() {
     let stack = stack().await;
