@@ -298,7 +298,8 @@ impl Check {
     /// The text of an error says what happened, and after a colon what to do.
     fn failed(name: CheckName, error: &Error) -> Self {
         let mut found = error.to_string();
-        for cause in error.causes() {
+        // What is between says in which layer it happened, which helps nobody.
+        if let Some(cause) = error.causes().last() {
             found += &format!(" (because: {cause})");
         }
         Self {

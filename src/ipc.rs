@@ -70,7 +70,7 @@ const INSTALL: &str = "schema:install";
 /// | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
 /// | `schema:rolledBack` | `{rolledBack, currentVersion}` |
 /// | `schema:ahead` | [`UpdateCheck`](crate::UpdateCheck): the database is newer than this build, and the app can work with it |
-/// | `schema:error` | `{code, message, retryable, installSql?, editorUrl?, applied?, rolledBack?, problem?}` |
+/// | `schema:error` | `{code, message, retryable, doctorHelps, installSql?, editorUrl?, applied?, rolledBack?, problem?}` |
 ///
 /// Parameters are named, and unknown ones are refused.
 ///

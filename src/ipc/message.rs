@@ -186,6 +186,8 @@ pub(super) struct ErrorEvent {
     code: &'static str,
     message: String,
     retryable: bool,
+    /// Whether `schema:doctor` can find out more.
+    doctor_helps: bool,
     /// The setup script, if installing is the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     install_sql: Option<&'static str>,
@@ -215,6 +217,7 @@ impl ErrorEvent {
             code: error.code(),
             message: error.to_string(),
             retryable: error.is_retryable(),
+            doctor_helps: error.doctor_helps(),
             install_sql: SetupNeeded::is_remedy_of(error).then(install_sql),
             editor_url,
             applied: None,
@@ -228,6 +231,7 @@ impl ErrorEvent {
             code: problem.code(),
             message: problem.to_string(),
             retryable: false,
+            doctor_helps: true,
             install_sql: None,
             editor_url: None,
             applied: None,

@@ -1,12 +1,16 @@
 //! The preload and the bridge of `examples/desktop/electron`, between a page and the daemon.
 //! Electron is played: its two ends, and that only plain values go from one to the other.
 
+use std::collections::BTreeSet;
+
 use ctx0_schema::uninstall_sql;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{chromium::Browser, daemon::Start, project};
 
 const PRELOAD: &str = include_str!("../../examples/desktop/electron/preload.cjs");
+const CLIENT: &str = include_str!("../../examples/desktop/web/schema-client.js");
+const MESSAGES: &str = include_str!("../../examples/desktop/messages.schema.json");
 const BRIDGE: &str = include_str!("../../examples/desktop/electron/bridge.mjs");
 
 /// Electron as far as the two need it. Errors lose everything but their message on the way into
@@ -39,6 +43,24 @@ const ELECTRON: &str = r#"
   };
   const require = () => ({ contextBridge, ipcRenderer });
 "#;
+
+/// The client, the preload and the daemon know the same methods.
+#[test]
+fn every_method_of_the_daemon_is_there() {
+    let messages: Value = serde_json::from_str(MESSAGES).expect("JSON");
+    let results = messages["results"].as_object().expect("the methods");
+    let methods: BTreeSet<_> = results
+        .keys()
+        .map(|method| method.trim_start_matches("schema:"))
+        .collect();
+    let quoted = |text: &'static str| text.split('"').skip(1).step_by(2);
+    let listed = CLIENT.lines().find(|line| line.contains("METHODS = "));
+    let client: BTreeSet<_> = quoted(listed.expect("a list")).collect();
+    assert_eq!(client, methods);
+    let asked = PRELOAD.lines().filter(|line| line.contains(": ask("));
+    let preload: BTreeSet<_> = asked.flat_map(quoted).collect();
+    assert_eq!(preload, methods);
+}
 
 #[tokio::test]
 async fn a_page_in_electron_uses_the_same_banner_and_client() {

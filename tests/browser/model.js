@@ -67,6 +67,43 @@ test("an update that runs can be stopped once, and tells why it goes on", () => 
   equal(view(model).title, "ctx0 schema update stopped");
 });
 
+// The cause of an error.
+
+const away = (more = {}) => ({ type: "failed", error: { code: "unreachable", message: "no response", retryable: true, doctorHelps: true, ...more } });
+const DIAGNOSE = { type: "diagnose" };
+
+test("the cause is looked for where the doctor can find more, and once", () => {
+  equal(view(play([away({ doctorHelps: false })]).model).buttons.diagnose, false);
+  const offered = play([away()]).model;
+  equal(view(offered).buttons.diagnose, "Find the Cause");
+  const looking = play([DIAGNOSE], offered);
+  equal([looking.effects, view(looking.model).buttons.diagnose], [[{ do: "diagnose", ticket: looking.model.ticket }], "Looking…"]);
+  equal(play([DIAGNOSE], looking.model).effects, []);
+});
+
+test("what is wrong is listed with what to do, and stays while the daemon tries again", () => {
+  const { model } = play([away(), DIAGNOSE]);
+  const checks = [
+    { name: "address", state: "good", found: "it is fine", remedy: null },
+    { name: "connection", state: "failed", found: "nobody is there", remedy: "start it" },
+    { name: "clock", state: "notChecked", found: "", remedy: null },
+  ];
+  const done = play([{ type: "diagnosed", ticket: model.ticket, result: { checks } }, away()], model).model;
+  const shown = view(done);
+  equal([shown.expanded, shown.list.map(({ label, text }) => `${label}: ${text}`)], [true, ["Connection: nobody is there"]]);
+  equal([shown.list[0].notes[0].text, shown.summary.text, shown.buttons.toggle, shown.buttons.diagnose], ["Start it", "Found one problem.", false, "Look Again"]);
+  // What was found belongs to this error.
+  equal(play([found()], done).model.diagnosis, undefined);
+  const late = play([found(), { type: "diagnosed", ticket: model.ticket, result: { checks } }], model).model;
+  equal(late.diagnosis, undefined);
+});
+
+test("a doctor that fails says so", () => {
+  const { model } = play([away(), DIAGNOSE]);
+  const failed = play([{ type: "diagnosed", ticket: model.ticket, error: { code: "disconnected", message: "gone" } }], model).model;
+  equal([view(failed).summary.text, view(failed).expanded], ["Couldn't look for the cause: the connection to ctx0 was lost before it answered.", false]);
+});
+
 // The setup.
 
 const missing = (more = {}) => found([2], { setup: { code: "rpcNotInstalled", message: "missing", installSql: "select 1", canInstall: true, ...more } });

@@ -1,11 +1,12 @@
 //! The pure functions of the banner, in the page that uses them.
 
 use ctx0_schema::PreviewRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{chromium::Browser, daemon::Start};
 
 const TESTS: &str = include_str!("model.js");
+const MESSAGES: &str = include_str!("../../examples/desktop/messages.schema.json");
 
 #[tokio::test]
 async fn the_banner_decides_and_words_as_it_should() {
@@ -20,4 +21,11 @@ async fn the_banner_decides_and_words_as_it_should() {
         window.js_alone(seconds, &[]).await,
         json!(PreviewRequest::DEFAULT_BUDGET.as_secs())
     );
+    // Each check of the doctor has a name for the user.
+    let messages: Value = serde_json::from_str(MESSAGES).expect("JSON");
+    let checks = messages["$defs"]["CheckName"]["oneOf"].as_array();
+    let checks = checks.expect("the checks").iter();
+    let checks: Vec<_> = checks.map(|check| check["const"].clone()).collect();
+    let names = "return import(new URL('banner-view.js', location)).then(({ CHECKS }) => Object.keys(CHECKS));";
+    assert_eq!(window.js_alone(names, &[]).await, json!(checks));
 }

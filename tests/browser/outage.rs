@@ -26,8 +26,16 @@ async fn a_database_that_is_away_is_said_to_be_and_found_again() {
             .await
             .starts_with("● Can't reach the ctx0 database")
     );
-    assert_eq!(window.buttons().await, json!(["Check Again", "Dismiss"]));
+    assert_eq!(
+        window.buttons().await,
+        json!(["Find the Cause", "Check Again", "Dismiss"])
+    );
     window.picture("unavailable").await;
+    window.click("Find the Cause").await;
+    window.until("text().includes('Found one problem.')").await;
+    let text = window.text().await;
+    assert!(text.contains("Connection: "), "{text}");
+    window.picture("cause").await;
     window.click("Check Again").await;
     window.until("button('Checking…')").await;
     project.stack.start_rest().await.expect("it starts");

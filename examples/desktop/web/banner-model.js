@@ -22,6 +22,8 @@ export const START = {
   preview: undefined,
   backedUp: false,
   asking: false,
+  /** What was found when the user asked for the cause of an error: `running`, `done` with checks, or `error`. */
+  diagnosis: undefined,
   /** Why the last request was refused. */
   notice: "",
   /** Changes with each reset, so that late responses are recognized. */
@@ -68,6 +70,11 @@ export function backupAdvice(model) {
 /** Whether the setup may work without anyone pasting the script. */
 export function canInstall({ setup }) {
   return setup.canInstall !== false;
+}
+
+/** Whether the doctor can find out more about the error that is shown. */
+export function canDiagnose({ view }) {
+  return ["unavailable", "problem"].includes(view.state) && Boolean(view.error.doctorHelps);
 }
 
 /** Whether a backup is required that the user has not confirmed. */
@@ -160,7 +167,7 @@ const HANDLERS = {
     if (state === "applying" || (STAYS.includes(state) && !model.dismissed)) return model;
     // The same failure again is no news: the daemon tries often while something is away.
     const isKnown = state === "unavailable" && model.view.error.code === error.code;
-    if (isKnown && model.dismissed) return { ...model, view: { state: "unavailable", error } };
+    if (isKnown) return { ...model, view: { state: "unavailable", error } };
     const [left, ...effects] = leave(model);
     return [show(left, { state: "unavailable", error }), ...effects];
   },
@@ -220,6 +227,12 @@ const HANDLERS = {
     return isOpen ? { ...model, view: { ...model.view, isStopping: result !== undefined, stop: result ?? { outcome: "failed" } } } : model;
   },
 
+  diagnosed(model, { ticket, result, error }) {
+    if (ticket !== model.ticket || model.diagnosis?.state !== "running") return model;
+    const checks = result?.checks.filter(({ state }) => ["failed", "warning"].includes(state));
+    return { ...model, diagnosis: error ? { state: "error", error } : { state: "done", checks } };
+  },
+
   verified(model, { result }) {
     const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
     if (result?.state !== "drifted" || !isQuiet) return model;
@@ -248,6 +261,12 @@ const HANDLERS = {
     }
     if (model.preview?.state !== "running" || model.preview.isCancelled) return model;
     return [{ ...model, asking: false, preview: { ...model.preview, isCancelled: true } }, { do: "cancelPreview" }];
+  },
+
+  diagnose(model) {
+    if (!canDiagnose(model) || model.diagnosis?.state === "running") return model;
+    const next = reset(model);
+    return [{ ...next, diagnosis: { state: "running" } }, { do: "diagnose", ticket: next.ticket }];
   },
 
   backedUp: (model, { checked }) => ({ ...model, backedUp: checked }),
@@ -296,7 +315,7 @@ function show(model, view, { keepNotice = false } = {}) {
 
 /** Without everything that belongs to one offer. */
 function reset(model) {
-  return { ...model, expanded: false, preview: undefined, backedUp: false, asking: false, notice: "", ticket: model.ticket + 1 };
+  return { ...model, expanded: false, preview: undefined, backedUp: false, asking: false, diagnosis: undefined, notice: "", ticket: model.ticket + 1 };
 }
 
 /** Resets, and ends a preview that nobody waits for now. */

@@ -1,6 +1,6 @@
 // What the banner shows, and in which words. Pure: a model in, plain values out.
 
-import { backupAdvice, canInstall, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
+import { backupAdvice, canDiagnose, canInstall, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
 
 /** How long a preview may take, in seconds: `PreviewRequest::DEFAULT_BUDGET`, as a test checks. */
 export const PREVIEW_SECONDS = 5;
@@ -8,29 +8,31 @@ export const PREVIEW_SECONDS = 5;
 /** What is shown for a model: texts, the list, and which buttons there are. */
 export function view(model) {
   if (model.dismissed) return { state: "", buttons: {} };
-  const { view: shown } = model;
+  const { view: shown, diagnosis } = model;
   const says = STATES[shown.state](shown, model);
   const current = offer(model);
   const list = items(model);
   const question = model.asking ? "The test is still running. Apply the update without it?" : "";
   const isTesting = model.preview?.state === "running";
   const backup = backup_(model);
-  const summary = question ? { text: question, tone: "warning" } : summarize(model);
+  const summary = question ? { text: question, tone: "warning" } : diagnosis ? found(diagnosis) : summarize(model);
   return {
     ...says,
     state: shown.state,
     alert: says.alert ?? NOTICES[model.notice],
     list,
-    expanded: list.length > 0 && model.expanded,
+    listName: diagnosis ? "What was found" : "Changes",
+    expanded: list.length > 0 && (model.expanded || diagnosis !== undefined),
     explanation: current && !model.preview && (model.expanded || shown.state === "rollback") ? explain(current) : "",
     clock: clock(model),
     summary,
     backup,
     buttons: {
-      toggle: list.length > 0 && (model.expanded ? "Hide Changes" : "View Changes"),
+      toggle: list.length > 0 && !diagnosis && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
       cancel: shown.state === "applying" ? !shown.isStopping && "Stop" : isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
       copy: says.copies && "Copy Script",
+      diagnose: canDiagnose(model) && ({ running: "Looking…" }[diagnosis?.state] ?? (diagnosis ? "Look Again" : "Find the Cause")),
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
       primary: !model.asking && primary(model, says),
@@ -294,6 +296,35 @@ const isTested = ({ state }) => state.kind === "tested";
 
 const fails = ({ state }) => state.kind === "failed";
 
+// The cause of an error.
+
+/** What the doctor looks at: `CheckName` of the library, as a test checks. */
+export const CHECKS = {
+  address: "Address",
+  key: "Key",
+  connection: "Connection",
+  clock: "Clock",
+  restApi: "REST API",
+  maxRows: "Row limit",
+  sqlAccess: "SQL access",
+  functions: "Functions",
+  database: "Database",
+  timeouts: "Time limits",
+  extensions: "Extensions",
+  ledger: "Versions",
+  running: "Running update",
+  lastChange: "Last update",
+  drift: "Tables",
+};
+
+function found({ state, checks, error }) {
+  if (state === "running") return { text: "Looking for the cause…", tone: "muted" };
+  if (state === "error") return { text: stopped(`Couldn't look for the cause: ${decapitalize(words(error))}`), tone: "warning" };
+  const problems = checks.filter((check) => check.state === "failed").length;
+  if (problems > 0) return { text: problems === 1 ? "Found one problem." : `Found ${problems} problems.`, tone: "grave" };
+  return { text: checks.length > 0 ? "Nothing is broken now, but this may matter." : "Found no problem. Check again.", tone: "warning" };
+}
+
 // The list.
 
 const STEPS = {
@@ -305,7 +336,8 @@ const STEPS = {
 };
 
 function items(model) {
-  const { view: shown } = model;
+  const { view: shown, diagnosis } = model;
+  if (diagnosis?.checks) return diagnosis.checks.map(checked);
   if (shown.state === "drifted") {
     return shown.differences.map(({ kind, name, diff }) => ({ label: kind, text: short(name), step: "", notes: [], diffs: [diff] }));
   }
@@ -328,6 +360,12 @@ function items(model) {
 function item({ version, migration_name, description, ...next }, seen) {
   const said = [...otherApps(next), ...(seen ? notes(seen) : [])];
   return { label: `v${version}`, text: description || migration_name, notes: said, diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
+}
+
+/** A check of the doctor, and what to do. */
+function checked({ name, found, remedy }) {
+  const notes = remedy ? [{ tone: "", text: sentence(remedy) }] : [];
+  return { label: CHECKS[name] ?? name, text: found, step: "", notes, diffs: [] };
 }
 
 /** What the version means for the apps of other computers. */

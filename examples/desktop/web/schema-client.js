@@ -2,7 +2,7 @@
 // the same file serves a page and Electron's main process.
 
 /** The methods of the daemon. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "rollback", "verify", "doctor", "install"];
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "cancelChange", "rollback", "verify", "doctor", "install"];
 
 /** The events of the daemon, and `connection`, which the client adds. */
 export const EVENTS = [
@@ -18,7 +18,8 @@ export const EVENTS = [
 /**
  * Why a request failed. `code` is the daemon's name of the error, such as `unreachable`, or
  * `disconnected` if the response was lost with the connection. `installSql` is the setup script,
- * if installing is the remedy, and `editorUrl` the page on which it is pasted.
+ * if installing is the remedy, and `editorUrl` the page on which it is pasted. `doctorHelps` says
+ * whether `doctor()` can find out more.
  */
 export class SchemaError extends Error {
   constructor(message, data) {

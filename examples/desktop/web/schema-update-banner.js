@@ -36,13 +36,14 @@ export class SchemaUpdateBanner extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [style()];
     this.#parts = build(root);
-    const { toggle, test, cancel, copy, untested, keep, primary, dismiss, made } = this.#parts;
+    const { toggle, test, cancel, copy, diagnose, untested, keep, primary, dismiss, made } = this.#parts;
     // The second click of a double click would be on what the first one has brought there.
     const on = (button, type) =>
       button.addEventListener("click", ({ detail }) => detail < 2 && this.#send({ type, now: Date.now() }));
     on(toggle, "toggle");
     on(test, "test");
     on(cancel, "cancel");
+    on(diagnose, "diagnose");
     on(untested, "actUntested");
     on(keep, "keepTesting");
     on(primary, "act");
@@ -136,6 +137,7 @@ export class SchemaUpdateBanner extends HTMLElement {
       apply: () => answer(schema.applyUpdates(params), "ran"),
       rollback: () => answer(schema.rollback(params), "ran"),
       check: () => answer(schema.checkUpdates(), "checked"),
+      diagnose: () => answer(schema.doctor(), "diagnosed"),
       verify: () => answer(schema.verify(), "verified"),
       install: () => answer(schema.install(), "installed"),
       notify: () => notify(check),
@@ -191,6 +193,7 @@ export class SchemaUpdateBanner extends HTMLElement {
 
     parts.changes.hidden = !shown.expanded;
     if (shown.expanded) this.#renderList(shown.list);
+    parts.changes.ariaLabel = shown.listName;
     parts.changes.ariaBusy = String(shown.state === "applying");
     parts.toggle.ariaExpanded = String(Boolean(shown.expanded));
     parts.script.hidden = !shown.script;
@@ -202,7 +205,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     write(parts.how, shown.backup?.instructions);
     parts.made.checked = Boolean(shown.backup?.checked);
 
-    for (const name of ["toggle", "test", "cancel", "copy", "untested", "keep", "primary"]) {
+    for (const name of ["toggle", "test", "cancel", "copy", "diagnose", "untested", "keep", "primary"]) {
       parts[name].hidden = !shown.buttons[name];
       write(parts[name], shown.buttons[name]);
     }
@@ -243,9 +246,9 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   /** What had the focus is gone: it goes to what is left, or back to where it came from. */
   #keepFocus() {
-    const { cancel, keep, test, toggle, dismiss } = this.#parts;
+    const { cancel, keep, test, diagnose, toggle, dismiss } = this.#parts;
     // Not to what changes something, which the next press of a key would begin.
-    const next = [keep, cancel, test, toggle, dismiss].find((button) => button.checkVisibility());
+    const next = [keep, cancel, test, diagnose, toggle, dismiss].find((button) => button.checkVisibility());
     const target = next ?? this.#cameFrom;
     if (!target) return;
     target.focus();
@@ -324,7 +327,7 @@ function build(root) {
     alert: element("p", { className: "alert", role: "alert" }),
     detail: element("p", { className: "detail", role: "status" }),
     bar: element("progress", { ariaLabel: "Progress" }),
-    changes: element("ul", { id: "changes", ariaLabel: "Changes" }),
+    changes: element("ul", { id: "changes" }),
     sql: element("pre"),
     explanation: element("p", { className: "explanation", id: "explanation" }),
     advice: element("p"),
@@ -337,6 +340,7 @@ function build(root) {
     test: button(),
     cancel: button(),
     copy: button(),
+    diagnose: button(),
     untested: button(),
     keep: button({ className: "default" }),
     primary: button({ className: "primary" }),
@@ -344,7 +348,7 @@ function build(root) {
     dismiss: button({ className: "dismiss", ariaLabel: "Dismiss" }, "×"),
   };
   const { dot, title, clock, alert, detail, bar, changes, sql, explanation, advice, how, made, summary, testClock, reason } = parts;
-  const { toggle, test, cancel, copy, untested, keep, primary, note, dismiss } = parts;
+  const { toggle, test, cancel, copy, diagnose, untested, keep, primary, note, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
   test.setAttribute("aria-describedby", explanation.id);
   primary.setAttribute("aria-describedby", reason.id);
@@ -355,7 +359,7 @@ function build(root) {
   const help = element("details", {}, element("summary", {}, "How to back up"), how);
   parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, help, check);
   const line = element("div", { className: "line" }, summary, testClock);
-  const actions = element("div", { className: "actions" }, toggle, test, cancel, copy, untested, keep, primary, note);
+  const actions = element("div", { className: "actions" }, toggle, test, cancel, copy, diagnose, untested, keep, primary, note);
   parts.box = element("section", {}, head, alert, detail, bar, parts.body, explanation, parts.backup, line, reason, actions, dismiss);
   root.append(parts.box);
   return parts;
