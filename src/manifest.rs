@@ -346,12 +346,10 @@ impl ManifestFile {
         if version < 1 || Version::try_from(version).is_err() {
             return refuse(&entry.file, ManifestErrorKind::NotAVersion);
         }
-        if listed(version).count() > 1 {
-            return refuse(&entry.file, ManifestErrorKind::Duplicate);
-        }
         if version != expected {
-            let problem = match listed(expected).count() {
-                0 => ManifestErrorKind::Missing { missing: expected },
+            let problem = match (listed(version).count(), listed(expected).count()) {
+                (2.., _) => ManifestErrorKind::Duplicate,
+                (_, 0) => ManifestErrorKind::Missing { missing: expected },
                 _ => ManifestErrorKind::Unordered { before: expected },
             };
             return refuse(&entry.file, problem);
