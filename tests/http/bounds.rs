@@ -2,6 +2,7 @@
 //! longer than configured.
 
 use std::{
+    io::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,10 +11,12 @@ use std::{
 };
 
 use ctx0_schema::Error;
+use flate2::{Compression, write::GzEncoder};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::support::{
-    Parrot, build, config, every_text, hasty, http, listen, manager, once, read_request, variant,
+    Parrot, build, config, every_text, hasty, http, ledger_to, listen, manager, once, read_request,
+    variant,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -30,6 +33,24 @@ async fn an_answer_of_just_16_mib_is_read() {
 async fn an_answer_of_more_than_16_mib_is_not_read() {
     let padded = format!("[{}]", " ".repeat(16 * MIB - 1));
     is_tried_again(http("200 OK", &[], padded)).await;
+}
+
+/// A gateway may compress what PostgREST does not.
+#[tokio::test]
+async fn a_compressed_answer_is_read_up_to_the_same_bound() {
+    let compressed = |body: String| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(body.as_bytes()).unwrap();
+        http(
+            "200 OK",
+            &["Content-Encoding: gzip"],
+            encoder.finish().unwrap(),
+        )
+    };
+    let server = Parrot::saying([compressed(ledger_to(2).to_string())]).await;
+    let version = manager(&server.url).current_version().await.unwrap();
+    assert_eq!(version.get(), 2);
+    is_tried_again(compressed(format!("[{}]", " ".repeat(16 * MIB - 1)))).await;
 }
 
 #[tokio::test]

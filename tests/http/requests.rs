@@ -28,6 +28,7 @@ async fn a_check_is_one_request_for_the_whole_ledger() {
         headers(request),
         [
             ("accept", "application/json"),
+            ("accept-encoding", "gzip"),
             ("accept-profile", "public"),
             ("apikey", SECRET_KEY),
             ("prefer", "count=exact"),
@@ -107,6 +108,7 @@ async fn applying_is_one_request_to_read_and_one_for_each_version() {
         headers(&requests[1]),
         [
             ("accept", "application/json"),
+            ("accept-encoding", "gzip"),
             ("apikey", SECRET_KEY),
             ("content-length", length.as_str()),
             ("content-profile", "public"),
