@@ -98,14 +98,7 @@ async fn change(
     }
     terminal.tell(&text::summary(&preview));
     if let Some(failure) = preview.failure() {
-        return Err(Failure::new(
-            Exit::Failed,
-            "previewFailed",
-            format!(
-                "nothing was changed, because version {} would fail",
-                failure.version
-            ),
-        ));
+        return Err(Failure::of_preview(failure));
     }
     let question = Question::of(&preview);
     let backup_by = agree(terminal, consent, &question).await?;

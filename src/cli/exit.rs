@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Output, text};
 use crate::{
     config::ConfigError,
-    error::Error,
+    error::{Error, MigrationError},
     fleet::{FleetError, FleetFileError},
     manifest::{ManifestError, Version},
     report::RunError,
@@ -79,6 +79,9 @@ impl Exit {
     }
 }
 
+/// The SQLSTATEs that say that a table, column, function, schema or another object exists already.
+const EXISTS: [&str; 5] = ["42P07", "42701", "42723", "42P06", "42710"];
+
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -113,6 +116,18 @@ impl Failure {
             retryable: false,
             next: None,
             done: None,
+        }
+    }
+
+    /// A preview in which a version failed.
+    pub(super) fn of_preview(failure: &MigrationError) -> Self {
+        let message = format!(
+            "nothing was changed, because version {} would fail",
+            failure.version
+        );
+        Self {
+            next: baseline(failure),
+            ..Self::new(Exit::Failed, "previewFailed", message)
         }
     }
 
@@ -183,9 +198,19 @@ fn next(error: &Error) -> Option<&'static str> {
     if matches!(error, E::RunByHand { .. }) {
         return Some("`ctx0-schema install --print` and `uninstall --print` print the scripts.");
     }
+    if let E::MigrationFailed(failure) = error {
+        return baseline(failure);
+    }
     error
         .doctor_helps()
         .then_some("`ctx0-schema doctor` looks for the cause.")
+}
+
+/// What helps where the version makes something that is there already.
+fn baseline(failure: &MigrationError) -> Option<&'static str> {
+    EXISTS.contains(&failure.sqlstate.as_str()).then_some(
+        "If this schema was made by hand, `ctx0-schema baseline` finds its version and records it.",
+    )
 }
 
 impl From<ConfigError> for Failure {

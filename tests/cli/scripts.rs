@@ -268,6 +268,12 @@ async fn a_schema_made_by_hand_is_recognised_and_recorded() {
         "{}",
         status.out
     );
+    let refused = cli.expect(1, &["apply", "--yes", folder]).await;
+    assert!(
+        refused.says("`ctx0-schema baseline` finds its version"),
+        "{}",
+        refused.err
+    );
 
     let found = cli.expect(0, &["baseline", "--json", folder]).await.json();
     assert_eq!(found["versions"][0]["likeness"]["kind"], "same");
