@@ -3,6 +3,7 @@
 mod hosted;
 mod key;
 mod sql_api;
+mod trust;
 mod url;
 
 use std::{
@@ -25,6 +26,7 @@ use self::{
 };
 pub(crate) use self::{
     sql_api::{LOCAL_CLI, SqlApi},
+    trust::Trust,
     url::{hosted_project, is_loopback},
 };
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub(crate) retry_deadline: Duration,
     pub(crate) apply_deadline: Duration,
     pub(crate) ca_pem: Option<Vec<u8>>,
+    /// The authorities that were read for it, or for others with which it shares them.
+    pub(crate) trust: Trust,
     /// The hosted service to compare with.
     pub(crate) hosted: Option<Hosted>,
     /// What runs SQL over HTTP besides PostgREST, if anything does.
@@ -360,6 +364,7 @@ impl ConfigBuilder {
             retry_deadline: self.retry_deadline,
             apply_deadline: self.apply_deadline,
             ca_pem,
+            trust: Trust::default(),
             hosted,
         })
     }

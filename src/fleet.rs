@@ -23,7 +23,11 @@ pub use self::{
     rules::{StopRule, StopRuleError},
 };
 use self::{journal::Journal, rules::Course, work::work};
-use crate::{config::ConfigBuilder, manifest::Migrations, report::Progress};
+use crate::{
+    config::{ConfigBuilder, Trust},
+    manifest::Migrations,
+    report::Progress,
+};
 
 /// How many projects are worked on at the same time, unless it is set.
 const CONCURRENCY: usize = 16;
@@ -222,6 +226,7 @@ impl Fleet {
         let mut course = Course::new(left, self.file.canary.as_deref(), rule);
         let concurrency = self.file.concurrency.unwrap_or(CONCURRENCY).max(1);
 
+        let trust = Trust::default();
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut running = JoinSet::new();
         loop {
@@ -233,8 +238,17 @@ impl Fleet {
                 });
                 let (migrations, operation) = (self.migrations.clone(), operation.clone());
                 let (configure, events) = (Arc::clone(&self.configure), events.clone());
+                let trust = trust.clone();
                 running.spawn(async move {
-                    work(&project, &*configure, migrations, &operation, &events).await
+                    work(
+                        &project,
+                        &*configure,
+                        trust,
+                        migrations,
+                        &operation,
+                        &events,
+                    )
+                    .await
                 });
             }
             tokio::select! {

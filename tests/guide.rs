@@ -1,7 +1,10 @@
 //! The guide agrees with the code: its page of errors has each variant of each error, and its pages
 //! are listed.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
+
+#[path = "../benches/fleet_scale/page.rs"]
+mod fleet_scale;
 
 /// The text of a file of the crate.
 fn text(path: &str) -> String {
@@ -116,4 +119,20 @@ fn every_page_is_part_of_the_guide() {
             "{module} is in the list"
         );
     }
+}
+
+/// `CTX0_WRITE_MEASUREMENTS=1` writes them again, where only their form has changed.
+#[test]
+fn the_measurements_of_the_page_of_fleets_are_those_of_the_bench() {
+    let (page, picture) = ("src/guide/fleet.md", "benches/fleet_scale.svg");
+    let measured = serde_json::from_str(&text("benches/fleet_scale.json")).unwrap();
+    let with_them = fleet_scale::with_measurements(&text(page), &measured).unwrap();
+    let drawn = fleet_scale::picture(&measured);
+    if env::var_os("CTX0_WRITE_MEASUREMENTS").is_some() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::write(root.join(page), &with_them).unwrap();
+        fs::write(root.join(picture), &drawn).unwrap();
+    }
+    assert_eq!(text(page), with_them);
+    assert_eq!(text(picture), drawn);
 }

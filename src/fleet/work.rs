@@ -16,7 +16,7 @@ use super::{
     report::{ProjectFailure, ProjectOutcome, ProjectReport},
 };
 use crate::{
-    config::ConfigBuilder,
+    config::{Config, ConfigBuilder, Trust},
     drift::Verification,
     error::{ConflictReason, Error},
     manager::SchemaVersionManager,
@@ -34,13 +34,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn work(
     project: &FleetProject,
     configure: &(dyn Fn(ConfigBuilder) -> ConfigBuilder + Send + Sync),
+    trust: Trust,
     migrations: Migrations,
     operation: &FleetOperation,
     events: &UnboundedSender<FleetEvent>,
 ) -> ProjectReport {
     let began = Instant::now();
     let name = &project.name;
-    let mut report = match manager(project, configure, migrations).await {
+    let mut report = match manager(project, configure, trust, migrations).await {
         Err(report) => report,
         Ok(manager) => {
             let ended = match operation {
@@ -59,9 +60,11 @@ pub(super) async fn work(
     report
 }
 
+/// A manager of the project with its key. It shares with the others what they trust.
 async fn manager(
     project: &FleetProject,
     configure: &(dyn Fn(ConfigBuilder) -> ConfigBuilder + Send + Sync),
+    trust: Trust,
     migrations: Migrations,
 ) -> Result<SchemaVersionManager, ProjectReport> {
     let config = project.configure().await.map_err(|reason| ProjectReport {
@@ -71,9 +74,9 @@ async fn manager(
         }),
         ..ProjectReport::new(&project.name, ProjectOutcome::Failed, reason)
     })?;
-    let manager = configure(config).build().map_err(Error::from);
-    manager
-        .and_then(|config| SchemaVersionManager::new(&config, migrations))
+    let config = configure(config).build().map_err(Error::from);
+    config
+        .and_then(|config| SchemaVersionManager::new(&Config { trust, ..config }, migrations))
         .map_err(|error| ProjectReport::failed(&project.name, &error))
 }
 

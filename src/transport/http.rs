@@ -13,7 +13,7 @@ use std::{
 
 use postgrest::Postgrest;
 use reqwest::{
-    Certificate, Client, Method, StatusCode, Url,
+    Client, Method, StatusCode, Url,
     header::{
         AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
         LOCATION, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
@@ -317,14 +317,19 @@ fn client(url: &Url, config: &Config) -> Result<Client, ConfigError> {
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false);
-    if url.scheme() == "http" {
-        // A proxy would see the key; over https it only sees a tunnel. And no certificate is
-        // looked at, so the system's authorities, which may not be installed, are not wanted.
-        client = client.no_proxy().tls_certs_only([]);
+    let is_plain = url.scheme() == "http";
+    if is_plain {
+        // A proxy would see the key; over https it only sees a tunnel.
+        client = client.no_proxy();
     }
-    if let Some(pem) = &config.ca_pem {
-        client = client.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(client_error)?);
-    }
+    client = match &config.ca_pem {
+        // No certificate is looked at, so the system's authorities, which may not be installed, are not wanted.
+        None if is_plain => client.tls_certs_only([]),
+        ca_pem => {
+            let tls = config.trust.tls(ca_pem.as_deref());
+            client.tls_backend_preconfigured(tls.map_err(|source| ConfigError::Client { source })?)
+        }
+    };
     client.build().map_err(client_error)
 }
 

@@ -28,6 +28,7 @@ const READY: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     account: Account,
     binaries: PathBuf,
+    connections: u32,
     port: Port,
     password: String,
     /// Stopped before the directory goes: fields are dropped in this order.
@@ -38,7 +39,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Copies the template of this PostgreSQL and starts a server on it.
     pub(crate) async fn start() -> Result<Cluster, StackError> {
-        let mut cluster = tokio::task::spawn_blocking(prepare)
+        Cluster::with_connections(100).await
+    }
+
+    /// Like [`Cluster::start`], for this many connections instead of PostgreSQL's default.
+    pub(crate) async fn with_connections(connections: u32) -> Result<Cluster, StackError> {
+        let mut cluster = tokio::task::spawn_blocking(move || prepare(connections))
             .await
             .map_err(io::Error::other)??;
         cluster.launch().await?;
@@ -130,6 +136,8 @@ impl Cluster {
                 .arg("-k")
                 .arg(directory)
                 .args(["-p", &self.port.number().to_string()])
+                .arg("-N")
+                .arg(self.connections.to_string())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log),
@@ -194,7 +202,7 @@ impl Drop for Server {
 }
 
 /// Everything up to the start of the server; it takes a moment and blocks.
-fn prepare() -> Result<Cluster, StackError> {
+fn prepare(connections: u32) -> Result<Cluster, StackError> {
     let account = Account::unprivileged()?;
     let (binaries, version) = find_binaries()?;
     let pg_ctl = binaries.join("pg_ctl");
@@ -212,6 +220,7 @@ fn prepare() -> Result<Cluster, StackError> {
     Ok(Cluster {
         account,
         binaries,
+        connections,
         port: Port::reserve()?,
         password: random_word()?,
         server: None,

@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! [`Stack::serve_sql`] puts the real postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
+//! [`Many`](many::Many) has many projects on one PostgreSQL. [`Stack::serve_sql`] puts the real postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
 //!
 //! `cargo run -p ctx0-stack` starts one to poke at by hand, with `--postgres`
 //! on a real PostgreSQL.
@@ -85,6 +85,7 @@ mod external;
 pub mod fault;
 mod gateway;
 mod keys;
+pub mod many;
 mod meta;
 mod port;
 pub mod project;

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) pool: u32,
     /// How long a request waits for a connection.
     pub(crate) pool_timeout: Duration,
+    /// When a connection that nobody uses is closed, if ever.
+    pub(crate) idle: Option<Duration>,
     /// What stands behind `/pg/`.
     pub(crate) meta: Served,
 }
@@ -64,14 +66,7 @@ impl Rest {
     /// Waits until the schema has been read for the first time.
     pub(crate) async fn ready(&self) -> Result<(), StackError> {
         let api = Arc::clone(&self.api);
-        let ready = async move {
-            match tokio::time::timeout(READY, api.ready()).await {
-                Ok(()) => Ok(()),
-                // Another try says why.
-                Err(_) => api.load().await,
-            }
-        };
-        self.home.run(ready).await?
+        self.home.run(async move { ready(&api).await }).await?
     }
 
     /// Reads the schema again.
@@ -97,12 +92,64 @@ impl Rest {
     }
 }
 
+/// The REST layers of many projects on one port.
+pub(crate) struct Rests {
+    /// They run on its threads.
+    _home: Home,
+}
+
+impl Rests {
+    /// Serves each project below its path, and returns when all of them have read their schema.
+    pub(crate) async fn start(
+        projects: Vec<(String, Settings)>,
+        port: u16,
+        layers: impl FnOnce(Router) -> Router + Send + 'static,
+    ) -> Result<Rests, StackError> {
+        let home = Home::new()?;
+        let start = async move {
+            let listener = listen(port).await?;
+            let mut apis = Vec::new();
+            let mut all = Router::new();
+            for (path, settings) in projects {
+                let (api, router) = project(settings)?;
+                apis.push(api);
+                all = all.nest(&path, router);
+            }
+            let all = layers(all.fallback(gateway::no_route));
+            tokio::spawn(async move { axum::serve(listener, all).await });
+            for api in apis {
+                ready(&api).await?;
+            }
+            Ok::<_, StackError>(())
+        };
+        home.run(start).await??;
+        Ok(Rests { _home: home })
+    }
+}
+
+/// Waits until the schema has been read for the first time.
+async fn ready(api: &Api) -> Result<(), StackError> {
+    match tokio::time::timeout(READY, api.ready()).await {
+        Ok(()) => Ok(()),
+        // Another try says why.
+        Err(_) => api.load().await,
+    }
+}
+
 async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
+    let listener = listen(port).await?;
+    let (api, router) = project(settings)?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(api)
+}
+
+/// What a project serves. It follows its database from now on.
+fn project(settings: Settings) -> Result<(Arc<Api>, Router), StackError> {
     let pool = |size: u32| {
         PgPoolOptions::new()
             .max_connections(size)
             .acquire_timeout(settings.pool_timeout)
-            .idle_timeout(None)
+            .idle_timeout(settings.idle)
             .max_lifetime(None)
     };
     // A prepared statement would fail after a migration has changed its table.
@@ -123,9 +170,7 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
             upkeep: None,
         },
     };
-    let api = Api::new(pools)?;
-    let api = Arc::new(api);
-    let listener = listen(port).await?;
+    let api = Arc::new(Api::new(pools)?);
     tokio::spawn(Arc::clone(&api).follow());
 
     let rest = Router::new()
@@ -140,8 +185,7 @@ async fn serve(settings: Settings, port: u16) -> Result<Arc<Api>, StackError> {
         .nest("/rest/v1/", rest)
         .nest("/pg/", sql)
         .fallback(gateway::no_route);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(api)
+    Ok((api, router))
 }
 
 /// Listens on a port, also where a listener has just been closed: a process that another thread

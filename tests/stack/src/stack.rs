@@ -86,6 +86,7 @@ impl Stack {
             upkeep: None,
             pool: 1,
             pool_timeout: Duration::from_secs(60),
+            idle: None,
             meta: Served::default(),
         };
         Stack::behind_rest(Database::Embedded(embedded), settings).await
@@ -114,6 +115,7 @@ impl Stack {
             upkeep: Some(cluster.options("supabase_admin")),
             pool: options.pool,
             pool_timeout: options.pool_timeout,
+            idle: None,
             meta: Served::default(),
         };
         let url = cluster.url();
