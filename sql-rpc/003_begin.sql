@@ -3,13 +3,14 @@
 -- same list of functions, and the second one tries to drop what the first one has dropped.
 --
 -- The tables next, before any function or type is dropped: a request that has read a table may need a
--- type, and would wait for this script while this script waits for it.
+-- type, and would wait for this script while this script waits for it. In the order in which requests read them.
 do $$
 declare
   v_table regclass;
 begin
   perform pg_catalog.pg_advisory_xact_lock(1668577328, 1);
   foreach v_table in array array[
+    pg_catalog.to_regclass('ctx0_private.ctx0_schema_outside'),
     pg_catalog.to_regclass('public.ctx0_schema_versions'),
     pg_catalog.to_regclass('ctx0_private.ctx0_schema_attempts'),
     pg_catalog.to_regclass('ctx0_private.ctx0_schema_cancellations')

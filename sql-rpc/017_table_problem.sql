@@ -19,7 +19,8 @@ begin
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
        where c.oid in (to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
-                       to_regclass('ctx0_private.ctx0_schema_attempts'), to_regclass('ctx0_private.ctx0_schema_cancellations'))
+                       to_regclass('ctx0_private.ctx0_schema_attempts'), to_regclass('ctx0_private.ctx0_schema_cancellations'),
+                       to_regclass('ctx0_private.ctx0_schema_outside'))
     ), problems (place, problem) as (
       select 1, format('%s is not a table: rename or drop it', name)
         from tables

@@ -29,6 +29,7 @@ create table if not exists ctx0_private.ctx0_schema_attempts (
 
 alter table ctx0_private.ctx0_schema_attempts
   add column if not exists backup_by      text,
+  add column if not exists down_outside   jsonb,
   add column if not exists reason         text,
   add column if not exists request        uuid,
   add column if not exists cancelled_by   text,
@@ -61,6 +62,8 @@ comment on column ctx0_private.ctx0_schema_attempts.reason is
   'Why the ledger was repaired; null for an apply and a rollback';
 comment on column ctx0_private.ctx0_schema_attempts.down_sql is
   'The statements that roll the version back, as they were known when the version was applied';
+comment on column ctx0_private.ctx0_schema_attempts.down_outside is
+  'Of down_sql, if it is one statement that runs outside a transaction: what it does';
 comment on column ctx0_private.ctx0_schema_attempts.backup_by is
   'Who said that there is a backup; null where nobody was asked';
 comment on column ctx0_private.ctx0_schema_attempts.request is

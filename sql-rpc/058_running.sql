@@ -102,57 +102,91 @@ $$;
 comment on function ctx0_private.show_undone() is
   'ctx0: lets other sessions see that this one has undone its version';
 
+-- is_undone(p_pid): whether a session has undone its version, or removes what is left of one that ran outside a
+-- transaction.
 create function ctx0_private.is_undone(p_pid integer)
 returns boolean
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (select from pg_stat_activity a where a.pid = p_pid and a.application_name = 'ctx0 undone');
+  select exists (
+    select from pg_stat_activity a
+     where a.pid = p_pid
+       and (a.application_name = 'ctx0 undone' or a.query ~ '^drop index concurrently if exists \S+(\.ctx0_create_|_cc(new|old)\d*"?$)'));
 $$;
 
 comment on function ctx0_private.is_undone(integer) is
   'ctx0: whether a session has undone its version';
 
+-- progress_of(p_pid): where the statement of a session is, {phase, percent}, where PostgreSQL counts what it does
+-- and the owner of this function may see it; else {}.
+create function ctx0_private.progress_of(p_pid integer)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((
+    select jsonb_strip_nulls(jsonb_build_object(
+             'phase', c.phase,
+             'percent', case when c.total > 0 then least(100, floor(100.0 * c.done / c.total)) end))
+      from (
+        select i.phase,
+               case when i.phase ^@ 'waiting' then i.lockers_done when i.phase ~ 'tuples' then i.tuples_done else i.blocks_done end,
+               case when i.phase ^@ 'waiting' then i.lockers_total when i.phase ~ 'tuples' then i.tuples_total else i.blocks_total end
+          from pg_stat_progress_create_index i
+         where i.pid = p_pid
+        union all
+        select t.phase, t.heap_blks_scanned, t.heap_blks_total from pg_stat_progress_cluster t where t.pid = p_pid
+        union all
+        select v.phase, case v.phase when 'vacuuming heap' then v.heap_blks_vacuumed else v.heap_blks_scanned end, v.heap_blks_total
+          from pg_stat_progress_vacuum v
+         where v.pid = p_pid
+        union all
+        select y.phase, y.sample_blks_scanned, y.sample_blks_total from pg_stat_progress_analyze y where y.pid = p_pid
+        union all
+        select 'copying', o.bytes_processed, o.bytes_total from pg_stat_progress_copy o where o.pid = p_pid
+      ) c (phase, done, total)
+     limit 1), '{}');
+$$;
+
+comment on function ctx0_private.progress_of(integer) is
+  'ctx0: where the statement of a session is';
+
+-- milliseconds_since(p_since): how long ago that is, by the clock and not by the transaction.
+create function ctx0_private.milliseconds_since(p_since timestamptz)
+returns bigint
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select greatest(0, ceil(extract(epoch from clock_timestamp() - p_since) * 1000))::bigint;
+$$;
+
+comment on function ctx0_private.milliseconds_since(timestamptz) is
+  'ctx0: how long ago that is';
+
 -- position_of(p_pid): where the migration of a session is, or null where that cannot be seen:
 --   {action, version, statement, statements, version_ms, statement_ms, phase, percent}
--- phase and percent only where PostgreSQL counts what the statement does, and the owner of this
--- function may see it.
+-- phase and percent as progress_of().
 create function ctx0_private.position_of(p_pid integer)
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_strip_nulls(jsonb_build_object(
+  select jsonb_build_object(
            'action', p.part[1],
            'version', p.part[2]::integer,
            'statement', p.part[3]::integer,
            'statements', p.part[4]::integer,
-           'version_ms', greatest(0, ceil(extract(epoch from clock_timestamp()) * 1000) - p.part[5]::bigint * 1000),
-           'statement_ms', greatest(0, ceil(extract(epoch from clock_timestamp()) * 1000) - p.part[6]::bigint * 1000),
-           'phase', c.phase,
-           'percent', case when c.total > 0 then least(100, floor(100.0 * c.done / c.total)) end))
+           'version_ms', ctx0_private.milliseconds_since(p_since => to_timestamp(p.part[5]::bigint)),
+           'statement_ms', ctx0_private.milliseconds_since(p_since => to_timestamp(p.part[6]::bigint)))
+         || ctx0_private.progress_of(p_pid => p_pid)
     from pg_stat_activity a
    cross join lateral regexp_match(
            a.application_name, '^ctx0 (apply|rollback) v(\d{1,9}) (\d{1,7})/(\d{1,7}) (\d{1,10}) (\d{1,10})$') p (part)
-    left join lateral (
-      select i.phase,
-             case when i.phase ^@ 'waiting' then i.lockers_done when i.phase ~ 'tuples' then i.tuples_done else i.blocks_done end,
-             case when i.phase ^@ 'waiting' then i.lockers_total when i.phase ~ 'tuples' then i.tuples_total else i.blocks_total end
-        from pg_stat_progress_create_index i
-       where i.pid = a.pid
-      union all
-      select t.phase, t.heap_blks_scanned, t.heap_blks_total from pg_stat_progress_cluster t where t.pid = a.pid
-      union all
-      select v.phase, case v.phase when 'vacuuming heap' then v.heap_blks_vacuumed else v.heap_blks_scanned end, v.heap_blks_total
-        from pg_stat_progress_vacuum v
-       where v.pid = a.pid
-      union all
-      select y.phase, y.sample_blks_scanned, y.sample_blks_total from pg_stat_progress_analyze y where y.pid = a.pid
-      union all
-      select 'copying', o.bytes_processed, o.bytes_total from pg_stat_progress_copy o where o.pid = a.pid
-    ) c (phase, done, total) on true
    where a.pid = p_pid and p.part is not null
    limit 1;
 $$;
@@ -160,23 +194,33 @@ $$;
 comment on function ctx0_private.position_of(integer) is
   'ctx0: where the migration of a session is';
 
--- running(p_attempt): what has the lock of the schema, or null where it is free:
+-- running(p_attempt): what is changing or rehearsing the schema, or null:
 --   held_by   attempt (p_attempt itself) | change | rehearsal
 --   position  as position_of(), where it can be seen
+-- It has the lock of the schema, or is a version outside a transaction, which holds none.
 create function ctx0_private.running(p_attempt uuid default null)
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_strip_nulls(jsonb_build_object(
-           'held_by', case when h.attempt = p_attempt then 'attempt' else h.kind end,
-           'position', ctx0_private.position_of(p_pid => h.pid)))
-    from ctx0_private.holder() h;
+  select coalesce((
+    select jsonb_build_object(
+             'held_by', case when r.attempt = p_attempt then 'attempt' else 'change' end,
+             'position', jsonb_build_object(
+               'action', r.action, 'version', r.version, 'statement', 1, 'statements', 1,
+               'version_ms', ctx0_private.milliseconds_since(p_since => r.started_at),
+               'statement_ms', ctx0_private.milliseconds_since(p_since => r.run_at))
+               || ctx0_private.progress_of(p_pid => ctx0_private.outside_backend(p_run => r)))
+      from ctx0_private.outside_run() r), (
+    select jsonb_strip_nulls(jsonb_build_object(
+             'held_by', case when h.attempt = p_attempt then 'attempt' else h.kind end,
+             'position', ctx0_private.position_of(p_pid => h.pid)))
+      from ctx0_private.holder() h));
 $$;
 
 comment on function ctx0_private.running(uuid) is
-  'ctx0: what has the lock of the schema at this moment';
+  'ctx0: what is changing or rehearsing the schema';
 
 -- locked(p_attempt): the response to a request that finds the lock of the schema taken.
 create function ctx0_private.locked(p_attempt uuid default null)

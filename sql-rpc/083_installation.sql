@@ -21,7 +21,7 @@ begin
         select c.oid, null
           from pg_class c
          where c.oid in ('public.ctx0_schema_versions'::regclass, 'ctx0_private.ctx0_schema_attempts'::regclass,
-                         'ctx0_private.ctx0_schema_cancellations'::regclass)
+                         'ctx0_private.ctx0_schema_cancellations'::regclass, 'ctx0_private.ctx0_schema_outside'::regclass)
       ) o);
 end
 $$;

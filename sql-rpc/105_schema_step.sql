@@ -1,6 +1,7 @@
 -- schema_step: a version to apply or to roll back, as a client sends it. The fields are the arguments
 -- of ctx0_apply_migration; of a rollback, sql is the down text for a version that was recorded by
--- hand, and checksum is its checksum.
+-- hand, and checksum is its checksum. outside and down_outside: what the one statement of sql or down_sql
+-- does, if it runs outside a transaction.
 create type ctx0_private.schema_step as (
   version          integer,
   name             text,
@@ -12,7 +13,9 @@ create type ctx0_private.schema_step as (
   expected_version integer,
   attempt          uuid,
   breaking         boolean,
-  min_app_version  text
+  min_app_version  text,
+  outside          jsonb,
+  down_outside     jsonb
 );
 
 comment on type ctx0_private.schema_step is
@@ -37,6 +40,45 @@ $$;
 
 comment on function ctx0_private.stored_down_sql(integer, text[]) is
   'ctx0: the statements that roll a version back';
+
+-- stored_down_outside(p_version, p_given): the same for what the down statement does, if it runs outside a
+-- transaction.
+create function ctx0_private.stored_down_outside(p_version integer, p_given jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select case when a.down_sql is not null then a.down_outside when v.attempt is null then p_given end
+      from public.ctx0_schema_versions v
+      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
+     where v.version = p_version);
+end
+$$;
+
+comment on function ctx0_private.stored_down_outside(integer, jsonb) is
+  'ctx0: what the down statement of a version does, if it runs outside a transaction';
+
+-- inside_sql(p_outside): the statement without `concurrently`, which does the same inside a transaction; null where
+-- there is no such.
+create function ctx0_private.inside_sql(p_outside jsonb)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_outside ->> 'kind'
+    when 'create_index' then concat_ws(' ',
+      'create', case when (p_outside ->> 'unique')::boolean then 'unique' end, 'index',
+      case when (p_outside ->> 'if_not_exists')::boolean then 'if not exists' end, quote_ident(p_outside ->> 'name'),
+      'on', p_outside ->> 'table', p_outside ->> 'rest')
+    when 'drop_index' then concat_ws(' ', 'drop index', case when (p_outside ->> 'if_exists')::boolean then 'if exists' end, p_outside ->> 'index') end;
+$$;
+
+comment on function ctx0_private.inside_sql(jsonb) is
+  'ctx0: a statement that runs outside a transaction as one that runs inside';
 
 -- decide_change(p_action, p_step): the response to a step that must not or need not run, or null.
 -- The caller holds the lock. p_step.sql of a rollback is the SQL that would run.
@@ -112,6 +154,21 @@ $$;
 comment on function ctx0_private.recorded_response(text, ctx0_private.schema_step) is
   'ctx0: the response that a copy of this request got before';
 
+-- is_of_text(p_outside, p_sql): whether what a statement does, as the client took it apart, is in its text.
+create function ctx0_private.is_of_text(p_outside jsonb, p_sql text[])
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_outside is null or p_sql is null or not exists (
+    select from jsonb_each_text(p_outside) p
+     where p.key in ('table', 'rest', 'index', 'relation', 'sql') and strpos(array_to_string(p_sql, ''), p.value) = 0);
+$$;
+
+comment on function ctx0_private.is_of_text(jsonb, text[]) is
+  'ctx0: whether what a statement does is in its text';
+
 -- first_damaged(p_steps): the conflict of the first step whose SQL is not the SQL of its checksum, or
 -- null. A body that was damaged on the way says nothing about its attempts: it is refused and not
 -- recorded, so that an intact copy can still arrive.
@@ -126,7 +183,9 @@ declare
 begin
   foreach v_step in array p_steps loop
     if not ctx0_private.is_intact(p_sql => v_step.sql, p_checksum => v_step.checksum)
-       or not ctx0_private.is_intact(p_sql => v_step.down_sql, p_checksum => v_step.down_checksum) then
+       or not ctx0_private.is_intact(p_sql => v_step.down_sql, p_checksum => v_step.down_checksum)
+       or not ctx0_private.is_of_text(p_outside => v_step.outside, p_sql => v_step.sql)
+       or not ctx0_private.is_of_text(p_outside => v_step.down_outside, p_sql => v_step.down_sql) then
       return jsonb_build_object(
         'outcome', 'conflict', 'reason', 'damaged', 'version', v_step.version, 'attempt', v_step.attempt,
         'message', 'the SQL that arrived is not the SQL of its checksum');

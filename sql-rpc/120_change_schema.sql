@@ -8,13 +8,15 @@
 --   p_backup_by   who confirmed a backup, or null
 --   p_continues   whether the caller goes on to other versions after these
 --   p_budget      no step after the first is begun later than this
+--   p_response    as step_outside(), for a step that runs outside a transaction, which is alone
 --
 -- Result: a response for each step that was taken, at least one, as ctx0_apply_migration. The first
 -- step is decided whatever its outcome. A later one that fails is not: nothing of it is recorded, and
 -- the caller requests it again, as the first. Some SQL fails only after other versions in the same
 -- transaction, such as the use of a new enum value. But one that was cancelled or took too long is
 -- not tried again. No further step is begun once the budget is used, or once the transaction has locked a
--- quarter of what the server has room for. A copy of a request that has run gets the responses
+-- quarter of what the server has room for. A step that runs outside a transaction is decided once its statement
+-- has ended: until then its responses are `outside` and `locked`, which are not recorded. A copy of a request that has run gets the responses
 -- of then and begins no step.
 create function ctx0_private.change_schema(
   p_action     text,
@@ -22,7 +24,8 @@ create function ctx0_private.change_schema(
   p_applied_by text,
   p_backup_by  text,
   p_continues  boolean,
-  p_budget     interval
+  p_budget     interval,
+  p_response   jsonb default null
 )
 returns jsonb[]
 language plpgsql
@@ -36,6 +39,7 @@ declare
   v_first   constant uuid := p_steps[1].attempt;
   v_most    constant integer := current_setting('max_locks_per_transaction')::integer * current_setting('max_connections')::integer / 4;
   v_step    ctx0_private.schema_step;
+  v_run     ctx0_private.ctx0_schema_outside;
   v_locked  jsonb;
   v_started timestamptz;
   v_problem text;
@@ -45,9 +49,23 @@ declare
   v_answers jsonb[] := '{}';
   v_changed boolean := false;
 begin
-  v_locked := ctx0_private.take_lock(p_attempt => v_first);
+  v_locked := ctx0_private.take_lock(p_action => p_action, p_step => p_steps[1]);
   if v_locked is not null then
     return array[v_locked || jsonb_build_object('version', p_steps[1].version, 'attempt', v_first)];
+  end if;
+  select * into v_run from ctx0_private.outside_run();
+  if v_run.attempt <> v_first then
+    -- Another client has begun this version. Its attempt is brought to its end first.
+    v_step := p_steps[1];
+    v_step.attempt := v_run.attempt;
+    v_answers := ctx0_private.change_schema(
+      p_action => p_action, p_steps => array[v_step], p_applied_by => v_run.applied_by, p_backup_by => p_backup_by,
+      p_continues => p_continues, p_budget => null, p_response => p_response);
+    if v_answers[1] ->> 'outcome' not in ('applied', 'rolled_back') then
+      return array[v_answers[1] || jsonb_build_object('attempt', v_first)
+                   || case v_answers[1] ->> 'outcome' when 'locked' then '{"held_by": "change"}' else '{}' end::jsonb];
+    end if;
+    v_answers := '{}';
   end if;
 
   foreach v_step in array p_steps loop
@@ -60,11 +78,28 @@ begin
       exit when v_answers[1] ? 'replayed';
       v_is_new := true;
       if p_action = 'rollback' then
+        v_step.outside := ctx0_private.stored_down_outside(p_version => v_step.version, p_given => v_step.outside);
         v_step.sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_step.sql);
       end if;
       v_answer := ctx0_private.decide_change(p_action => p_action, p_step => v_step);
     end if;
-    if v_answer is null and ctx0_private.cancelled_by(p_attempt => v_first) is not null then
+    if v_answer is null and v_step.outside is not null then
+      v_answer := ctx0_private.step_outside(
+        p_action => p_action, p_step => v_step, p_applied_by => p_applied_by, p_response => p_response);
+      select * into v_run from ctx0_private.outside_run();
+      if v_answer ->> 'outcome' in ('outside', 'locked') then
+        v_locked := case v_answer ->> 'outcome' when 'locked' then ctx0_private.locked(p_attempt => v_step.attempt) else v_answer end;
+        return array[v_locked || jsonb_build_object('version', v_step.version, 'attempt', v_step.attempt)];
+      elsif v_answer ->> 'outcome' = 'failed' then
+        v_answer := v_answer || jsonb_build_object(
+          'statement', 1, 'checksum', ctx0_private.checksum(p_sql => v_step.sql),
+          'retryable', v_answer ->> 'sqlstate' in ('55P03', '40001', '40P01'));
+      elsif v_answer ->> 'outcome' is null then
+        v_step.sql := array(select jsonb_array_elements_text(v_answer -> 'sql'));
+        v_answer := null;
+      end if;
+    end if;
+    if v_answer is null and v_step.outside is null and ctx0_private.cancelled_by(p_attempt => v_first) is not null then
       v_answer := jsonb_build_object(
         'outcome', 'cancelled', 'cancelled_by', ctx0_private.cancelled_by(p_attempt => v_first), 'statement', 0);
     end if;
@@ -75,6 +110,23 @@ begin
         p_lock_timeout => '5s', p_request => v_first, p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
+      if v_run.attempt = v_step.attempt then
+        if v_answer ->> 'outcome' in ('failed', 'cancelled') then
+          -- What it has made so far is removed first.
+          update ctx0_private.ctx0_schema_outside
+             set failure = v_answer
+           where only_row and v_answer ->> 'outcome' = 'failed' and not (v_answer -> 'retryable')::boolean;
+          return array[ctx0_private.locked(p_attempt => v_step.attempt)
+                       || jsonb_build_object('version', v_step.version, 'attempt', v_step.attempt)];
+        end if;
+        v_answer := v_answer || jsonb_build_object(
+          'statements', 1, 'execution_ms', ctx0_private.milliseconds_since(p_since => v_run.started_at));
+        update public.ctx0_schema_versions
+           set execution_ms = (v_answer -> 'execution_ms')::bigint
+         where version = v_step.version;
+        delete from ctx0_private.ctx0_schema_outside where only_row;
+        v_started := v_run.started_at;
+      end if;
       v_changed := v_changed or v_answer ->> 'outcome' not in ('failed', 'cancelled');
     end if;
 
@@ -85,9 +137,9 @@ begin
     if v_is_new then
       v_answer := v_answer || jsonb_build_object('current_version', ctx0_private.current_version());
       insert into ctx0_private.ctx0_schema_attempts
-             (attempt, action, version, outcome, checksum, down_sql, sqlstate, message, applied_by,
+             (attempt, action, version, outcome, checksum, down_sql, down_outside, sqlstate, message, applied_by,
               started_at, finished_at, result, backup_by, request, cancelled_by, server_version)
-      values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_step.down_sql,
+      values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_step.down_sql, v_step.down_outside,
               v_answer ->> 'sqlstate', v_answer ->> 'message', p_applied_by,
               v_started, clock_timestamp(), v_answer, p_backup_by, v_first, v_answer ->> 'cancelled_by',
               current_setting('server_version_num')::integer);
@@ -113,5 +165,5 @@ begin
 end
 $$;
 
-comment on function ctx0_private.change_schema(text, ctx0_private.schema_step[], text, text, boolean, interval) is
+comment on function ctx0_private.change_schema(text, ctx0_private.schema_step[], text, text, boolean, interval, jsonb) is
   'ctx0: takes the steps of one request to change the schema, and records them';

@@ -17,10 +17,15 @@
 --   p_breaking          whether apps that do not know the version can no longer work with it; null: not
 --                       known
 --   p_min_app_version   the oldest app that can work with the version, or null
+--   p_outside           where p_sql is one statement that runs outside a transaction, what it does; else null
+--   p_down_outside      the same of p_down_sql
+--   p_response          what came back for the statement of the outcome "outside"; see step_outside()
 --
 -- Result: jsonb with "outcome", "version", "attempt", "current_version" and "rpc_version", and
 --   applied          + execution_ms, statements
 --   already_applied  the ledger has this version, from the same text
+--   outside          + sql: the caller runs this outside a transaction, and makes the same request again, with
+--                    p_response; recorded as running, and no other change begins
 --   locked           + held_by: attempt (an earlier copy of this request) | change | rehearsal,
 --                    and position, as ctx0_running; nothing was done or recorded
 --   conflict         + reason: damaged | unsafe_table | attempt_reused | different_migration | unexpected_version | gap
@@ -52,7 +57,10 @@ create function public.ctx0_apply_migration(
   p_backup_by        text default null,
   p_continues        boolean default false,
   p_breaking         boolean default null,
-  p_min_app_version  text default null
+  p_min_app_version  text default null,
+  p_outside          jsonb default null,
+  p_down_outside     jsonb default null,
+  p_response         jsonb default null
 )
 returns ctx0_private.answer
 language plpgsql
@@ -66,7 +74,7 @@ as $$
 declare
   v_steps constant ctx0_private.schema_step[] := array[row(
     p_version, p_name, p_description, p_sql, lower(p_checksum), p_down_sql, p_down_checksum, p_expected_version, p_attempt,
-    p_breaking, p_min_app_version
+    p_breaking, p_min_app_version, p_outside, p_down_outside
   )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();
@@ -75,9 +83,9 @@ begin
     ctx0_private.first_damaged(p_steps => v_steps),
     (ctx0_private.change_schema(
        p_action => 'apply', p_steps => v_steps, p_applied_by => p_applied_by, p_backup_by => p_backup_by,
-       p_continues => p_continues, p_budget => null))[1]));
+       p_continues => p_continues, p_budget => null, p_response => p_response))[1]));
 end
 $$;
 
-comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text, boolean, boolean, text) is
+comment on function public.ctx0_apply_migration(integer, text, text, text[], text, text[], text, text, integer, uuid, text, boolean, boolean, text, jsonb, jsonb, jsonb) is
   'ctx0: applies one schema version in one transaction, exactly once for each attempt';

@@ -4,7 +4,8 @@
 -- Arguments
 --   p_steps       the versions in order, a list of objects with the fields of
 --                 ctx0_private.schema_step: version, name, description, sql, checksum, down_sql,
---                 down_checksum, expected_version, attempt, breaking, min_app_version; each as in ctx0_apply_migration
+--                 down_checksum, expected_version, attempt, breaking, min_app_version, outside, down_outside; each as in
+--                 ctx0_apply_migration. A version with outside is refused
 --   p_applied_by  who asks
 --   p_backup_by   who confirmed a backup, or null; recorded
 --   p_continues   whether the caller goes on to another version after these
@@ -43,11 +44,15 @@ begin
   end if;
   v_steps := array(
     select row(s.version, s.name, s.description, s.sql, lower(s.checksum), s.down_sql, s.down_checksum,
-               s.expected_version, s.attempt, s.breaking, s.min_app_version)::ctx0_private.schema_step
+               s.expected_version, s.attempt, s.breaking, s.min_app_version,
+               s.outside, s.down_outside)::ctx0_private.schema_step
       from jsonb_array_elements(p_steps) with ordinality e (step, number)
      cross join lateral jsonb_populate_record(null::ctx0_private.schema_step, e.step) s
      order by e.number);
   perform ctx0_private.check_steps(p_steps => v_steps);
+  if exists (select from unnest(v_steps) s where s.outside is not null) then
+    raise invalid_parameter_value using message = 'a version that runs outside a transaction needs ctx0_apply_migration';
+  end if;
   v_damage := ctx0_private.first_damaged(p_steps => v_steps);
   return ctx0_private.answer(p_fields => jsonb_build_object('results', case
     when v_damage is not null then jsonb_build_array(v_damage)

@@ -13,11 +13,13 @@
 --   p_attempt           identifies this request: every copy of it gets the response of the first
 --   p_backup_by         who confirmed a backup, or null; recorded
 --   p_continues         as ctx0_apply_migration
+--   p_outside           of p_down_sql, as ctx0_apply_migration
+--   p_response          as ctx0_apply_migration
 --
 -- Result: jsonb as ctx0_apply_migration, with the outcomes
 --   rolled_back          + execution_ms, statements
 --   already_rolled_back  the ledger does not have this version, nor a higher one
---   locked, failed, cancelled
+--   outside, locked, failed, cancelled
 --   conflict             + reason: damaged | unsafe_table | attempt_reused | unexpected_version | gap | not_reversible
 -- Errors and callers: as ctx0_apply_migration.
 create function public.ctx0_rollback_migration(
@@ -28,7 +30,9 @@ create function public.ctx0_rollback_migration(
   p_expected_version integer default null,
   p_attempt          uuid default gen_random_uuid(),
   p_backup_by        text default null,
-  p_continues        boolean default false
+  p_continues        boolean default false,
+  p_outside          jsonb default null,
+  p_response         jsonb default null
 )
 returns ctx0_private.answer
 language plpgsql
@@ -41,7 +45,7 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
   v_steps constant ctx0_private.schema_step[] := array[row(
-    p_version, null, null, p_down_sql, lower(p_down_checksum), null, null, p_expected_version, p_attempt, null, null
+    p_version, null, null, p_down_sql, lower(p_down_checksum), null, null, p_expected_version, p_attempt, null, null, p_outside, null
   )::ctx0_private.schema_step];
 begin
   perform ctx0_private.check_caller();
@@ -53,9 +57,9 @@ begin
     ctx0_private.first_damaged(p_steps => v_steps),
     (ctx0_private.change_schema(
        p_action => 'rollback', p_steps => v_steps, p_applied_by => p_applied_by, p_backup_by => p_backup_by,
-       p_continues => p_continues, p_budget => null))[1]));
+       p_continues => p_continues, p_budget => null, p_response => p_response))[1]));
 end
 $$;
 
-comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text, boolean) is
+comment on function public.ctx0_rollback_migration(integer, text[], text, text, integer, uuid, text, boolean, jsonb, jsonb) is
   'ctx0: rolls back the highest schema version in one transaction, exactly once for each attempt';

@@ -16,6 +16,7 @@ declare
   v_steps   jsonb := '[]';
   v_step    record;
   v_sql     text[];
+  v_outside jsonb;
 begin
   for v_step in
     select s.number, s.step, s.step ->> 'action' as action, (s.step ->> 'version')::integer as version,
@@ -37,12 +38,19 @@ begin
         'the database would have version %s, so version %s cannot be next', v_version, v_step.version));
     end if;
     v_sql := v_step.sql;
+    v_outside := nullif(v_step.step -> 'outside', 'null');
     if v_step.action = 'rollback' then
       v_sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_sql);
       if v_sql is null then
         return jsonb_build_object('reason', 'not_reversible', 'message', format(
           'no down SQL is stored for version %s', v_step.version));
       end if;
+    end if;
+    if v_step.action = 'rollback' then
+      v_outside := ctx0_private.stored_down_outside(p_version => v_step.version, p_given => v_outside);
+    end if;
+    if v_outside is not null then
+      v_sql := array_remove(array[ctx0_private.inside_sql(p_outside => v_outside)], null);
     end if;
     v_version := v_step.version - (v_step.action = 'rollback')::integer;
     v_steps := v_steps || (v_step.step || jsonb_build_object('sql', v_sql));

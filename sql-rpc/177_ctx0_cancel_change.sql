@@ -31,7 +31,8 @@ set lock_timeout = '2s'
 set statement_timeout = '8s'
 as $$
 declare
-  v_attempt constant uuid := coalesce(p_attempt, (select h.attempt from ctx0_private.holder() h where h.kind = 'change'));
+  v_attempt constant uuid := coalesce(
+    p_attempt, (select r.attempt from ctx0_private.outside_run() r), (select h.attempt from ctx0_private.holder() h where h.kind = 'change'));
   v_denied  integer;
   v_is_mine boolean := false;
   v_pid     integer;
@@ -54,21 +55,23 @@ begin
   end if;
 
   for v_wait in 0 .. 49 loop
-    v_pid := (select h.pid from ctx0_private.holder() h where h.attempt = v_attempt);
-    exit when v_pid is null;
+    v_pid := coalesce(
+      (select h.pid from ctx0_private.holder() h where h.attempt = v_attempt),
+      (select ctx0_private.outside_backend(p_run => r) from ctx0_private.outside_run() r where r.attempt = v_attempt));
+    exit when v_pid is null and ctx0_private.end_outside(p_attempt => v_attempt);
     -- One call cancels and the others wait: a second signal would undo the record of the first.
     v_is_mine := v_is_mine or pg_try_advisory_xact_lock(ctx0_private.lock_key() + 20, hashtext(v_attempt::text));
     -- Again each second, because a `do` block that catches query_canceled goes on.
     if v_is_mine and v_wait % 10 = 0 then
       begin
-        perform pg_cancel_backend(h.pid) from ctx0_private.holder() h where h.attempt = v_attempt and not ctx0_private.is_undone(p_pid => h.pid);
+        perform pg_cancel_backend(v_pid) where not ctx0_private.is_undone(p_pid => v_pid);
       exception when insufficient_privilege then
         v_denied := v_pid; -- Then it ends before its next statement.
       end;
     end if;
     perform pg_sleep(0.1);
   end loop;
-  if v_pid is not null then
+  if v_pid is not null or exists (select from ctx0_private.outside_run() r where r.attempt = v_attempt) then
     return ctx0_private.answer(p_fields => jsonb_strip_nulls(jsonb_build_object(
       'outcome', 'requested', 'attempt', v_attempt, 'pid', v_denied)));
   end if;

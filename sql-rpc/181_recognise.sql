@@ -50,7 +50,10 @@ begin
     for v_step in select value from jsonb_array_elements(p_steps) loop
       v_answer := ctx0_private.run_migration(
         p_action => 'apply', p_version => (v_step ->> 'version')::integer, p_name => v_step ->> 'name',
-        p_description => v_step ->> 'description', p_sql => array(select jsonb_array_elements_text(v_step -> 'sql')),
+        p_description => v_step ->> 'description',
+        p_sql => case jsonb_typeof(v_step -> 'outside')
+                   when 'object' then array_remove(array[ctx0_private.inside_sql(p_outside => v_step -> 'outside')], null)
+                   else array(select jsonb_array_elements_text(v_step -> 'sql')) end,
         p_checksum => v_step ->> 'checksum', p_applied_by => 'comparison', p_attempt => null,
         p_lock_timeout => '2s', p_stop_at => p_stop_at);
       perform ctx0_private.clean_session(p_before => v_session);

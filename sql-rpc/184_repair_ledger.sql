@@ -125,7 +125,7 @@ begin
   if v_answer is not null then
     return v_answer;
   end if;
-  v_locked := ctx0_private.take_lock(p_attempt => p_steps[1].attempt);
+  v_locked := ctx0_private.take_lock(p_action => p_action, p_step => p_steps[1]);
   if v_locked is not null then
     return v_locked;
   elsif ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then
@@ -149,9 +149,10 @@ begin
     v_answer := coalesce(v_refused, '{"outcome": "recorded"}') || jsonb_build_object(
       'version', v_step.version, 'attempt', v_step.attempt, 'current_version', ctx0_private.current_version());
     insert into ctx0_private.ctx0_schema_attempts
-           (attempt, action, version, outcome, checksum, down_sql, message, applied_by, reason, request,
+           (attempt, action, version, outcome, checksum, down_sql, down_outside, message, applied_by, reason, request,
             started_at, finished_at, result, server_version)
     values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_down,
+            case when v_down = v_step.down_sql then v_step.down_outside end,
             v_answer ->> 'message', p_by, p_reason, p_steps[1].attempt,
             v_started, clock_timestamp(), v_answer, current_setting('server_version_num')::integer);
     exit when v_refused is not null;

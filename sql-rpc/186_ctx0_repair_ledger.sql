@@ -45,7 +45,7 @@ begin
   perform ctx0_private.check_caller();
   v_steps := case when jsonb_typeof(p_steps) = 'array' then array(
     select row(s.version, s.name, s.description, null, lower(s.checksum), s.down_sql, s.down_checksum, null,
-               s.attempt, s.breaking, s.min_app_version)::ctx0_private.schema_step
+               s.attempt, s.breaking, s.min_app_version, null, s.down_outside)::ctx0_private.schema_step
       from jsonb_array_elements(p_steps) with ordinality e (step, number)
      cross join lateral jsonb_populate_record(null::ctx0_private.schema_step, e.step) s
      order by e.number) end;

@@ -439,6 +439,20 @@ pub enum Error {
         /// Who asked.
         by: String,
     },
+    /// The version is one statement that cannot run inside a transaction, and nothing runs it outside one.
+    /// Nothing was changed.
+    #[error(
+        "version {version} cannot run inside a transaction, and nothing runs it outside one ({reason}), so nothing was \
+         changed: open /pg/ of a self-hosted installation to the service key, or set SUPABASE_ACCESS_TOKEN for a hosted \
+         project; or agree that the table is locked meanwhile"
+    )]
+    #[non_exhaustive]
+    NothingRunsSql {
+        /// The version.
+        version: Version,
+        /// Why not.
+        reason: String,
+    },
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
         "version {version} is not applied yet: a migration is still running after {} s and continues in the \
@@ -526,6 +540,7 @@ impl Error {
             Self::MigrationFailed(_) => "migrationFailed",
             Self::Conflict { .. } => "conflict",
             Self::ChangeCancelled { .. } => "changeCancelled",
+            Self::NothingRunsSql { .. } => "nothingRunsSql",
             Self::StillRunning { .. } => "stillRunning",
             Self::OutcomeUnknown { .. } => "outcomeUnknown",
         }
@@ -562,6 +577,7 @@ impl Error {
             | Self::StillRunning { .. }
             | Self::OutcomeUnknown { .. }
             | Self::RunByHand { .. }
+            | Self::NothingRunsSql { .. }
             | Self::SetupFailed { .. }
             | Self::RpcNotInstalled { .. }
             | Self::RpcOutdated { .. } => true,
@@ -625,6 +641,7 @@ impl Error {
                 | ConflictReason::UnsafeTable => false,
             },
             Self::Config(_)
+            | Self::NothingRunsSql { .. }
             | Self::Manifest(_)
             | Self::Ledger(_)
             | Self::UnknownVersion { .. }

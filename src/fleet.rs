@@ -103,6 +103,8 @@ pub struct FleetConsent {
     pub allow_data_loss: bool,
     /// Who says that there are backups, where a version requires one.
     pub backup_by: Option<String>,
+    /// Whether tables may be locked for indexes that nothing can make concurrently: [`Run::may_lock`](crate::Run::may_lock).
+    pub may_lock: bool,
     /// How long the preview of a project may take.
     pub budget: Duration,
 }

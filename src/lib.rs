@@ -131,8 +131,8 @@ pub use manager::{
     SchemaVersionManager, Uninstall,
 };
 pub use manifest::{
-    Backup, Checksum, ChecksumError, MAX_MIGRATION_BYTES, ManifestError, ManifestErrorKind,
-    Migration, Migrations, Version, VersionError,
+    Backup, Checksum, ChecksumError, LockInstead, MAX_MIGRATION_BYTES, ManifestError,
+    ManifestErrorKind, Migration, Migrations, Version, VersionError,
 };
 pub use preview::{
     Cancellation, LockMode, MovedSequence, Preview, PreviewState, PreviewToken, PreviewTokenError,

@@ -22,7 +22,10 @@ use self::{
     error::Place,
     source::{Embedded, Folder, Source, is_inside},
 };
-use crate::{app_version::AppVersion, sql::normalise};
+use crate::{
+    app_version::AppVersion,
+    sql::{SqlError, Statements, normalise},
+};
 
 /// The name of the file that lists the migrations.
 const MANIFEST: &str = "manifest.json";
@@ -76,6 +79,8 @@ pub struct Migration {
     breaking: Option<bool>,
     min_app_version: Option<AppVersion>,
     backup: Option<Backup>,
+    transaction: bool,
+    lock_instead: Option<LockInstead>,
 }
 
 /// The manifest of another installation: which versions it has.
@@ -116,6 +121,18 @@ pub enum Backup {
     Recommended,
     /// The migration is applied only after someone has said that there is a backup.
     Required,
+}
+
+/// Whether a statement outside a transaction may run inside one instead, which locks its table, where nothing runs
+/// it outside and [`Run::may_lock`](crate::Run::may_lock) agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum LockInstead {
+    /// It may not.
+    #[serde(rename = "never")]
+    Never,
+    /// It may if the table with its indexes is smaller than this, in MiB.
+    #[serde(rename = "belowMiB")]
+    BelowMib(u32),
 }
 
 impl Migrations {
@@ -263,6 +280,19 @@ impl Migration {
         self.backup
     }
 
+    /// Whether it is one transaction. The one statement of a version that is not, such as `create index
+    /// concurrently`, runs outside, and its row in the ledger is written when its outcome is known.
+    #[must_use]
+    pub fn transaction(&self) -> bool {
+        self.transaction
+    }
+
+    /// Whether the statement of a version that is not a transaction may run in one, as the manifest says.
+    #[must_use]
+    pub fn lock_instead(&self) -> Option<LockInstead> {
+        self.lock_instead
+    }
+
     /// The statements that the database runs one by one, in order; joined they are
     /// [`Migration::sql`]. [`MigrationError::statement`](crate::MigrationError::statement) counts them.
     pub fn statements(&self) -> impl Iterator<Item = &str> {
@@ -311,6 +341,14 @@ struct Entry {
     #[serde(rename = "minAppVersion")]
     min_app_version: Option<AppVersion>,
     backup: Option<Backup>,
+    #[serde(default = "yes")]
+    transaction: bool,
+    #[serde(rename = "lockInstead")]
+    lock_instead: Option<LockInstead>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ManifestFile {
@@ -373,10 +411,14 @@ impl ManifestFile {
 impl Entry {
     fn load(self, source: &dyn Source) -> Result<Migration, ManifestError> {
         let place = Place::of(&self.file, self.version);
-        let up = SqlFile::read(source, self.file, self.version, self.checksum)?;
+        let (cut_up, cut_down): (Cut, Cut) = match self.transaction {
+            true => (Statements::cut, Statements::cut),
+            false => (Statements::alone, alone_if_possible),
+        };
+        let up = SqlFile::read(source, self.file, self.version, self.checksum, cut_up)?;
         let down = self
             .down
-            .map(|file| SqlFile::read(source, file, self.version, None));
+            .map(|file| SqlFile::read(source, file, self.version, None, cut_down));
         Ok(Migration {
             version: Version::try_from(self.version)
                 .map_err(|_| place.error(ManifestErrorKind::NotAVersion))?,
@@ -387,7 +429,20 @@ impl Entry {
             breaking: self.breaking,
             min_app_version: self.min_app_version,
             backup: self.backup,
+            transaction: self.transaction,
+            lock_instead: self.lock_instead,
         })
+    }
+}
+
+/// Makes statements of a text.
+type Cut = fn(String) -> Result<Statements, SqlError>;
+
+/// For the way down from a version that is no transaction, which may be one all the same.
+fn alone_if_possible(text: String) -> Result<Statements, SqlError> {
+    match Statements::cut(text.clone()) {
+        Err(SqlError::OutsideOnly { .. }) => Statements::alone(text),
+        cut => cut,
     }
 }
 

@@ -63,6 +63,9 @@ pub struct PreviewedVersion {
     pub description: String,
     /// Whether it was tested.
     pub state: PreviewState,
+    /// Whether it runs outside a transaction. It was tested inside one, as the same statement without
+    /// `concurrently` where there is such, and [`locks`](Self::locks) are those that it takes outside.
+    pub outside: bool,
     /// How long it took here, in milliseconds; `None` if it was not tested to its end.
     pub execution_ms: Option<u64>,
     /// What the user should know, the most severe first.
@@ -167,6 +170,16 @@ pub struct TableLock {
     pub relation: String,
     /// How strongly it is locked.
     pub mode: LockMode,
+}
+
+impl TableLock {
+    /// The lock of the same statement outside a transaction: such a one blocks neither reads nor writes.
+    pub(crate) fn outside(self) -> Self {
+        Self {
+            mode: self.mode.min(LockMode::ShareUpdateExclusive),
+            ..self
+        }
+    }
 }
 
 /// The lock modes of PostgreSQL, the weakest first. Serialises to PostgreSQL's own names, such as
@@ -396,6 +409,7 @@ impl PreviewedVersion {
             migration_name: step.name.clone(),
             description: step.description.clone(),
             state: seen.state,
+            outside: step.is_outside(),
             execution_ms: seen.execution_ms,
             warnings,
             rewrites: rewrites.collect(),

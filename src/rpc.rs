@@ -3,6 +3,7 @@
 
 mod exchange;
 mod hosted;
+mod outside;
 mod repair;
 mod setup;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use self::exchange::exchange;
 pub(crate) use self::{
     exchange::{ExchangeError, Verdict},
     hosted::HostedManifest,
+    outside::{Instead, NOTHING_RUNS_SQL, SqlEnd},
     repair::{RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome},
     setup::ScriptEnd,
 };
@@ -41,6 +43,7 @@ use crate::{
         Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
     },
     report::{DatabaseStatus, Position, Wait, WaitReason},
+    sql::Outside,
     transport::{Effect, Http, Request, Response, Retry, Transport, classify},
 };
 
@@ -119,6 +122,12 @@ pub(crate) enum ChangeSchema<'a> {
         p_continues: bool,
         p_breaking: Option<bool>,
         p_min_app_version: Option<&'a AppVersion>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p_outside: Option<&'a Outside>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p_down_outside: Option<&'a Outside>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p_response: Option<SqlEnd>,
     },
     ApplySeveral {
         p_steps: Vec<AppliedStep<'a>>,
@@ -135,6 +144,10 @@ pub(crate) enum ChangeSchema<'a> {
         p_attempt: Uuid,
         p_backup_by: Option<&'a str>,
         p_continues: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p_outside: Option<&'a Outside>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p_response: Option<SqlEnd>,
     },
 }
 
@@ -152,6 +165,8 @@ pub(crate) struct AppliedStep<'a> {
     attempt: Uuid,
     breaking: Option<bool>,
     min_app_version: Option<&'a AppVersion>,
+    outside: Option<&'a Outside>,
+    down_outside: Option<&'a Outside>,
 }
 
 /// What a run says with each of its requests.
@@ -201,6 +216,9 @@ impl<'a> ChangeSchema<'a> {
                     p_continues,
                     p_breaking: step.breaking(),
                     p_min_app_version: step.min_app_version(),
+                    p_outside: outside_of(step.up()),
+                    p_down_outside: outside_of(step.down()),
+                    p_response: None,
                 }
             }
             Action::Rollback => Self::Rollback {
@@ -212,8 +230,28 @@ impl<'a> ChangeSchema<'a> {
                 p_attempt,
                 p_backup_by,
                 p_continues,
+                p_outside: outside_of(step.down()),
+                p_response: None,
             },
         }
+    }
+
+    /// The same attempt once more, after a statement that the database asked for.
+    pub(crate) fn again(mut self, attempt: Uuid, response: Option<SqlEnd>) -> Self {
+        match &mut self {
+            Self::Apply {
+                p_attempt,
+                p_response,
+                ..
+            }
+            | Self::Rollback {
+                p_attempt,
+                p_response,
+                ..
+            } => (*p_attempt, *p_response) = (attempt, response),
+            Self::ApplySeveral { .. } => unreachable!("a version outside a transaction is alone"),
+        }
+        self
     }
 }
 
@@ -233,6 +271,8 @@ impl<'a> AppliedStep<'a> {
             attempt: Uuid::new_v4(),
             breaking: step.breaking(),
             min_app_version: step.min_app_version(),
+            outside: outside_of(step.up()),
+            down_outside: outside_of(step.down()),
         }
     }
 }
@@ -274,6 +314,7 @@ struct RehearsedStep<'a> {
     description: &'a str,
     sql: Option<Statements<'a>>,
     checksum: Option<Checksum>,
+    outside: Option<&'a Outside>,
 }
 
 impl<'a> RehearseMigrations<'a> {
@@ -293,6 +334,7 @@ impl<'a> RehearseMigrations<'a> {
                 description: &step.description,
                 sql,
                 checksum,
+                outside: outside_of(step.runs()),
             }
         });
         Self {
@@ -421,6 +463,10 @@ fn sql(file: Option<&SqlFile>) -> (Option<Statements<'_>>, Option<Checksum>) {
     )
 }
 
+fn outside_of(file: Option<&SqlFile>) -> Option<&Outside> {
+    file.and_then(SqlFile::outside)
+}
+
 /// What a change of the schema returns: the outcome of its first step, and of those after it that
 /// the database has decided too.
 #[derive(Deserialize)]
@@ -447,14 +493,24 @@ impl TryFrom<Value> for ChangeOutcomes {
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum ChangeOutcome {
-    Applied { execution_ms: u64 },
+    Applied {
+        execution_ms: u64,
+    },
     AlreadyApplied,
-    RolledBack { execution_ms: u64 },
+    RolledBack {
+        execution_ms: u64,
+    },
     AlreadyRolledBack,
+    /// The client is to run this outside a transaction, and to make its request again.
+    Outside {
+        sql: String,
+    },
     Locked(Running),
     Conflict(Conflict),
     Failed(Failed),
-    Cancelled { cancelled_by: String },
+    Cancelled {
+        cancelled_by: String,
+    },
 }
 
 /// What has the lock of the schema, and where it is.
@@ -617,16 +673,22 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
+    /// Why nothing runs a statement outside a transaction, if that is the reason.
+    pub(crate) fn nothing_runs_sql(&self) -> Option<&str> {
+        (self.sqlstate == NOTHING_RUNS_SQL).then_some(&self.message)
+    }
+
     /// Whether a statement waited for a table until `lock_timeout`.
     pub(crate) fn is_lock_timeout(&self) -> bool {
         self.sqlstate == "55P03"
     }
 
     pub(crate) fn in_step(self, step: &Step) -> MigrationError {
-        // The stored down migration may not be this build's file.
-        let file = step
-            .runs()
-            .filter(|file| self.checksum.is_none_or(|ran| ran == file.checksum()));
+        // The stored down migration may not be this build's file. A preview runs another text of a statement
+        // that runs outside a transaction.
+        let file = step.runs().filter(|file| {
+            file.outside().is_some() || self.checksum.is_none_or(|ran| ran == file.checksum())
+        });
         let line = file.and_then(|file| file.line_of(self.statement));
         let known = file.map_or(self.statement > 0, |_| line.is_some());
         MigrationError {

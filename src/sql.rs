@@ -1,11 +1,16 @@
 //! Cuts SQL into statements, as PostgreSQL does, and finds what no migration can contain.
 
 mod lexer;
+mod outside;
 mod refused;
 #[cfg(test)]
 mod tests;
 
-use self::lexer::{Kind, Token, tokens};
+pub(crate) use self::outside::Outside;
+use self::{
+    lexer::{Kind, Token, tokens},
+    outside::Alone,
+};
 
 /// A text of SQL and where its statements are.
 ///
@@ -15,6 +20,8 @@ use self::lexer::{Kind, Token, tokens};
 pub(crate) struct Statements {
     text: String,
     statements: Vec<Statement>,
+    /// The one statement, if it runs outside a transaction.
+    outside: Option<Outside>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +45,14 @@ pub(crate) enum SqlError {
     ByteOrderMark { line: usize },
     /// A statement that cannot run inside a transaction of a function.
     NotTransactional { line: usize, what: String },
+    /// A statement that a version can consist of which is no transaction.
+    OutsideOnly { line: usize, what: String },
+    /// Of a text that is one statement outside a transaction: the second one.
+    SecondStatement { line: usize },
+    /// Such a text of another statement.
+    NotOutside { line: usize, what: String },
+    /// Such a text with an index that has no name.
+    UnnamedIndex { line: usize },
     /// `select … into`, which PL/pgSQL does not execute.
     SelectInto { line: usize },
     /// `standard_conforming_strings = off`, after which PostgreSQL reads strings differently.
@@ -50,8 +65,40 @@ impl Statements {
     /// A semicolon ends a statement unless it is in a string, a name, a comment, in parentheses
     /// (the actions of a rule) or in the body of a function that begins with `begin atomic`.
     pub(crate) fn cut(text: String) -> Result<Self, SqlError> {
-        let statements = cut(&text)?;
-        Ok(Self { text, statements })
+        let statements = cut(&text, false)?;
+        Ok(Self {
+            text,
+            statements,
+            outside: None,
+        })
+    }
+
+    /// Takes a text of one statement for a version that is no transaction.
+    pub(crate) fn alone(text: String) -> Result<Self, SqlError> {
+        let statements = cut(&text, true)?;
+        if let Some(second) = statements.get(1) {
+            return Err(SqlError::SecondStatement { line: second.line });
+        }
+        let line = statements[0].line;
+        let outside = match outside::read(&text) {
+            Alone::Outside(outside) => Some(outside),
+            Alone::AddsValue => None,
+            Alone::Unnamed => return Err(SqlError::UnnamedIndex { line }),
+            Alone::Other => {
+                let what = outside::title(&text);
+                return Err(SqlError::NotOutside { line, what });
+            }
+        };
+        Ok(Self {
+            text,
+            statements,
+            outside,
+        })
+    }
+
+    /// The one statement, if it runs outside a transaction.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -88,7 +135,8 @@ pub(crate) fn line_ends(text: &[u8]) -> usize {
     .count()
 }
 
-fn cut(text: &str) -> Result<Vec<Statement>, SqlError> {
+/// Cuts a text. `alone`: it may have what runs outside a transaction only.
+fn cut(text: &str, alone: bool) -> Result<Vec<Statement>, SqlError> {
     let mut statements: Vec<Statement> = Vec::new();
     // Of the statement that is being read: where it starts, and its first word.
     let (mut start, mut first) = (0, None);
@@ -105,7 +153,7 @@ fn cut(text: &str) -> Result<Vec<Statement>, SqlError> {
             if ends {
                 let end = token.at + 1;
                 if let Some(line) = first.take() {
-                    refused::check(&text[start..end], line)?;
+                    refused::check(&text[start..end], line, alone)?;
                     statements.push(Statement { end, line });
                 } else if let Some(last) = statements.last_mut() {
                     last.end = end;
@@ -117,7 +165,7 @@ fn cut(text: &str) -> Result<Vec<Statement>, SqlError> {
     }
 
     if let Some(line) = first {
-        refused::check(&text[start..], line)?;
+        refused::check(&text[start..], line, alone)?;
         let end = text.len();
         statements.push(Statement { end, line });
     }

@@ -69,6 +69,7 @@ mod accepted {
         let migration = first(&migrations);
         assert_eq!(migration.down_sql(), None);
         assert_eq!(migration.breaking(), None);
+        assert!(migration.transaction());
         assert_eq!(migration.min_app_version(), None);
         assert_eq!(migration.backup(), None);
     }
@@ -107,6 +108,36 @@ mod accepted {
             assert_eq!(migration.breaking(), Some(true));
             assert_eq!(migration.min_app_version().unwrap().to_string(), "1.4.0");
             assert_eq!(migration.backup(), Some(backup));
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_one_statement_outside_a_transaction() {
+        for (up, down) in [
+            (
+                "create index concurrently i on t (a);",
+                "drop index concurrently i;",
+            ),
+            ("create index concurrently i on t (a);", "drop index i;"),
+            (
+                "drop index concurrently if exists i;",
+                "create unique index concurrently i on t (a);",
+            ),
+            ("alter type e add value 'x';", "select 1; select 2;"),
+        ] {
+            let entry = with(
+                entry(1, "001_a"),
+                json!({"transaction": false, "down": "down.sql"}),
+            );
+            let migrations = accepted(&[
+                ("manifest.json", &manifest(1, &[entry])),
+                ("001_a.sql", up),
+                ("down.sql", down),
+            ]);
+            let migration = first(&migrations);
+            assert!(!migration.transaction());
+            assert_eq!(migration.sql(), up);
+            assert_eq!(migration.down_sql(), Some(down));
         }
     }
 
@@ -580,12 +611,77 @@ mod refused_files {
     }
 
     #[test]
-    fn sql_that_cannot_run_inside_one_transaction_with_its_line() {
+    fn what_runs_outside_a_transaction_only_with_the_remedy() {
         for (sql, command) in [
             (
                 "create index concurrently i on t (a)",
                 "create index concurrently",
             ),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
+                "create unique index concurrently",
+            ),
+            ("drop index concurrently i", "drop index concurrently"),
+        ] {
+            for role in ROLES {
+                let error = role.refused(Some(&format!("select 1;\n\n{sql};\n")));
+                assert!(
+                    matches!(
+                        error.kind(),
+                        ManifestErrorKind::OutsideOnly { line: 3, what, .. } if what == command
+                    ),
+                    "{sql}: {error:?}"
+                );
+                assert_names(&error, role.file, Some(1), "\"transaction\": false");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_without_a_transaction_that_is_not_one_such_statement() {
+        let outside = with(entry(1, "001_a"), json!({"transaction": false}));
+        for (sql, kind, words) in [
+            (
+                "create index concurrently i on t (a);\nselect 1;",
+                "SecondStatement",
+                "line 2",
+            ),
+            (
+                "create table t (id int)",
+                "NotOutside",
+                "`create table` on line 1",
+            ),
+            ("create index i on t (a)", "NotOutside", "`create index`"),
+            (
+                "drop index concurrently i, j",
+                "NotOutside",
+                "`drop index` on line 1",
+            ),
+            (
+                "-- an index\ncreate index concurrently on t (a)",
+                "UnnamedIndex",
+                "line 2",
+            ),
+            ("begin", "NotTransactional", "`begin`"),
+        ] {
+            let error = refused(&[
+                (
+                    "manifest.json",
+                    &manifest(1, std::slice::from_ref(&outside)),
+                ),
+                ("001_a.sql", sql),
+            ]);
+            assert!(
+                format!("{:?}", error.kind()).starts_with(kind),
+                "{sql}: {error:?}"
+            );
+            assert_names(&error, "001_a.sql", Some(1), words);
+        }
+    }
+
+    #[test]
+    fn sql_that_cannot_run_inside_one_transaction_with_its_line() {
+        for (sql, command) in [
             ("VACUUM (full) t", "vacuum"),
             ("begin", "begin"),
             ("Commit", "commit"),

@@ -69,6 +69,7 @@ impl Task {
             "apply" => FleetOperation::Apply(FleetConsent {
                 allow_data_loss: false,
                 backup_by: None,
+                may_lock: false,
                 budget: Duration::from_secs(25),
             }),
             _ => FleetOperation::Status,

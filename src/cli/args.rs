@@ -300,6 +300,9 @@ pub(super) struct Consent {
     /// Who made the backup, where one is required
     #[arg(long, value_name = "NAME")]
     pub(super) backup_by: Option<String>,
+    /// Lock tables for indexes that nothing can make concurrently
+    #[arg(long)]
+    pub(super) may_lock: bool,
     /// How long the database may work on the preview, up to 25s
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
     pub(super) budget: Duration,

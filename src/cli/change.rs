@@ -103,7 +103,7 @@ async fn change(
     let question = Question::of(&preview);
     let backup_by = agree(terminal, consent, &question).await?;
 
-    let mut run = run().agreed_to(preview.token);
+    let mut run = run().agreed_to(preview.token).may_lock(consent.may_lock);
     if let Some(name) = backup_by {
         run = run.backup_made_by(name);
     }

@@ -53,7 +53,10 @@ impl Exit {
             Self::Usage
         } else if matches!(
             error,
-            E::RpcNotInstalled { .. } | E::RpcOutdated { .. } | E::RunByHand { .. }
+            E::RpcNotInstalled { .. }
+                | E::RpcOutdated { .. }
+                | E::RunByHand { .. }
+                | E::NothingRunsSql { .. }
         ) {
             Self::Setup
         } else if matches!(error, E::ChangeCancelled { .. }) {

@@ -114,6 +114,7 @@ async fn operation(
             FleetOperation::Apply(FleetConsent {
                 allow_data_loss: consent.allow_data_loss,
                 backup_by: consent.backup_by.clone(),
+                may_lock: consent.may_lock,
                 budget: consent.budget,
             })
         }

@@ -41,7 +41,7 @@ pub(super) fn lint(global: &Global, terminal: &Terminal) -> Result<Output, Failu
     // What a down migration removes is meant to go.
     let findings: Vec<_> = migrations
         .iter()
-        .flat_map(|migration| of_file(migration.up()))
+        .flat_map(|migration| of_file(migration.up(), migration.transaction()))
         .collect();
     let exit = if findings.is_empty() {
         Exit::Done
@@ -56,14 +56,14 @@ pub(super) fn lint(global: &Global, terminal: &Terminal) -> Result<Output, Failu
     Ok(Output::new(exit, text, &json!({ "findings": findings })))
 }
 
-fn of_file(file: &SqlFile) -> Vec<Finding> {
-    findings(file.name(), file.text())
+fn of_file(file: &SqlFile, transaction: bool) -> Vec<Finding> {
+    findings(file.name(), file.text(), transaction)
 }
 
-fn findings(file: &str, sql: &str) -> Vec<Finding> {
+fn findings(file: &str, sql: &str, transaction: bool) -> Vec<Finding> {
     let parsed = SourceFile::parse(sql);
     let mut linter = Linter::with_rules(&[], &NOT_OURS);
-    linter.settings.assume_in_transaction = true;
+    linter.settings.assume_in_transaction = transaction;
     let violations = linter.lint(&parsed, sql).into_iter();
     violations
         .map(|violation| {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn rules(sql: &str) -> Vec<(usize, String)> {
-        findings("001_a.sql", sql)
+        findings("001_a.sql", sql, true)
             .into_iter()
             .map(|finding| (finding.line, finding.rule))
             .collect()

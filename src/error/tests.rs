@@ -117,6 +117,10 @@ fn of_an_operation() {
                 needed: 2
             },
         ],
+        NothingRunsSql: [Error::NothingRunsSql {
+            version: version(3),
+            reason: "/pg/query responds with status 404, an empty body".to_owned(),
+        }],
         RunByHand: [
             Error::RunByHand {
                 script: SetupScript::Install,
@@ -394,8 +398,18 @@ fn of_a_list_of_migrations() {
         ByteOrderMark: [ManifestErrorKind::ByteOrderMark { line: 2 }],
         NotTransactional: [ManifestErrorKind::NotTransactional {
             line: 2,
-            what: "vacuum".to_owned()
+            what: "copy … from stdin".to_owned()
         }],
+        OutsideOnly: [ManifestErrorKind::OutsideOnly {
+            line: 2,
+            what: "create index concurrently".to_owned()
+        }],
+        SecondStatement: [ManifestErrorKind::SecondStatement { line: 2 }],
+        NotOutside: [ManifestErrorKind::NotOutside {
+            line: 2,
+            what: "create table".to_owned()
+        }],
+        UnnamedIndex: [ManifestErrorKind::UnnamedIndex { line: 2 }],
         SelectInto: [ManifestErrorKind::SelectInto { line: 2 }],
         OldStrings: [ManifestErrorKind::OldStrings { line: 2 }],
     });

@@ -315,6 +315,7 @@ async fn look_and_apply(
     let mut run = manager
         .apply_all_pending()
         .agreed_to(preview.token)
+        .may_lock(consent.may_lock)
         .on_progress(move |progress| {
             let name = listener.clone();
             let _ = events.send(FleetEvent::Progress { name, progress });

@@ -25,6 +25,10 @@ use crate::{
 /// The delays between two looks at whether PostgREST serves the functions.
 const LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
+/// Why SQL cannot be run on a hosted project.
+const NO_TOKEN: &str =
+    "a hosted project needs a personal access token for that: set SUPABASE_ACCESS_TOKEN";
+
 /// Installs the functions. Await it to start.
 ///
 /// ```no_run
@@ -218,11 +222,7 @@ impl SchemaVersionManager {
         match &self.0.sql_api {
             Some(SqlApi::PostgresMeta { .. }) => Ok(InstallRoute::PostgresMeta),
             Some(SqlApi::Management { .. }) => Ok(InstallRoute::ManagementApi),
-            None => Err(self.by_hand(
-                script,
-                "a hosted project needs a personal access token for that: set SUPABASE_ACCESS_TOKEN"
-                    .to_owned(),
-            )),
+            None => Err(self.by_hand(script, NO_TOKEN.to_owned())),
         }
     }
 
@@ -245,14 +245,24 @@ impl SchemaVersionManager {
     /// The error of a script that did not run.
     fn setup_error(&self, script: SetupScript, end: ExchangeError) -> Error {
         let error = Error::from(end);
+        match self.sql_is_closed(&error) {
+            Some(why) => self.by_hand(script, why),
+            None => error,
+        }
+    }
+
+    /// Why nothing runs SQL past PostgREST, if that is what an error says.
+    pub(super) fn sql_is_closed(&self, error: &Error) -> Option<String> {
         let server = match &self.0.sql_api {
             Some(SqlApi::Management { .. }) => "the Management API",
             Some(SqlApi::PostgresMeta { .. }) | None => "/pg/query",
         };
-        match closed(&error) {
-            Some(why) => self.by_hand(script, format!("{server} {why}")),
-            None => error,
-        }
+        closed(error).map(|why| format!("{server} {why}"))
+    }
+
+    /// Why nothing can run SQL past PostgREST, as far as the configuration says.
+    pub(super) fn no_sql_api(&self) -> Option<String> {
+        self.0.sql_api.is_none().then(|| NO_TOKEN.to_owned())
     }
 }
 

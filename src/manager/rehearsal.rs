@@ -20,7 +20,7 @@ use crate::{
     config::in_range,
     error::Error,
     plan::Step,
-    preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
+    preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, TableLock, Unfinished},
     report::WaitReason,
     rpc::{
         CancelPreview, RehearsalOutcome, RehearseMigrations, Rehearsed, RehearsedVersion,
@@ -247,11 +247,17 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             state: PreviewState::Tested,
             execution_ms: Some(execution_ms),
             objects,
-            locks,
+            locks: match step.is_outside() {
+                true => locks.into_iter().map(TableLock::outside).collect(),
+                false => locks,
+            },
             rewrites,
             rows,
             restarted,
-            unseen,
+            unseen: match step.can_be_tested() {
+                true => unseen,
+                false => vec!["the statement, which cannot run inside a transaction".to_owned()],
+            },
             large_objects,
             slots,
             failure: None,

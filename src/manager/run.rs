@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+use uuid::Uuid;
+
 use super::{
     SchemaVersionManager,
     cancel::{Ending, RunCanceller},
@@ -18,13 +21,13 @@ use super::{
 use crate::{
     error::Error,
     ledger::Action,
-    manifest::{Backup, Version},
+    manifest::{Backup, LockInstead, Migrations, Version},
     plan::{Step, next_batch, worth_a_backup},
     preview::PreviewToken,
     report::{Progress, RunError, RunReport, Wait},
     rpc::{
-        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, RequestError, RetryPolicy,
-        RunFacts, Verdict,
+        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, Instead, RequestError, RetryPolicy,
+        RunFacts, SqlEnd, Verdict,
     },
 };
 
@@ -59,6 +62,7 @@ pub struct Run {
     deadline: Duration,
     agreed: Option<PreviewToken>,
     backup_by: Option<String>,
+    may_lock: bool,
     /// Whether several versions go into one request; `None` where the database's version decides.
     batch: Option<bool>,
     ending: Ending,
@@ -74,6 +78,7 @@ impl Run {
             deadline,
             agreed: None,
             backup_by: None,
+            may_lock: false,
             batch: None,
             ending: Ending::default(),
             on_progress: Box::new(|_| {}),
@@ -126,6 +131,15 @@ impl Run {
     /// A blank name is refused ([`Error::BlankBackupName`]).
     pub fn backup_made_by(mut self, name: impl Into<String>) -> Self {
         self.backup_by = Some(name.into());
+        self
+    }
+
+    /// Whether an index may be made inside a transaction where nothing runs `create index concurrently` outside
+    /// one. That blocks writes to its table until it is made. A version may forbid it
+    /// ([`Migration::lock_instead`](crate::Migration::lock_instead)). Without this, such a version fails with
+    /// [`Error::NothingRunsSql`].
+    pub fn may_lock(mut self, agreed: bool) -> Self {
+        self.may_lock = agreed;
         self
     }
 
@@ -193,7 +207,9 @@ impl Run {
             let sent = next_batch(rest, several);
             let answer = self.follow(sent, sent.len() < rest.len()).await;
             self.ending.lock().attempt = None;
-            let Taken { done: taken, error } = answer.unwrap_or_else(Taken::failed);
+            let Taken {
+                done: taken, error, ..
+            } = answer.unwrap_or_else(Taken::failed);
             for ((step, end), position) in rest.iter().zip(&taken).zip(position..) {
                 if step.version != first.version {
                     (self.on_progress)(started(position));
@@ -218,11 +234,58 @@ impl Run {
         Ok(steps.last().map_or(current, Step::leads_to))
     }
 
-    /// Requests these steps and follows the request until its outcome is known.
+    /// Requests these steps and follows the request until its outcome is known. In between the database may ask
+    /// for a statement to be run outside a transaction.
     async fn follow(&mut self, steps: &[Step], continues: bool) -> Result<Taken, Error> {
+        let (version, started) = (steps[0].version, Instant::now());
+        let mut last = None;
+        loop {
+            let left = self.deadline.saturating_sub(started.elapsed());
+            let taken = self.request(steps, continues, left, last.take()).await?;
+            let (Some(sql), Some(attempt)) = (&taken.outside, self.ending.lock().attempt) else {
+                return Ok(taken);
+            };
+            if started.elapsed() >= self.deadline {
+                let waited = started.elapsed();
+                return Err(Error::StillRunning { version, waited });
+            }
+            last = Some((attempt, self.run_outside(&steps[0], attempt, sql).await));
+        }
+    }
+
+    /// Runs a statement outside a transaction. What became of it the database says.
+    async fn run_outside(&mut self, step: &Step, attempt: Uuid, sql: &str) -> Option<SqlEnd> {
+        let (manager, version) = (&self.manager, step.version);
+        let instead = instead(self.may_lock, step.lock_instead());
+        if let Some(reason) = manager.no_sql_api() {
+            return Some(SqlEnd::nothing_runs_it(reason, instead));
+        }
+        let on_progress = &mut self.on_progress;
+        let migrations = &manager.0.migrations;
+        let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
+        match manager.0.rpc.run_outside(sql, attempt, on_wait).await {
+            Ok(end) => end,
+            Err(error) => {
+                let reason = manager.sql_is_closed(&error);
+                Some(SqlEnd::nothing_runs_it(
+                    reason.unwrap_or_else(|| error.to_string()),
+                    instead,
+                ))
+            }
+        }
+    }
+
+    /// Requests these steps until the response is an outcome, or a statement to be run. `last`: the attempt under way,
+    /// and what came back for its statement.
+    async fn request(
+        &mut self,
+        steps: &[Step],
+        continues: bool,
+        deadline: Duration,
+        last: Option<(Uuid, Option<SqlEnd>)>,
+    ) -> Result<Taken, Error> {
         let Self {
             manager,
-            deadline,
             backup_by,
             on_progress,
             ending,
@@ -230,7 +293,7 @@ impl Run {
         } = self;
         let (rpc, version) = (&manager.0.rpc, steps[0].version);
         let policy = RetryPolicy {
-            running_deadline: *deadline,
+            running_deadline: deadline,
             new_attempts: NEW_ATTEMPTS,
             ..rpc.policy()
         };
@@ -250,7 +313,10 @@ impl Run {
             state.attempt = change.attempt();
             Ok(change)
         };
-        let mut first = Some(begin()?);
+        let mut first = Some(match last {
+            Some((attempt, response)) => ChangeSchema::new(steps, facts).again(attempt, response),
+            None => begin()?,
+        });
         let attempt = || first.take().or_else(|| begin().ok());
         let decide = |outcomes| {
             Ok(match (decide(steps, outcomes)?, ending.by()) {
@@ -260,19 +326,32 @@ impl Run {
         };
         let prevented = || ending.prevented_by().map(|by| Taken::failed(cancelled(by)));
         let migrations = &manager.0.migrations;
-        let on_wait = |wait: Wait, waited| {
-            on_progress(Progress::Waiting {
-                version,
-                reason: wait.reason,
-                waited,
-                position: wait
-                    .position
-                    .map(|position| position.in_files_of(migrations)),
-            });
-        };
+        let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
         rpc.change(policy, attempt, decide, on_wait, prevented)
             .await
             .map_err(|end| end.of_change(version))
+    }
+}
+
+/// What to do where nothing runs a statement outside a transaction.
+fn instead(may_lock: bool, allowed: Option<LockInstead>) -> Instead {
+    match allowed {
+        _ if !may_lock => Instead::Nothing,
+        Some(LockInstead::Never) => Instead::Nothing,
+        Some(LockInstead::BelowMib(mib)) => Instead::Lock {
+            below_bytes: Some(u64::from(mib) * 1024 * 1024),
+        },
+        None => Instead::Lock { below_bytes: None },
+    }
+}
+
+fn waiting(version: Version, wait: Wait, waited: Duration, migrations: &Migrations) -> Progress {
+    let position = wait.position;
+    Progress::Waiting {
+        version,
+        reason: wait.reason,
+        waited,
+        position: position.map(|position| position.in_files_of(migrations)),
     }
 }
 
@@ -284,12 +363,21 @@ fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, Re
             ChangeOutcome::Applied { execution_ms }
             | ChangeOutcome::RolledBack { execution_ms } => (true, Some(execution_ms)),
             ChangeOutcome::AlreadyApplied | ChangeOutcome::AlreadyRolledBack => (false, None),
+            ChangeOutcome::Outside { sql } => {
+                taken.outside = Some(sql);
+                break;
+            }
             ChangeOutcome::Locked(running) => return Ok(Verdict::Running(running.into())),
             ChangeOutcome::Conflict(conflict) => {
                 taken.error = Some(conflict.into_error(step.version)?);
                 break;
             }
             ChangeOutcome::Failed(failed) => {
+                if let Some(reason) = failed.nothing_runs_sql() {
+                    let (version, reason) = (step.version, reason.to_owned());
+                    taken.error = Some(Error::NothingRunsSql { version, reason });
+                    break;
+                }
                 let table_in_use = taken.done.is_empty() && failed.is_lock_timeout();
                 taken.error = Some(Error::MigrationFailed(Box::new(failed.in_step(step))));
                 if table_in_use {
@@ -336,13 +424,15 @@ struct Taken {
     done: Vec<Done>,
     /// Why the one after them was not, and the run ends. The run goes on where there is none.
     error: Option<Error>,
+    /// What is to be run outside a transaction before the step is taken.
+    outside: Option<String>,
 }
 
 impl Taken {
     fn failed(error: Error) -> Self {
         Self {
-            done: Vec::new(),
             error: Some(error),
+            ..Self::default()
         }
     }
 }

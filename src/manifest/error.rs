@@ -191,7 +191,7 @@ pub enum ManifestErrorKind {
     /// A statement that cannot run inside the one transaction of a migration.
     #[error(
         "`{what}` on line {line} cannot run inside a migration, which is one transaction: remove it \
-         (an index can be made without `concurrently`, data goes into `insert` statements)"
+         (data goes into `insert` statements)"
     )]
     #[non_exhaustive]
     NotTransactional {
@@ -199,6 +199,52 @@ pub enum ManifestErrorKind {
         line: usize,
         /// The command.
         what: String,
+    },
+    /// A statement that PostgreSQL runs outside a transaction only.
+    #[error(
+        "`{what}` on line {line} cannot run inside a transaction: move it into a version of its own that has \
+         \"transaction\": false in the manifest"
+    )]
+    #[non_exhaustive]
+    OutsideOnly {
+        /// The line, from 1.
+        line: usize,
+        /// The command.
+        what: String,
+    },
+    /// A version with `"transaction": false` has several statements.
+    #[error(
+        "a version with \"transaction\": false has one statement, and a second one begins on line {line}: move it into \
+         a version of its own"
+    )]
+    #[non_exhaustive]
+    SecondStatement {
+        /// The line of the second one, from 1.
+        line: usize,
+    },
+    /// The statement of a version with `"transaction": false` is none of those that can be.
+    #[error(
+        "`{what}` on line {line} cannot be the statement of a version with \"transaction\": false, which is \
+         `create [unique] index concurrently`, `drop index concurrently` of one index, `reindex … concurrently` of an \
+         index or table, `vacuum` of a table but not `full`, or `alter type … add value`: \
+         remove \"transaction\" from the manifest, or the statement"
+    )]
+    #[non_exhaustive]
+    NotOutside {
+        /// The line, from 1.
+        line: usize,
+        /// The command.
+        what: String,
+    },
+    /// An index without a name, in a version with `"transaction": false`.
+    #[error(
+        "the index on line {line} has no name, by which a version with \"transaction\": false knows whether it was \
+         made: give it one"
+    )]
+    #[non_exhaustive]
+    UnnamedIndex {
+        /// The line, from 1.
+        line: usize,
     },
     /// `select … into`, which PL/pgSQL does not execute.
     #[error(
@@ -229,6 +275,10 @@ impl From<SqlError> for ManifestErrorKind {
             SqlError::ZeroByte { line } => Self::ZeroByte { line },
             SqlError::ByteOrderMark { line } => Self::ByteOrderMark { line },
             SqlError::NotTransactional { line, what } => Self::NotTransactional { line, what },
+            SqlError::OutsideOnly { line, what } => Self::OutsideOnly { line, what },
+            SqlError::SecondStatement { line } => Self::SecondStatement { line },
+            SqlError::NotOutside { line, what } => Self::NotOutside { line, what },
+            SqlError::UnnamedIndex { line } => Self::UnnamedIndex { line },
             SqlError::SelectInto { line } => Self::SelectInto { line },
             SqlError::OldStrings { line } => Self::OldStrings { line },
         }

@@ -3,7 +3,7 @@ use super::{
     error::{ManifestError, ManifestErrorKind, Place},
     source::Source,
 };
-use crate::sql::Statements;
+use crate::sql::{Outside, SqlError, Statements};
 
 /// A file of SQL: its name, its text cut into statements, and the checksum of the text.
 #[derive(Clone, Debug)]
@@ -14,12 +14,14 @@ pub(crate) struct SqlFile {
 }
 
 impl SqlFile {
-    /// Reads and checks a file. If the manifest states a checksum, the file must have it.
+    /// Reads and checks a file. If the manifest states a checksum, the file must have it. `cut` makes
+    /// statements of its text.
     pub(super) fn read(
         source: &dyn Source,
         name: String,
         version: i64,
         stated: Option<Checksum>,
+        cut: fn(String) -> Result<Statements, SqlError>,
     ) -> Result<Self, ManifestError> {
         let place = Place::of(&name, version);
         let text = source.read(&place, &name)?;
@@ -28,7 +30,7 @@ impl SqlFile {
             let actual = checksum;
             return Err(place.error(ManifestErrorKind::Checksum { stated, actual }));
         }
-        match Statements::cut(text) {
+        match cut(text) {
             Ok(statements) => Ok(Self {
                 name,
                 statements,
@@ -53,6 +55,11 @@ impl SqlFile {
     /// The statements in order; joined they are the text.
     pub(crate) fn statements(&self) -> impl Iterator<Item = &str> {
         self.statements.iter()
+    }
+
+    /// The one statement, if it runs outside a transaction.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        self.statements.outside()
     }
 
     /// The line on which a statement (from 1) begins.

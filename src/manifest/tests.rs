@@ -62,6 +62,10 @@ fn any_text_is_cut_without_losing_a_byte_or_refused() {
                 | SqlError::ZeroByte { line }
                 | SqlError::ByteOrderMark { line }
                 | SqlError::NotTransactional { line, .. }
+                | SqlError::OutsideOnly { line, .. }
+                | SqlError::SecondStatement { line }
+                | SqlError::NotOutside { line, .. }
+                | SqlError::UnnamedIndex { line }
                 | SqlError::SelectInto { line }
                 | SqlError::OldStrings { line },
             ) => prop_assert!(lines.contains(&line)),
@@ -152,6 +156,7 @@ fn oddity(rng: &mut Rng) -> (&'static str, serde_json::Value) {
         ),
         ("breaking", json!(rng.bool())),
         ("breaking", json!(null)),
+        ("transaction", json!(rng.bool())),
         (
             "minAppVersion",
             json!(["1.4", "1.04", "", "2.0.0-rc.1"][rng.usize(..4)]),

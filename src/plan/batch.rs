@@ -6,7 +6,8 @@ use super::Step;
 /// a body of more than a megabyte, and quoting makes it longer.
 const MOST_BYTES: usize = 512 * 1024;
 
-/// The steps of the next request, at least one of `steps`: one, or as many as fit.
+/// The steps of the next request, at least one of `steps`: one, or as many as fit. One that runs outside a
+/// transaction is alone.
 pub(crate) fn next_batch(steps: &[Step], several: bool) -> &[Step] {
     if !several {
         return &steps[..steps.len().min(1)];
@@ -14,7 +15,7 @@ pub(crate) fn next_batch(steps: &[Step], several: bool) -> &[Step] {
     let mut bytes = 0;
     let fitting = steps.iter().take_while(|step| {
         bytes += size(step);
-        bytes <= MOST_BYTES
+        bytes <= MOST_BYTES && !step.is_outside()
     });
     &steps[..fitting.count().max(1).min(steps.len())]
 }

@@ -1,7 +1,8 @@
 use crate::{
     app_version::AppVersion,
     ledger::{Action, AppliedVersion},
-    manifest::{Backup, Checksum, Migration, Migrations, SqlFile, Version},
+    manifest::{Backup, Checksum, LockInstead, Migration, Migrations, SqlFile, Version},
+    sql::Outside,
 };
 
 /// One version to apply or roll back.
@@ -88,6 +89,22 @@ impl Step {
             Action::Apply => self.up(),
             Action::Rollback => self.down(),
         }
+    }
+
+    /// Whether it is a statement that runs outside a transaction, as far as this build knows.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.runs().is_some_and(|file| file.outside().is_some())
+    }
+
+    /// Whether a preview can run it, or the same inside a transaction.
+    pub(crate) fn can_be_tested(&self) -> bool {
+        let outside = self.runs().and_then(SqlFile::outside);
+        outside.is_none_or(Outside::can_run_inside)
+    }
+
+    /// Whether its statement may run inside a transaction instead, as the manifest says.
+    pub(crate) fn lock_instead(&self) -> Option<LockInstead> {
+        self.migration()?.lock_instead()
     }
 
     /// This build's migration, if it is the one that the step is about.

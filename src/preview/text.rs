@@ -83,6 +83,13 @@ impl Text {
         );
         self.line("", "");
         self.line(BOLD, title.trim_end_matches([' ', ':']));
+        if version.outside {
+            let how = match version.unseen.is_empty() {
+                true => "; tested inside one, without `concurrently`",
+                false => "",
+            };
+            self.line("", &format!("  runs outside a transaction{how}"));
+        }
         for warning in &version.warnings {
             let colour = match warning.kind {
                 WarningKind::DataLost | WarningKind::Opened => RED,

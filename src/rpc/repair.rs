@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Call, Conflict, Function, LockHeldBy, Statements, sql};
+use super::{Call, Conflict, Function, LockHeldBy, Statements, outside_of, sql};
 use crate::{
     app_version::AppVersion,
     ledger::RepairAction,
     manifest::{Checksum, Migration, Migrations, Version},
     repair::{Compared, RecordedMigration, RepairPlan},
+    sql::Outside,
 };
 
 /// Compares the schema with what each version makes.
@@ -25,6 +26,7 @@ struct MadeVersion<'a> {
     description: &'a str,
     sql: Vec<&'a str>,
     checksum: Checksum,
+    outside: Option<&'a Outside>,
 }
 
 impl<'a> RecogniseSchema<'a> {
@@ -35,6 +37,7 @@ impl<'a> RecogniseSchema<'a> {
             description: migration.description(),
             sql: migration.statements().collect(),
             checksum: migration.checksum(),
+            outside: migration.up().outside(),
         });
         Self {
             p_steps: steps.collect(),
@@ -82,6 +85,7 @@ struct RecordedStep<'a> {
     attempt: Uuid,
     breaking: Option<bool>,
     min_app_version: Option<&'a AppVersion>,
+    down_outside: Option<&'a Outside>,
 }
 
 /// What the user saw.
@@ -146,6 +150,7 @@ impl<'a> RecordedStep<'a> {
             down_checksum,
             breaking: migration.breaking(),
             min_app_version: migration.min_app_version(),
+            down_outside: outside_of(migration.down()),
             ..Self::without_sql(migration.version())
         }
     }
@@ -161,6 +166,7 @@ impl<'a> RecordedStep<'a> {
             attempt: Uuid::new_v4(),
             breaking: None,
             min_app_version: None,
+            down_outside: None,
         }
     }
 }

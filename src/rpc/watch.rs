@@ -66,6 +66,7 @@ impl Rpc {
         };
         let watched = Watched {
             transport: &*self.transport,
+            attempt: None,
             on_seen: |wait| tell(wait, started.elapsed()),
         };
         let mut last = None;
@@ -80,9 +81,11 @@ impl Rpc {
 }
 
 /// Sends requests, and looks at what the database does meanwhile.
-struct Watched<'a, F> {
-    transport: &'a dyn Transport,
-    on_seen: F,
+pub(super) struct Watched<'a, F> {
+    pub(super) transport: &'a dyn Transport,
+    /// The attempt that a request belongs to which has none of its own.
+    pub(super) attempt: Option<Uuid>,
+    pub(super) on_seen: F,
 }
 
 impl<F: Fn(Wait) + Send + Sync> Transport for Watched<'_, F> {
@@ -95,7 +98,7 @@ impl<F: Fn(Wait) + Send + Sync> Transport for Watched<'_, F> {
             tokio::select! {
                 biased;
                 response = self.transport.send(request, timeout) => response,
-                () = self.look(request.attempt()) => unreachable!("looking does not end"),
+                () = self.look(request.attempt().or(self.attempt)) => unreachable!("looking does not end"),
             }
         })
     }

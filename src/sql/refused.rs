@@ -3,6 +3,7 @@
 use super::{
     SqlError,
     lexer::{Kind, Token, tokens},
+    outside::{self, Alone},
 };
 
 /// The first words of what ends, or begins, a transaction.
@@ -40,6 +41,10 @@ const OUTSIDE_ONLY: &[&[&str]] = &[
     &["set", "local", "session", "authorization"],
     &["reset", "role"],
     &["reset", "session", "authorization"],
+];
+
+/// The first words of what such a version can consist of, if the rest is right.
+const ALONE: &[&[&str]] = &[
     &["create", "index", "concurrently"],
     &["create", "unique", "index", "concurrently"],
     &["drop", "index", "concurrently"],
@@ -47,9 +52,23 @@ const OUTSIDE_ONLY: &[&[&str]] = &[
 
 const OLD_STRINGS: &str = "standard_conforming_strings";
 
-/// Refuses a statement that begins on this line.
-pub(super) fn check(statement: &str, line: usize) -> Result<(), SqlError> {
+/// Refuses a statement that begins on this line. `alone`: it may be one of [`ALONE`].
+pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), SqlError> {
     let tokens = tokens(statement).filter(|token| !token.is_skipped());
+    if let Alone::Outside(outside) = outside::read(statement) {
+        let what = outside.title().to_owned();
+        return match alone {
+            true => Ok(()),
+            false => Err(SqlError::OutsideOnly { line, what }),
+        };
+    }
+    if let Some(words) = ALONE.iter().find(|words| starts(tokens.clone(), words)) {
+        let what = words.join(" ");
+        return match alone {
+            true => Ok(()),
+            false => Err(SqlError::OutsideOnly { line, what }),
+        };
+    }
     if let Some(what) = not_transactional(statement, tokens.clone()) {
         return Err(SqlError::NotTransactional { line, what });
     }

@@ -9,7 +9,7 @@ fn statements(text: &str) -> Vec<String> {
 
 fn refused(text: &str) -> String {
     match Statements::cut(text.to_owned()) {
-        Err(SqlError::NotTransactional { what, .. }) => what,
+        Err(SqlError::NotTransactional { what, .. } | SqlError::OutsideOnly { what, .. }) => what,
         other => panic!("{text}: {other:?}"),
     }
 }

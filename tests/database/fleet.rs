@@ -38,6 +38,7 @@ const GATED: [(&str, &str); 2] = [
 fn consent() -> FleetOperation {
     FleetOperation::Apply(FleetConsent {
         allow_data_loss: false,
+        may_lock: false,
         backup_by: None,
         budget: Duration::from_secs(25),
     })
@@ -254,6 +255,7 @@ async fn data_is_deleted_only_where_that_was_agreed_to() {
     assert_eq!(projects[0].ledger().await, [1, 2]);
     let agreed = FleetOperation::Apply(FleetConsent {
         allow_data_loss: true,
+        may_lock: false,
         backup_by: Some("Ada".to_owned()),
         budget: Duration::from_secs(25),
     });
@@ -420,6 +422,7 @@ async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
     let apply = || {
         FleetOperation::Apply(FleetConsent {
             allow_data_loss: true,
+            may_lock: false,
             backup_by: None,
             budget: Duration::from_millis(100),
         })

@@ -207,7 +207,12 @@ async fn a_database_that_refuses_the_script_is_told_with_its_reason() {
                       migration_name text not null, description text, applied_at timestamptz, applied_by text);
                     reset role;";
     project.stack.admin_sql(stranger).await.unwrap();
-    let hosted = hosted(&project, "sbp_the_right_one").await;
+    let hosted = hosted(
+        &project,
+        "sbp_the_right_one",
+        Migrations::bundled().unwrap(),
+    )
+    .await;
     for manager in [project.bundled(), hosted] {
         let error = manager.install().await.unwrap_err();
         let (sqlstate, reason) = setup_failed(&error);
@@ -219,7 +224,10 @@ async fn a_database_that_refuses_the_script_is_told_with_its_reason() {
 #[tokio::test]
 async fn a_hosted_project_installs_and_uninstalls_with_a_personal_access_token() {
     let project = serving_sql("postgres").await;
-    let error = hosted(&project, "sbp_a_wrong_one").await.install().await;
+    let error = hosted(&project, "sbp_a_wrong_one", Migrations::bundled().unwrap())
+        .await
+        .install()
+        .await;
     let error = error.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(matches!(error, Error::RunByHand { .. }), "{text}");
@@ -235,7 +243,12 @@ async fn a_hosted_project_installs_and_uninstalls_with_a_personal_access_token()
     );
     assert!(!text.contains("sbp_a_wrong_one"), "{text}");
 
-    let manager = hosted(&project, "sbp_the_right_one").await;
+    let manager = hosted(
+        &project,
+        "sbp_the_right_one",
+        Migrations::bundled().unwrap(),
+    )
+    .await;
     let report = manager.install().await.unwrap();
     assert_eq!(
         (report.outcome, report.route),
@@ -321,7 +334,7 @@ async fn twenty_daemons_install_at_once_while_versions_are_applied() {
 const REFERENCE: &str = "abcdefghijklmnopqrst";
 
 /// A project whose gateway serves `/pg/`.
-async fn serving_sql(role: &str) -> Project {
+pub(crate) async fn serving_sql(role: &str) -> Project {
     let project = Project::on_own_server().await;
     project
         .stack
@@ -333,7 +346,11 @@ async fn serving_sql(role: &str) -> Project {
 
 /// A manager of this project as if it were a hosted one: with a Management API of its own, which takes
 /// one token and passes SQL on to postgres-meta, as the real one does.
-async fn hosted(project: &Project, token: &str) -> SchemaVersionManager {
+pub(crate) async fn hosted(
+    project: &Project,
+    token: &str,
+    migrations: Migrations,
+) -> SchemaVersionManager {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let meta = (
@@ -348,7 +365,6 @@ async fn hosted(project: &Project, token: &str) -> SchemaVersionManager {
         .project_ref(REFERENCE)
         .access_token(token)
         .management_api(address);
-    let migrations = Migrations::bundled().unwrap();
     SchemaVersionManager::new(&config.build().unwrap(), migrations).unwrap()
 }
 

@@ -18,6 +18,7 @@ mod install_http;
 mod live;
 mod messages;
 mod older_apps;
+mod outside;
 mod rehearsal;
 mod repair;
 mod rest;

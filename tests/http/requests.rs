@@ -149,6 +149,8 @@ async fn over_an_empty_ledger_applying_is_one_request_to_read_and_one_for_all_ve
                     "attempt": sent["p_steps"][1]["attempt"],
                     "breaking": null,
                     "min_app_version": null,
+                    "outside": null,
+                    "down_outside": null,
                 },
                 sent["p_steps"][2],
             ],

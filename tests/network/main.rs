@@ -15,6 +15,7 @@ mod failures;
 mod install;
 mod long_running;
 mod lost_responses;
+mod outside;
 mod position;
 mod rehearsal;
 mod repair;

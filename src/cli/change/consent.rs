@@ -177,6 +177,7 @@ mod tests {
             allow_data_loss,
             backup_by: backup.map(str::to_owned),
             budget: Duration::ZERO,
+            may_lock: false,
         };
         let (plain, loses) = (None, Some(Risk::Seen));
         for (question, consent, missing) in [

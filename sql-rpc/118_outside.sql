@@ -1,0 +1,475 @@
+-- What runs outside a transaction: `create index concurrently`, `drop index concurrently`, `vacuum`, and
+-- `reindex … concurrently`.
+--
+-- A client runs such a statement past PostgREST, and its response may be lost. So the outcome is read
+-- from the catalog, and the statement can do no harm whenever a copy of it runs: while it runs, the index
+-- has a name that belongs to the attempt, outside_name(). An index gets its own name in the
+-- transaction that writes the ledger; one that is to be dropped loses it in the transaction that begins. The
+-- other two do no harm by being repeated. They have that name in a comment.
+
+-- outside_index(p_run): the index under the name that it has while a statement works on it, as (id, valid), or
+-- no row.
+create function ctx0_private.outside_index(p_run ctx0_private.ctx0_schema_outside)
+returns table (id oid, valid boolean)
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid, i.indisvalid
+    from pg_class c
+    join pg_index i on i.indexrelid = c.oid
+   where c.relnamespace = to_regnamespace(quote_ident(p_run.statement ->> 'schema'))
+     and c.relname = ctx0_private.outside_name(p_kind => p_run.statement ->> 'kind', p_attempt => p_run.attempt);
+$$;
+
+comment on function ctx0_private.outside_index(ctx0_private.ctx0_schema_outside) is
+  'ctx0: the index of a version that is running outside a transaction';
+
+-- failure(p_sqlstate, p_message, p_hint): why a statement outside a transaction cannot run.
+create function ctx0_private.failure(p_sqlstate text, p_message text, p_hint text default null)
+returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_strip_nulls(jsonb_build_object('sqlstate', p_sqlstate, 'message', p_message, 'hint', nullif(p_hint, '')));
+$$;
+
+comment on function ctx0_private.failure(text, text, text) is
+  'ctx0: why a statement outside a transaction cannot run';
+
+-- try_index(p_statement, p_table): why PostgreSQL would refuse this index, as failure(), or null. It is made on
+-- an empty copy of the table, which is rolled back.
+create function ctx0_private.try_index(p_statement jsonb, p_table regclass)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table   constant text := (select relname from pg_class where oid = p_table);
+  v_state   text;
+  v_message text;
+  v_hint    text;
+begin
+  begin
+    -- The table's own name: the predicate may say it.
+    execute format('create temp table %I (like %s)', v_table, p_table::text);
+    perform set_config('search_path', 'public, extensions', true);
+    execute pg_catalog.format(
+      'create %s index %I on pg_temp.%I %s', case when (p_statement ->> 'unique')::boolean then 'unique' end, p_statement ->> 'name', v_table,
+      p_statement ->> 'rest');
+    raise sqlstate 'CTX02';
+  exception
+    when sqlstate 'CTX02' then
+      return null;
+    when others then
+      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_hint = pg_exception_hint;
+      return ctx0_private.failure(p_sqlstate => v_state, p_message => v_message, p_hint => v_hint);
+  end;
+end
+$$;
+
+comment on function ctx0_private.try_index(jsonb, regclass) is
+  'ctx0: why PostgreSQL would refuse an index';
+
+-- resolve_outside(p_statement): what a statement is about, by the search_path of a migration: p_statement with
+--   schema, table_id, index_id  index_id of an index to drop
+--   failure                     why it cannot run, as failure()
+--   nothing                     true where nothing is to be done, because of `if [not] exists`
+create function ctx0_private.resolve_outside(p_statement jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id      regclass;
+  v_class   pg_class;
+  v_schema  name;
+  v_there   pg_index;
+  v_name    text;
+  v_problem jsonb;
+begin
+  perform set_config('search_path', 'public, extensions', true);
+  v_id := pg_catalog.to_regclass(coalesce(p_statement ->> 'table', p_statement ->> 'index', p_statement ->> 'relation'));
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  select * into v_class from pg_class where oid = v_id;
+  v_schema := (select nspname from pg_namespace where oid = v_class.relnamespace);
+
+  if p_statement ->> 'kind' = 'create_index' then
+    v_name := p_statement ->> 'name';
+    if v_id is null then
+      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', p_statement ->> 'table'));
+    elsif v_class.relkind not in ('r', 'm') then
+      v_problem := ctx0_private.failure('42809', format('an index on %s cannot be created concurrently', v_id),
+        'Of a partitioned table, create the index on each partition, and then on the table without "concurrently".');
+    else
+      select i.* into v_there
+        from pg_class c
+        left join pg_index i on i.indexrelid = c.oid
+       where c.relnamespace = v_class.relnamespace and c.relname = v_name;
+      if found and (p_statement ->> 'if_not_exists')::boolean and v_there.indrelid = v_id and v_there.indisvalid then
+        return p_statement || '{"nothing": true}';
+      elsif found then
+        v_problem := ctx0_private.failure('42P07', format('relation "%s" already exists', v_name), case
+          when not v_there.indisvalid then format(
+            'It is an index that is not valid: "create index concurrently" was interrupted. Run "drop index concurrently %I.%I" in the SQL editor, then try again.',
+            v_schema, v_name) end);
+      else
+        v_problem := ctx0_private.try_index(p_statement => p_statement, p_table => v_id);
+      end if;
+    end if;
+    return jsonb_strip_nulls(p_statement || jsonb_build_object(
+      'schema', v_schema, 'table_id', v_id::oid, 'failure', v_problem));
+  end if;
+
+  select * into v_there from pg_index where indexrelid = v_id;
+  if p_statement ->> 'kind' in ('vacuum', 'reindex') then
+    if v_id is null then
+      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', coalesce(p_statement ->> 'table', p_statement ->> 'relation')));
+    elsif v_class.relkind not in ('r', 'm', 'i') then
+      v_problem := ctx0_private.failure('42809', format('%s is neither a table nor an index, or it has partitions', v_id),
+        'Name its partitions, each in a version of its own.');
+    end if;
+    return jsonb_strip_nulls(p_statement || jsonb_build_object(
+      'schema', v_schema, 'table_id', coalesce(v_there.indrelid, v_id)::oid, 'failure', v_problem,
+      -- A new index takes the name of each of these, and those that are there already are nobody's left-overs.
+      'indexes', (select jsonb_agg(i.indexrelid::oid) from pg_index i where i.indexrelid = v_id or i.indrelid = v_id),
+      'all_indexes', (select jsonb_agg(i.indexrelid::oid) from pg_index i where i.indrelid = coalesce(v_there.indrelid, v_id))));
+  elsif v_id is null and (p_statement ->> 'if_exists')::boolean then
+    return p_statement || '{"nothing": true}';
+  elsif v_id is null then
+    v_problem := ctx0_private.failure('42704', format('index "%s" does not exist', p_statement ->> 'index'));
+  elsif v_class.relkind <> 'i' or v_class.relispartition then
+    v_problem := ctx0_private.failure('42809', format('%s cannot be dropped concurrently', v_id),
+      'Only an index of a table that is not partitioned can, and not a part of one.');
+  elsif exists (select from pg_constraint where conindid = v_id) then
+    v_problem := ctx0_private.failure('2BP01', format('cannot drop index %s because a constraint requires it', v_id),
+      'Drop the constraint instead, in a version that is a transaction.');
+  end if;
+  return jsonb_strip_nulls(p_statement || jsonb_build_object(
+    'schema', v_schema, 'table_id', v_there.indrelid, 'name', v_class.relname, 'failure', v_problem));
+end
+$$;
+
+comment on function ctx0_private.resolve_outside(jsonb) is
+  'ctx0: what a statement outside a transaction is about';
+
+-- run_outside(p_sql): the response that asks a client to run this outside a transaction.
+create function ctx0_private.run_outside(p_sql text)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update ctx0_private.ctx0_schema_outside set runs = runs + 1, run_at = clock_timestamp() where only_row;
+  return jsonb_build_object('outcome', 'outside', 'sql', p_sql);
+end
+$$;
+
+comment on function ctx0_private.run_outside(text) is
+  'ctx0: the response that asks a client to run a statement outside a transaction';
+
+-- undo_outside(p_run): makes it as it was before the run, as far as that takes no time: an index that was to be
+-- dropped gets its name back.
+create function ctx0_private.undo_outside(p_run ctx0_private.ctx0_schema_outside)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_run.statement ->> 'kind' = 'drop_index' and exists (select from ctx0_private.outside_index(p_run => p_run)) then
+    execute format('alter index %I.%I rename to %I', p_run.statement ->> 'schema',
+                   ctx0_private.outside_name(p_kind => 'drop_index', p_attempt => p_run.attempt), p_run.statement ->> 'name');
+  end if;
+  delete from ctx0_private.ctx0_schema_outside where only_row;
+end
+$$;
+
+comment on function ctx0_private.undo_outside(ctx0_private.ctx0_schema_outside) is
+  'ctx0: ends a version that was running outside a transaction';
+
+-- begin_outside(p_action, p_step, p_applied_by): records that this version is running outside a transaction.
+-- Result: as step_outside.
+create function ctx0_private.begin_outside(p_action text, p_step ctx0_private.schema_step, p_applied_by text)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_statement constant jsonb := ctx0_private.resolve_outside(p_statement => p_step.outside);
+  v_name      constant text := ctx0_private.outside_name(p_kind => p_step.outside ->> 'kind', p_attempt => p_step.attempt);
+  v_run       ctx0_private.ctx0_schema_outside;
+  v_state     text;
+  v_message   text;
+begin
+  if v_statement ? 'nothing' then
+    return '{"sql": []}';
+  elsif v_statement ? 'failure' then
+    return (v_statement -> 'failure') || '{"outcome": "failed"}';
+  end if;
+  begin
+    insert into ctx0_private.ctx0_schema_outside (attempt, action, version, checksum, statement, applied_by)
+    values (p_step.attempt, p_action, p_step.version, p_step.checksum, v_statement, p_applied_by);
+    if v_statement ->> 'kind' = 'drop_index' then
+      execute format('alter index %I.%I rename to %I', v_statement ->> 'schema', v_statement ->> 'name', v_name);
+    end if;
+  exception when query_canceled or others then
+    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+    return ctx0_private.failure(p_sqlstate => v_state, p_message => v_message) || '{"outcome": "failed"}';
+  end;
+  select * into v_run from ctx0_private.outside_run();
+  return ctx0_private.run_outside(p_sql => ctx0_private.outside_sql(p_run => v_run));
+end
+$$;
+
+comment on function ctx0_private.begin_outside(text, ctx0_private.schema_step, text) is
+  'ctx0: records that a version is running outside a transaction';
+
+-- outside_sql(p_run): the statement to run.
+create function ctx0_private.outside_sql(p_run ctx0_private.ctx0_schema_outside)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_run.statement ->> 'kind'
+    when 'create_index' then concat_ws(' ',
+      'create', case when (p_run.statement ->> 'unique')::boolean then 'unique' end, 'index concurrently', quote_ident(n.name),
+      'on', (p_run.statement ->> 'table_id')::oid::regclass, p_run.statement ->> 'rest')
+    when 'drop_index' then format('drop index concurrently if exists %I.%I', p_run.statement ->> 'schema', n.name)
+    else format('/* %s */ %s', n.name, p_run.statement ->> 'sql') end
+    from ctx0_private.outside_name(p_kind => p_run.statement ->> 'kind', p_attempt => p_run.attempt) n (name);
+$$;
+
+comment on function ctx0_private.outside_sql(ctx0_private.ctx0_schema_outside) is
+  'ctx0: the statement of a version that runs outside a transaction';
+
+-- outside_is_done(p_run, p_response): whether the statement has done what it is for.
+create function ctx0_private.outside_is_done(p_run ctx0_private.ctx0_schema_outside, p_response jsonb)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_statement constant jsonb := p_run.statement;
+begin
+  return case v_statement ->> 'kind'
+    when 'create_index' then coalesce((select valid from ctx0_private.outside_index(p_run => p_run)), false)
+    when 'drop_index' then not exists (select from ctx0_private.outside_index(p_run => p_run))
+    -- Where nothing is counted, the response has to do. It can be run again.
+    when 'vacuum' then coalesce(pg_stat_get_last_vacuum_time((v_statement ->> 'table_id')::oid) >= p_run.started_at, false)
+                       or coalesce(p_response = '{}', false)
+    else not exists (
+      select from jsonb_array_elements_text(v_statement -> 'indexes') o (id)
+        join pg_class c on c.oid = o.id::oid) end;
+end
+$$;
+
+comment on function ctx0_private.outside_is_done(ctx0_private.ctx0_schema_outside, jsonb) is
+  'ctx0: whether a statement outside a transaction has done what it is for';
+
+-- outside_left_over(p_run): an index that has to be removed before the statement can run again, or for ever if it must
+-- not, as %I.%I; null where there is none.
+create function ctx0_private.outside_left_over(p_run ctx0_private.ctx0_schema_outside)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select format('%I.%I', n.nspname, c.relname)
+      from pg_index i
+      join pg_class c on c.oid = i.indexrelid
+      join pg_namespace n on n.oid = c.relnamespace
+     where i.indrelid = (p_run.statement ->> 'table_id')::oid
+       and case p_run.statement ->> 'kind'
+             when 'create_index' then c.relname = ctx0_private.outside_name(p_kind => 'create_index', p_attempt => p_run.attempt)
+             when 'reindex' then not i.indisvalid and c.relname ~ '_cc(new|old)\d*$'
+                                 and not p_run.statement -> 'all_indexes' @> to_jsonb(i.indexrelid::oid::bigint) end
+     limit 1);
+end
+$$;
+
+comment on function ctx0_private.outside_left_over(ctx0_private.ctx0_schema_outside) is
+  'ctx0: an index that an interrupted statement outside a transaction has left';
+
+-- stray_index(): while nothing is running outside a transaction, an index that a late copy of a statement has made, as
+-- %I.%I, or null. The next version outside a transaction removes it first.
+create function ctx0_private.stray_index()
+returns text
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('%I.%I', n.nspname, c.relname)
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where c.relkind = 'i' and c.relname ~ '^ctx0_create_[0-9a-f]{32}$'
+   limit 1;
+$$;
+
+comment on function ctx0_private.stray_index() is
+  'ctx0: an index that a late copy of a statement has made';
+
+-- step_outside(...): what is next for a version that runs outside a transaction. Each copy of its request asks,
+-- the first one and those that follow it. The caller holds the lock.
+--
+-- Arguments
+--   p_response  what came back for the statement of the last response: {} where it ran, or {sqlstate, message};
+--               null where that is not known. With "inside", nothing ran it, and it may run inside a transaction,
+--               if its table is smaller than "below_bytes" where that is there
+--
+-- Result: jsonb
+--   {sql}                        it is done, or was nothing to do: this SQL, with the row in the ledger, is the rest
+--   {outcome: outside, sql}      the client runs this outside a transaction, and asks again
+--   {outcome: locked, held_by}   it is running
+--   {outcome: failed, sqlstate, message, hint}, {outcome: cancelled, cancelled_by, statement}
+--                                nothing of it is left
+create function ctx0_private.step_outside(
+  p_action     text,
+  p_step       ctx0_private.schema_step,
+  p_applied_by text,
+  p_response   jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_run       ctx0_private.ctx0_schema_outside;
+  v_index     record;
+  v_left_over text;
+  v_done      boolean;
+  v_cancelled text;
+  v_bytes     bigint;
+  v_large     text;
+begin
+  select * into v_run from ctx0_private.outside_run();
+  if not found then
+    v_cancelled := ctx0_private.cancelled_by(p_attempt => p_step.attempt);
+    if v_cancelled is not null then
+      return jsonb_build_object('outcome', 'cancelled', 'cancelled_by', v_cancelled, 'statement', 0);
+    end if;
+    v_left_over := ctx0_private.stray_index();
+    if v_left_over is not null and p_response is null then
+      return jsonb_build_object('outcome', 'outside', 'sql', concat('drop index concurrently if exists ', v_left_over));
+    end if;
+    return ctx0_private.begin_outside(p_action => p_action, p_step => p_step, p_applied_by => p_applied_by);
+  end if;
+
+  if ctx0_private.outside_backend(p_run => v_run) is not null then
+    return '{"outcome": "locked", "held_by": "attempt"}';
+  end if;
+  v_cancelled := ctx0_private.cancelled_by(p_attempt => v_run.attempt);
+  v_left_over := ctx0_private.outside_left_over(p_run => v_run);
+  v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => p_response);
+  select * into v_index from ctx0_private.outside_index(p_run => v_run);
+
+  if (p_response ->> 'inside')::boolean and v_run.runs = 1 and v_left_over is null and not v_done
+     and ctx0_private.inside_sql(p_outside => p_step.outside) is not null then
+    v_bytes := pg_total_relation_size((v_run.statement ->> 'table_id')::oid);
+    if v_bytes < coalesce((p_response ->> 'below_bytes')::bigint, v_bytes + 1) then
+      perform ctx0_private.undo_outside(p_run => v_run);
+      return jsonb_build_object('sql', jsonb_build_array(ctx0_private.inside_sql(p_outside => p_step.outside)));
+    end if;
+    v_large := format('; its table is too large to be locked instead (%s)', pg_size_pretty(v_bytes));
+  end if;
+
+  -- A copy of the statement that runs while another one does finds the name taken, and a server that is shut
+  -- down says nothing about the statement.
+  if v_run.failure is null and p_response ->> 'sqlstate' not in ('42P07', '42704') and p_response ->> 'sqlstate' !~ '^(08|53|57P)' then
+    v_run.failure := ctx0_private.failure(p_sqlstate => p_response ->> 'sqlstate', p_message => concat(p_response ->> 'message', v_large));
+  elsif v_run.failure is null and v_run.runs >= 6 then
+    v_run.failure := ctx0_private.failure('CTX04', format('the statement was interrupted %s times', v_run.runs),
+      'Ask whoever runs the database why, such as a statement_timeout or a restart.');
+  end if;
+
+  if v_done and v_run.statement ->> 'kind' = 'create_index' then
+    if v_cancelled is null and v_run.failure is null then
+      return jsonb_build_object('sql', jsonb_build_array(format(
+        'alter index %s rename to %I', v_left_over, v_run.statement ->> 'name')));
+    end if;
+  elsif v_done then
+    return '{"sql": []}';
+  elsif v_run.statement ->> 'kind' = 'drop_index' and not v_index.valid and v_run.runs < 12 then
+    -- It can no longer be used, so the only way is on.
+    v_cancelled := null;
+    v_run.failure := null;
+  end if;
+  -- A copy of the statement may still be on its way.
+  if p_response is null and clock_timestamp() < v_run.run_at + interval '3 s' then
+    return '{"outcome": "locked", "held_by": "attempt"}';
+  end if;
+
+  if v_left_over is not null then
+    update ctx0_private.ctx0_schema_outside set failure = v_run.failure where only_row;
+    return ctx0_private.run_outside(p_sql => concat('drop index concurrently if exists ', v_left_over));
+  elsif v_cancelled is null and v_run.failure is null then
+    return ctx0_private.run_outside(p_sql => ctx0_private.outside_sql(p_run => v_run));
+  end if;
+  perform ctx0_private.undo_outside(p_run => v_run);
+  return case when v_cancelled is not null
+    then jsonb_build_object('outcome', 'cancelled', 'cancelled_by', v_cancelled, 'statement', 1)
+    else v_run.failure || '{"outcome": "failed"}' end;
+end
+$$;
+
+comment on function ctx0_private.step_outside(text, ctx0_private.schema_step, text, jsonb) is
+  'ctx0: what is next for a version that runs outside a transaction';
+
+-- end_outside(p_attempt): ends a version that was cancelled and whose statement is not running, and records that.
+-- Whether it has ended: where its table is in use, not yet.
+create function ctx0_private.end_outside(p_attempt uuid)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_by        constant text := ctx0_private.cancelled_by(p_attempt => p_attempt);
+  v_run       ctx0_private.ctx0_schema_outside;
+  v_left_over text;
+  v_answer    jsonb;
+begin
+  if not exists (select from ctx0_private.outside_run() where attempt = p_attempt) then
+    return true;
+  elsif not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
+    return false;
+  end if;
+  select * into v_run from ctx0_private.outside_run() where attempt = p_attempt;
+  if not found or ctx0_private.outside_backend(p_run => v_run) is not null then
+    return not found;
+  end if;
+  begin
+    v_left_over := ctx0_private.outside_left_over(p_run => v_run);
+    if v_left_over is not null then
+      execute concat('drop index ', v_left_over);
+    elsif v_run.statement ->> 'kind' = 'drop_index' and not coalesce((select valid from ctx0_private.outside_index(p_run => v_run)), false) then
+      return false; -- It can no longer be used, so it is dropped to the end.
+    end if;
+    perform ctx0_private.undo_outside(p_run => v_run);
+  exception when lock_not_available then
+    return false;
+  end;
+  v_answer := jsonb_build_object(
+    'outcome', 'cancelled', 'cancelled_by', v_by, 'statement', 1, 'version', v_run.version, 'attempt', v_run.attempt,
+    'current_version', ctx0_private.current_version());
+  insert into ctx0_private.ctx0_schema_attempts
+         (attempt, action, version, outcome, checksum, applied_by, started_at, finished_at, result, request, cancelled_by,
+          server_version)
+  values (v_run.attempt, v_run.action, v_run.version, 'cancelled', v_run.checksum, v_run.applied_by, v_run.started_at,
+          clock_timestamp(), v_answer, v_run.attempt, v_by, current_setting('server_version_num')::integer);
+  return true;
+end
+$$;
+
+comment on function ctx0_private.end_outside(uuid) is
+  'ctx0: ends a version that was cancelled while it was running outside a transaction';

@@ -1,0 +1,519 @@
+//! Versions that run outside a transaction: exactly once, whatever the network, the server and other clients do.
+
+use std::{sync::Arc, time::Duration};
+
+use ctx0_schema::{CancelReport, Error, LockMode, Migrations, Progress, Verification, WaitReason};
+use ctx0_stack::{
+    fault::{Fault, Page},
+    project::version,
+};
+use serde_json::{Value, json};
+
+use crate::support::{AppTransaction, Network, Running, faults_of_one_request, numbers};
+
+const TABLE: &str =
+    "create table public.notes as select i as id, i % 7 as a from generate_series(1, 1000) i;";
+const INDEX: &str = "-- For the list of notes.\ncreate index concurrently notes_a on notes (a) where notes.a > 0;\n";
+const NO_INDEX: &str = "drop index concurrently notes_a;";
+const UNIQUE: &str = "create unique index concurrently notes_a on notes (a);";
+
+/// What there is of the index and of the run, as one line.
+const STATE: &str = r"
+select concat_ws(' ',
+  'versions', (select string_agg(version::text, ',' order by version) from public.ctx0_schema_versions),
+  'running', (select count(*) from ctx0_private.ctx0_schema_outside),
+  'indexes', (select coalesce(string_agg(concat(c.relname, case when not i.indisvalid then ' (invalid)' end), ',' order by c.relname), 'none')
+                from pg_index i join pg_class c on c.oid = i.indexrelid
+               where i.indrelid = to_regclass('public.notes')))";
+
+const BEFORE: &str = "versions 1 running 0 indexes none";
+const AFTER: &str = "versions 1,2 running 0 indexes notes_a";
+
+/// Version 1 is a transaction, and version 2 this statement outside one.
+fn notes(up: &str, down: &str) -> Migrations {
+    notes_with(up, down, &json!(null))
+}
+
+fn notes_with(up: &str, down: &str, lock_instead: &Value) -> Migrations {
+    let manifest = json!({"currentVersion": 2, "migrations": [
+        {"version": 1, "name": "001_notes", "description": "Notes", "file": "001_notes.sql", "down": "001_down.sql"},
+        {"version": 2, "name": "002_index", "description": "An index", "file": "002_index.sql", "down": "002_down.sql",
+         "transaction": false, "lockInstead": lock_instead},
+    ]})
+    .to_string();
+    Migrations::embedded(&[
+        ("manifest.json", &manifest),
+        ("001_notes.sql", TABLE),
+        ("001_down.sql", "drop table public.notes;"),
+        ("002_index.sql", up),
+        ("002_down.sql", down),
+    ])
+    .expect("valid migrations")
+}
+
+/// A network in which SQL runs past PostgREST, at version 1.
+async fn at_1() -> Arc<Network> {
+    let network = Network::start().await;
+    let served = network.stack.serve_sql("postgres").await;
+    served.expect("postgres-meta starts");
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    manager.apply_migration(version(1)).await.expect("a table");
+    Arc::new(network)
+}
+
+impl Network {
+    async fn state(&self) -> String {
+        self.value(STATE).await
+    }
+
+    /// Waits until a statement waits for the app's transaction.
+    async fn until_blocked(&self) {
+        self.until("exists (select from pg_stat_activity where wait_event = 'virtualxid')")
+            .await;
+    }
+
+    async fn attempts(&self) -> String {
+        let attempts = "select string_agg(concat(action, ' ', version, ' ', outcome), ', ' order by finished_at)
+                          from ctx0_private.ctx0_schema_attempts where version > 1";
+        self.value(attempts).await
+    }
+}
+
+/// A transaction that an index built concurrently has to wait for.
+async fn writer(network: &Arc<Network>) -> AppTransaction {
+    AppTransaction::begin(network, "begin; insert into public.notes values (0, 0)").await
+}
+
+#[tokio::test]
+async fn an_index_is_made_and_dropped_without_blocking_writes() {
+    let network = Network::start().await;
+    network.stack.serve_sql("postgres").await.unwrap();
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    // Over an empty ledger several versions go into one request, but not this one.
+    let report = manager.apply_all_pending().await.unwrap();
+    assert_eq!(numbers(&report.applied), [1, 2]);
+    assert_eq!(network.state().await, AFTER);
+    let definition = "select pg_get_indexdef('public.notes_a'::regclass)";
+    assert_eq!(
+        network.value(definition).await,
+        "CREATE INDEX notes_a ON public.notes USING btree (a) WHERE (a > 0)"
+    );
+    let verification = manager.verify().await.unwrap();
+    assert!(
+        matches!(verification, Verification::Unchanged { .. }),
+        "{verification:?}"
+    );
+
+    let report = manager.rollback_to(version(1)).await.unwrap();
+    assert_eq!(numbers(&report.rolled_back), [2]);
+    assert_eq!(network.state().await, BEFORE);
+    assert_eq!(
+        network.attempts().await,
+        "apply 2 applied, rollback 2 rolled_back"
+    );
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
+}
+
+#[tokio::test]
+async fn a_fault_at_any_request_is_survived() {
+    // The ledger, the request that begins, the statement, the request that ends.
+    for at in 1..4 {
+        for fault in faults_of_one_request() {
+            let network = at_1().await;
+            let manager = network.manager(&notes(INDEX, NO_INDEX));
+            let mut script = vec![Fault::Pass; at];
+            script.push(fault.clone());
+            network.proxy.script(script);
+            let report = manager.apply_all_pending().await;
+            report.unwrap_or_else(|error| panic!("{fault} at {at}: {error}"));
+            network.proxy.settle().await;
+            assert_eq!(
+                network.attempts().await,
+                "apply 2 applied",
+                "{fault} at {at}"
+            );
+            let state = network.state().await;
+            assert!(state.starts_with("versions 1,2 running 0 "), "{state}");
+            assert!(state.ends_with("notes_a"), "{fault} at {at}: {state}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_gives_up_does_not_end_the_statement() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let app = writer(&network).await;
+    network
+        .proxy
+        .gateway_timeout(Some(Duration::from_millis(500)));
+    let mut run = Running::start(manager.apply_all_pending());
+    run.until(|progress| {
+        matches!(progress, Progress::Waiting { reason: WaitReason::Running, position: Some(position), .. }
+            if position.version == version(2) && position.phase.as_deref() == Some("waiting for writers before build"))
+    })
+    .await;
+    let status = manager.status().await.unwrap();
+    assert!(status.locked);
+    assert_eq!(status.position.unwrap().line, Some(2));
+    app.end().await;
+    assert_eq!(run.success().await, (vec![2], 2));
+    assert_eq!(network.state().await, AFTER);
+    let asked = network.proxy.records().into_iter();
+    let asked = asked.filter(|record| record.path.ends_with("/pg/query"));
+    assert_eq!(asked.count(), 1, "it was not run again");
+}
+
+#[tokio::test]
+async fn an_index_that_a_killed_server_left_is_removed_and_made_again() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let _app = writer(&network).await;
+    let run = Running::start(manager.apply_all_pending());
+    network.until_blocked().await;
+    network.stack.kill_database().await.unwrap();
+    network.stack.start_database().await.unwrap();
+    assert!(network.state().await.contains("(invalid)"));
+    assert_eq!(run.success().await, (vec![2], 2));
+    assert_eq!(network.state().await, AFTER);
+    assert_eq!(network.attempts().await, "apply 2 applied");
+}
+
+#[tokio::test]
+async fn a_second_daemon_goes_on_where_the_first_one_was_killed() {
+    let network = at_1().await;
+    let app = writer(&network).await;
+    let first = network.config().applied_by("first");
+    let first = crate::support::manager(first, &notes(INDEX, NO_INDEX));
+    let first = Running::start(first.apply_all_pending());
+    network.until_blocked().await;
+    first.task.abort();
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let mut second = Running::start(manager.apply_all_pending());
+    second.until_waiting_for(WaitReason::OtherChange).await;
+    app.end().await;
+    let (applied, current) = second.success().await;
+    assert_eq!((applied, current), (vec![], 2));
+    assert_eq!(network.state().await, AFTER);
+    assert_eq!(
+        network.attempts().await,
+        "apply 2 applied, apply 2 already_applied"
+    );
+    let by = "select applied_by from public.ctx0_schema_versions where version = 2";
+    assert_eq!(network.value(by).await, "first");
+}
+
+#[tokio::test]
+async fn while_it_runs_nothing_else_begins_and_it_can_be_stopped() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let app = writer(&network).await;
+    let run = Running::start(manager.apply_all_pending());
+    network.until_blocked().await;
+
+    let preview = manager.preview_rollback(version(0)).await;
+    assert!(matches!(preview, Err(Error::ChangeRunning)), "{preview:?}");
+    let mut other = Running::start(manager.rollback_to(version(0)));
+    other.until_waiting_for(WaitReason::OtherChange).await;
+
+    let cancelled = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.cancel_by("me").await }
+    });
+    // What it leaves can only be removed when nobody has the table.
+    network
+        .until("not exists (select from pg_stat_activity where query ~ '^create' and state = 'active')")
+        .await;
+    app.end().await;
+    let report = cancelled.await.unwrap().unwrap();
+    assert!(
+        matches!(report, CancelReport::Cancelled { version: Some(stopped), .. } if stopped == version(2)),
+        "{report:?}"
+    );
+    let error = run.failure().await.error;
+    assert!(
+        matches!(&error, Error::ChangeCancelled { by, .. } if by == "me"),
+        "{error:?}"
+    );
+    other.success().await;
+    assert_eq!(network.state().await, "versions running 0 indexes none");
+    assert_eq!(network.attempts().await, "apply 2 cancelled");
+}
+
+#[tokio::test]
+async fn rows_that_an_index_refuses_fail_the_version_and_leave_no_index() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(UNIQUE, NO_INDEX));
+    let error = manager.apply_all_pending().await.unwrap_err().error;
+    let Error::MigrationFailed(failure) = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(failure.sqlstate, "23505");
+    assert_eq!(failure.file.as_deref(), Some("002_index.sql"));
+    assert_eq!(failure.line, Some(1));
+    assert_eq!(network.state().await, BEFORE);
+
+    network
+        .sql("delete from public.notes n where exists (select from public.notes o where o.a = n.a and o.id < n.id)")
+        .await;
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
+    assert_eq!(network.attempts().await, "apply 2 failed, apply 2 applied");
+}
+
+#[tokio::test]
+async fn what_postgresql_would_refuse_is_refused_before_anything_runs() {
+    for (prepared, up, sqlstate) in [
+        (
+            "select 1",
+            "create index concurrently notes_b on notes (b);",
+            "42703",
+        ),
+        (
+            "select 1",
+            "create index concurrently notes_a on missing (a);",
+            "42P01",
+        ),
+        ("create index notes_a on public.notes (id)", INDEX, "42P07"),
+        ("select 1", "drop index concurrently notes_b;", "42704"),
+        (
+            "alter table public.notes add constraint notes_a unique (id)",
+            "drop index concurrently notes_a;",
+            "2BP01",
+        ),
+    ] {
+        let network = at_1().await;
+        network.sql(prepared).await;
+        let before = network.state().await;
+        let manager = network.manager(&notes(up, "select 1;"));
+        let error = manager.apply_all_pending().await.unwrap_err().error;
+        let Error::MigrationFailed(failure) = &error else {
+            panic!("{up}: {error:?}");
+        };
+        assert_eq!(failure.sqlstate, sqlstate, "{up}: {failure:?}");
+        assert_eq!(network.state().await, before, "{up}");
+        let records = network.proxy.records();
+        assert!(
+            !records
+                .iter()
+                .any(|record| record.path.ends_with("/pg/query"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_index_of_somebody_else_is_never_touched() {
+    let network = at_1().await;
+    network.sql("insert into public.notes values (8, 1)").await;
+    let failed = network
+        .stack
+        .sql("create unique index concurrently notes_a on public.notes (a)")
+        .await;
+    failed.unwrap_err();
+    let before = network.state().await;
+    assert_eq!(before, "versions 1 running 0 indexes notes_a (invalid)");
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let error = manager.apply_all_pending().await.unwrap_err().error;
+    assert!(
+        error
+            .to_string()
+            .contains("drop index concurrently public.notes_a"),
+        "{error}"
+    );
+    assert_eq!(network.state().await, before);
+}
+
+#[tokio::test]
+async fn an_index_that_is_there_already_is_left_where_the_statement_says_so() {
+    let network = at_1().await;
+    network
+        .sql("create index notes_a on public.notes (a)")
+        .await;
+    let manager = network.manager(&notes(
+        "create index concurrently if not exists notes_a on notes (a);",
+        "drop index concurrently if exists notes_a;",
+    ));
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
+    network.sql("drop index public.notes_a").await;
+    manager.rollback_to(version(1)).await.unwrap();
+    assert_eq!(network.state().await, BEFORE);
+}
+
+#[tokio::test]
+async fn a_table_is_vacuumed_and_its_indexes_are_made_anew() {
+    for up in [
+        "vacuum (analyze) notes;",
+        "reindex index concurrently notes_pkey;",
+        "reindex (concurrently) table public.notes;",
+    ] {
+        let network = at_1().await;
+        network
+            .sql("alter table public.notes add primary key (id)")
+            .await;
+        let is_new = "select concat((select relfilenode <> oid from pg_class where oid = 'public.notes_pkey'::regclass),
+                                    pg_stat_get_last_vacuum_time('public.notes'::regclass) is not null)";
+        let before = network
+            .value("select 'public.notes_pkey'::regclass::oid")
+            .await;
+        let manager = network.manager(&notes(up, "select 1;"));
+        let preview = manager.preview().await.unwrap();
+        assert!(
+            preview.to_string().contains("not seen: the statement"),
+            "{preview}"
+        );
+        let app = writer(&network).await;
+        network
+            .proxy
+            .gateway_timeout(Some(Duration::from_millis(500)));
+        let mut run = Running::start(manager.apply_all_pending());
+        if up.starts_with("reindex") {
+            network.until_blocked().await;
+            run.until_waiting_for(WaitReason::Running).await;
+        }
+        app.end().await;
+        run.success().await;
+        let after = network
+            .value("select 'public.notes_pkey'::regclass::oid")
+            .await;
+        match up.starts_with("vacuum") {
+            true => assert!(network.value(is_new).await.ends_with('t'), "{up}"),
+            false => assert_ne!(after, before, "{up}"),
+        }
+        assert_eq!(
+            network.state().await,
+            "versions 1,2 running 0 indexes notes_pkey"
+        );
+        manager.rollback_to(version(1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_reindex_left_is_removed() {
+    let network = at_1().await;
+    network
+        .sql("alter table public.notes add primary key (id)")
+        .await;
+    let manager = network.manager(&notes("reindex table concurrently notes;", "select 1;"));
+    let _app = writer(&network).await;
+    let run = Running::start(manager.apply_all_pending());
+    network.until_blocked().await;
+    network.stack.kill_database().await.unwrap();
+    network.stack.start_database().await.unwrap();
+    assert!(network.state().await.contains("notes_pkey_ccnew (invalid)"));
+    run.success().await;
+    assert_eq!(
+        network.state().await,
+        "versions 1,2 running 0 indexes notes_pkey"
+    );
+}
+
+#[tokio::test]
+async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let shown = |preview: ctx0_schema::Preview| {
+        assert!(preview.succeeds(), "{preview}");
+        let version = &preview.versions[0];
+        assert!(version.outside);
+        let locks = version.locks.iter();
+        let locks: Vec<_> = locks.map(|lock| (&*lock.relation, lock.mode)).collect();
+        assert_eq!(locks, [("public.notes", LockMode::ShareUpdateExclusive)]);
+        preview.to_string()
+    };
+    let text = shown(manager.preview().await.unwrap());
+    assert!(text.contains("runs outside a transaction"), "{text}");
+    assert_eq!(network.state().await, BEFORE);
+    manager.apply_all_pending().await.unwrap();
+    shown(manager.preview_rollback(version(1)).await.unwrap());
+    assert_eq!(network.state().await, AFTER);
+
+    let manager = network.manager(&notes(
+        "create index concurrently notes_b on notes (b);",
+        NO_INDEX,
+    ));
+    network.forget().await;
+    network.sql("drop table public.notes").await;
+    manager.apply_migration(version(1)).await.unwrap();
+    let preview = manager.preview().await.unwrap();
+    let failure = preview.failure().expect("there is no such column");
+    assert_eq!(failure.sqlstate, "42703");
+    assert_eq!(failure.file.as_deref(), Some("002_index.sql"));
+}
+
+#[tokio::test]
+async fn a_late_copy_of_a_statement_changes_nothing_that_has_a_version() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let late = |at| {
+        let mut script = vec![Fault::Pass; at];
+        script.push(Fault::LateDuplicate(Duration::MAX));
+        script
+    };
+    network.proxy.script(late(2));
+    manager.apply_all_pending().await.unwrap();
+    network.proxy.script(late(2));
+    manager.rollback_to(version(1)).await.unwrap();
+    manager.apply_all_pending().await.unwrap();
+    // Now the copies of the first two: one makes an index, one drops it.
+    network.proxy.deliver_now();
+    network.proxy.settle().await;
+    let valid =
+        "select i.indisvalid::text from pg_index i where i.indexrelid = 'public.notes_a'::regclass";
+    assert_eq!(network.value(valid).await, "true");
+    assert_eq!(network.ledger().await, [1, 2]);
+    // What the first copy has made is removed by the next such version.
+    assert!(network.state().await.contains("ctx0_create_"));
+    manager.rollback_to(version(1)).await.unwrap();
+    assert_eq!(network.state().await, BEFORE);
+}
+
+#[tokio::test]
+async fn where_nothing_runs_sql_the_error_says_what_to_open() {
+    let network = Network::start().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let error = manager.apply_all_pending().await.unwrap_err();
+    assert_eq!(numbers(&error.applied), [1]);
+    assert!(
+        matches!(&error.error, Error::NothingRunsSql { reason, .. } if reason.contains("/pg/query responds with status 404")),
+        "{:?}",
+        error.error
+    );
+    assert_eq!(network.state().await, BEFORE);
+}
+
+#[tokio::test]
+async fn with_consent_it_runs_inside_a_transaction_where_the_manifest_allows_that() {
+    let network = Network::start().await;
+    let manager = |lock_instead| network.manager(&notes_with(INDEX, NO_INDEX, &lock_instead));
+    let limits = [json!("never"), json!({"belowMiB": 0})];
+    for limit in limits {
+        let error = manager(limit).apply_all_pending().may_lock(true).await;
+        let error = error.unwrap_err().error;
+        assert!(matches!(error, Error::NothingRunsSql { .. }), "{error:?}");
+        assert_eq!(network.state().await, BEFORE);
+    }
+    for allowed in [json!(null), json!({"belowMiB": 10})] {
+        let manager = manager(allowed);
+        manager.apply_all_pending().may_lock(true).await.unwrap();
+        assert_eq!(network.state().await, AFTER);
+        let back = manager.rollback_to(version(1)).may_lock(true);
+        back.await.unwrap();
+        assert_eq!(network.state().await, BEFORE);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_down_for_a_while_is_waited_for() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    network.proxy.script([
+        Fault::Pass,
+        Fault::Pass,
+        Fault::Status(503, Page::Text),
+        Fault::Pass,
+    ]);
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
+}
