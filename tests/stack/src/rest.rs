@@ -152,8 +152,9 @@ fn project(settings: Settings) -> Result<(Arc<Api>, Router), StackError> {
             .idle_timeout(settings.idle)
             .max_lifetime(None)
     };
-    // A prepared statement would fail after a migration has changed its table.
-    let login = settings.login.statement_cache_capacity(0);
+    // A prepared statement would fail after a migration has changed its table. With a capacity of 0
+    // sqlx would prepare each one and keep it for ever; this way the next one closes it.
+    let login = settings.login.statement_cache_capacity(1);
     let pools = match settings.upkeep {
         Some(upkeep) => Pools {
             requests: pool(settings.pool).connect_lazy_with(login),
