@@ -132,32 +132,25 @@ async fn a_search_path_ends_with_its_migration() {
     }
 }
 
+/// Of two versions in one request the second one sees what the first one has left.
 #[tokio::test]
 async fn the_statements_that_postgrest_has_prepared_stay() {
     let project = one_connection().await;
-    project
-        .sql(
-            "create function public.user_statements() returns text[] language sql volatile as
-             'select array_agg(name) from pg_prepared_statements where not from_sql'",
-        )
-        .await;
-    project.stack.reload_schema().await.unwrap();
-    let rest = Rest::of(&project);
-    let before = rest
-        .call("service_role", "user_statements", &json!({}))
-        .await;
-    apply(&rest, 1, &["prepare left_over_statement as select 1"]).await;
-    let after = rest
-        .call("service_role", "user_statements", &json!({}))
-        .await;
-    let (before, after) = (
-        before.body.as_array().unwrap(),
-        after.body.as_array().unwrap(),
-    );
-    assert!(
-        !before.is_empty() && before.iter().all(|name| after.contains(name)),
-        "{before:?} and then {after:?}"
-    );
+    let kept =
+        "create table public.ctx0_kept as select name, from_sql from pg_prepared_statements;";
+    let seen = kept.replace("ctx0_kept", "ctx0_seen");
+    let first = format!("prepare left_over as select 1; {seen}");
+    let files = [
+        ("001_a".to_owned(), first),
+        ("002_a".to_owned(), kept.to_owned()),
+    ];
+    let run = project.manager(migrations(&files)).apply_all_pending();
+    run.batch(true).await.expect("both are applied");
+    let prepared = "select string_agg(name, ' ' order by name) from public";
+    let seen = format!("{prepared}.ctx0_seen where not from_sql");
+    let seen = project.value(&seen).await;
+    assert_ne!(seen, "");
+    assert_eq!(project.value(&format!("{prepared}.ctx0_kept")).await, seen);
 }
 
 #[tokio::test]
