@@ -4,13 +4,17 @@ use std::{
     error::Error,
     fmt::Debug,
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
 use ctx0_schema::{Config, SchemaVersionManager};
 use serde_json::{Value, json};
-use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch,
+    level_filters::LevelFilter,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
@@ -303,12 +307,17 @@ fn assert_silent(text: &str, key: &str) {
     }
 }
 
+/// Never used. While a second subscriber is alive, tracing asks all of them about an event that it meets
+/// for the first time. With only one it asks that of the thread, which another test does not have.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 /// Everything that any crate says on this thread, at every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn record(&self) -> DefaultGuard {
+        LazyLock::force(&SECOND);
         tracing_subscriber::fmt()
             .with_max_level(LevelFilter::TRACE)
             .with_ansi(false)

@@ -183,10 +183,17 @@ async fn the_start_each_retry_and_the_end_are_one_event_each() {
 mod log {
     use std::{
         io::{self, Write},
-        sync::{Arc, Mutex},
+        sync::{Arc, LazyLock, Mutex},
     };
 
-    use tracing::subscriber::DefaultGuard;
+    use tracing::{
+        Dispatch,
+        subscriber::{DefaultGuard, NoSubscriber},
+    };
+
+    /// Never used. While a second subscriber is alive, tracing asks all of them about an event that it meets
+    /// for the first time. With only one it asks that of the thread, which another test does not have.
+    static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -197,6 +204,7 @@ mod log {
     );
 
     pub(super) fn record() -> Log {
+        LazyLock::force(&SECOND);
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt()
