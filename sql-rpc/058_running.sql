@@ -102,6 +102,19 @@ $$;
 comment on function ctx0_private.show_undone() is
   'ctx0: lets other sessions see that this one has undone its version';
 
+-- removal(p_index): the SQL by which a client removes an index that a statement outside a transaction has left.
+create function ctx0_private.removal(p_index text)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'drop index concurrently if exists ' || p_index;
+$$;
+
+comment on function ctx0_private.removal(text) is
+  'ctx0: the SQL that removes an index that a statement outside a transaction has left';
+
 -- is_undone(p_pid): whether a session has undone its version, or removes what is left of one that ran outside a
 -- transaction.
 create function ctx0_private.is_undone(p_pid integer)
@@ -113,7 +126,8 @@ as $$
   select exists (
     select from pg_stat_activity a
      where a.pid = p_pid
-       and (a.application_name = 'ctx0 undone' or a.query ~ '^drop index concurrently if exists \S+(\.ctx0_create_|_cc(new|old)\d*"?$)'));
+       and (a.application_name = 'ctx0 undone'
+            or a.query ~ ('^' || ctx0_private.removal(p_index => '') || '\S+(\.ctx0_create_|_cc(new|old)\d*"?$)')));
 $$;
 
 comment on function ctx0_private.is_undone(integer) is

@@ -21,45 +21,33 @@ create type ctx0_private.schema_step as (
 comment on type ctx0_private.schema_step is
   'ctx0: a version to apply or to roll back';
 
--- stored_down_sql(p_version, p_given): the statements that roll a version back: those stored when it
--- was applied, or p_given where it was recorded by hand. Null where there are none, or no such version.
-create function ctx0_private.stored_down_sql(p_version integer, p_given text[])
-returns text[]
+-- stored_down(p_version, p_sql, p_outside): what rolls a version back: as it was stored when the version was
+-- applied, or as given where it was recorded by hand. Null where there is none, or no such version.
+--
+-- Result: sql, the statements, and outside, what the one statement does if it runs outside a transaction.
+create function ctx0_private.stored_down(
+  p_version   integer,
+  p_sql       text[],
+  p_outside   jsonb,
+  out sql     text[],
+  out outside jsonb
+)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
-    select coalesce(a.down_sql, case when v.attempt is null then p_given end)
-      from public.ctx0_schema_versions v
-      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
-     where v.version = p_version);
+  select case when a.down_sql is not null then a.down_sql when v.attempt is null then p_sql end,
+         case when a.down_sql is not null then a.down_outside when v.attempt is null then p_outside end
+    into sql, outside
+    from public.ctx0_schema_versions v
+    left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
+   where v.version = p_version;
 end
 $$;
 
-comment on function ctx0_private.stored_down_sql(integer, text[]) is
-  'ctx0: the statements that roll a version back';
-
--- stored_down_outside(p_version, p_given): the same for what the down statement does, if it runs outside a
--- transaction.
-create function ctx0_private.stored_down_outside(p_version integer, p_given jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select case when a.down_sql is not null then a.down_outside when v.attempt is null then p_given end
-      from public.ctx0_schema_versions v
-      left join ctx0_private.ctx0_schema_attempts a on a.attempt = v.attempt
-     where v.version = p_version);
-end
-$$;
-
-comment on function ctx0_private.stored_down_outside(integer, jsonb) is
-  'ctx0: what the down statement of a version does, if it runs outside a transaction';
+comment on function ctx0_private.stored_down(integer, text[], jsonb) is
+  'ctx0: what rolls a version back';
 
 -- inside_sql(p_outside): the statement without `concurrently`, which does the same inside a transaction; null where
 -- there is no such.

@@ -241,7 +241,7 @@ as $$
     when 'create_index' then concat_ws(' ',
       'create', case when (p_run.statement ->> 'unique')::boolean then 'unique' end, 'index concurrently', quote_ident(n.name),
       'on', (p_run.statement ->> 'table_id')::oid::regclass, p_run.statement ->> 'rest')
-    when 'drop_index' then format('drop index concurrently if exists %I.%I', p_run.statement ->> 'schema', n.name)
+    when 'drop_index' then ctx0_private.removal(p_index => format('%I.%I', p_run.statement ->> 'schema', n.name))
     else format('/* %s */ %s', n.name, p_run.statement ->> 'sql') end
     from ctx0_private.outside_name(p_kind => p_run.statement ->> 'kind', p_attempt => p_run.attempt) n (name);
 $$;
@@ -360,7 +360,7 @@ begin
     end if;
     v_left_over := ctx0_private.stray_index();
     if v_left_over is not null and p_response is null then
-      return jsonb_build_object('outcome', 'outside', 'sql', concat('drop index concurrently if exists ', v_left_over));
+      return jsonb_build_object('outcome', 'outside', 'sql', ctx0_private.removal(p_index => v_left_over));
     end if;
     return ctx0_private.begin_outside(p_action => p_action, p_step => p_step, p_applied_by => p_applied_by);
   end if;
@@ -411,7 +411,7 @@ begin
 
   if v_left_over is not null then
     update ctx0_private.ctx0_schema_outside set failure = v_run.failure where only_row;
-    return ctx0_private.run_outside(p_sql => concat('drop index concurrently if exists ', v_left_over));
+    return ctx0_private.run_outside(p_sql => ctx0_private.removal(p_index => v_left_over));
   elsif v_cancelled is null and v_run.failure is null then
     return ctx0_private.run_outside(p_sql => ctx0_private.outside_sql(p_run => v_run));
   end if;

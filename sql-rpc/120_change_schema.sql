@@ -78,8 +78,9 @@ begin
       exit when v_answers[1] ? 'replayed';
       v_is_new := true;
       if p_action = 'rollback' then
-        v_step.outside := ctx0_private.stored_down_outside(p_version => v_step.version, p_given => v_step.outside);
-        v_step.sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_step.sql);
+        select d.sql, d.outside
+          into v_step.sql, v_step.outside
+          from ctx0_private.stored_down(p_version => v_step.version, p_sql => v_step.sql, p_outside => v_step.outside) d;
       end if;
       v_answer := ctx0_private.decide_change(p_action => p_action, p_step => v_step);
     end if;

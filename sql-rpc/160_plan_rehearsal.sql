@@ -40,14 +40,13 @@ begin
     v_sql := v_step.sql;
     v_outside := nullif(v_step.step -> 'outside', 'null');
     if v_step.action = 'rollback' then
-      v_sql := ctx0_private.stored_down_sql(p_version => v_step.version, p_given => v_sql);
+      select d.sql, d.outside
+        into v_sql, v_outside
+        from ctx0_private.stored_down(p_version => v_step.version, p_sql => v_sql, p_outside => v_outside) d;
       if v_sql is null then
         return jsonb_build_object('reason', 'not_reversible', 'message', format(
           'no down SQL is stored for version %s', v_step.version));
       end if;
-    end if;
-    if v_step.action = 'rollback' then
-      v_outside := ctx0_private.stored_down_outside(p_version => v_step.version, p_given => v_outside);
     end if;
     if v_outside is not null then
       v_sql := array_remove(array[ctx0_private.inside_sql(p_outside => v_outside)], null);

@@ -32,7 +32,7 @@ export function view(model) {
       test: testButton(model, current),
       cancel: shown.state === "applying" ? !shown.isStopping && "Stop" : isTesting && !model.asking && !model.preview.isCancelled && "Cancel Test",
       copy: says.copies && "Copy Script",
-      diagnose: canDiagnose(model) && ({ running: "Looking…" }[diagnosis?.state] ?? (diagnosis ? "Look Again" : "Find the Cause")),
+      diagnose: canDiagnose(model) && ({ running: "Looking…", done: "Look Again", error: "Look Again" }[diagnosis?.state] ?? "Find the Cause"),
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
       primary: !model.asking && primary(model, says),

@@ -17,7 +17,8 @@
 //! # }
 //! ```
 //!
-//! [`Many`](many::Many) has many projects on one PostgreSQL. [`Stack::serve_sql`] puts the real postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
+//! [`Many`](many::Many) has many projects on one PostgreSQL. [`Stack::serve_sql`] puts the real
+//! postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
 //!
 //! `cargo run -p ctx0-stack` starts one to poke at by hand, with `--postgres`
 //! on a real PostgreSQL.
