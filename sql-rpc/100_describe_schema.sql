@@ -1,5 +1,5 @@
 -- describe_schema(): the objects of ctx0 with their definitions, as
---   {"format": 2, "objects": {"table public.ctx0_entries": [[part, name, definition], …], …}}
+--   {"format": 2, "objects": {"table public.ctx0_entries": [[part, name, definition], ...], ...}}
 -- It is recorded with each version, and compared by ctx0_verify_schema. `format` counts the ways in
 -- which releases describe a schema: only two descriptions of the same format can be compared. Raise
 -- it whenever schema_objects describes more, or differently.

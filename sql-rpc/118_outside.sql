@@ -1,5 +1,5 @@
 -- What runs outside a transaction: `create index concurrently`, `drop index concurrently`, `vacuum`, and
--- `reindex … concurrently`.
+-- `reindex ... concurrently`.
 --
 -- A client runs such a statement past PostgREST, and its response may be lost. So the outcome is read
 -- from the catalog, and the statement can do no harm whenever a copy of it runs: while it runs, the index

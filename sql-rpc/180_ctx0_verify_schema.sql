@@ -6,7 +6,7 @@
 --   recorded  the last recorded change that left the current version, or null:
 --               {action, version, finished_at, server_version, format}
 --   objects   the objects that were changed since:
---               [{name, before: [[part, name, definition], …] or null, after: likewise}]
+--               [{name, before: [[part, name, definition], ...] or null, after: likewise}]
 --   unknown   the objects that could not be compared: [{name, reason}]
 --   Both are empty where nothing was recorded, or in another format.
 -- Errors: 42501 for anyone but the service role and the owner.

@@ -205,6 +205,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn any_shell_and_code_page_passes_the_scripts_on_as_they_are() {
+        assert!(install_sql().is_ascii() && uninstall_sql().is_ascii());
+    }
+
+    #[test]
     fn the_scripts_take_the_lock_of_a_change() {
         let key = sql! { "045_lock_key" };
         let key = key.split("select ").nth(1).unwrap();

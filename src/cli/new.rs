@@ -107,8 +107,9 @@ struct Entry {
 
 impl Draft {
     fn new(manifest: &str, name: &str, description: Option<&str>) -> Result<Self, String> {
+        let json = manifest.trim_start_matches('\u{feff}');
         let known: Manifest =
-            serde_json::from_str(manifest).map_err(|error| format!("{error}: correct it there"))?;
+            serde_json::from_str(json).map_err(|error| format!("{error}: correct it there"))?;
         let highest = known
             .migrations
             .iter()
@@ -184,7 +185,7 @@ fn lines(entry: &serde_json::Value) -> String {
     format!("    {{\n{}\n    }}", fields.join(",\n"))
 }
 
-/// Adds an entry to the text of a manifest.
+/// Adds an entry to the text of a manifest, whose lines go on to end as they do.
 fn with_entry(text: &str, version: u32, entry: &str) -> Option<String> {
     let current = value_of(text, "currentVersion")?;
     let list = value_of(text, "migrations")?;
@@ -197,9 +198,10 @@ fn with_entry(text: &str, version: u32, entry: &str) -> Option<String> {
     };
     let mut changes = [(current, version.to_string()), list];
     changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut text = text.to_owned();
     for (range, replacement) in changes {
-        text.replace_range(range, &replacement);
+        text.replace_range(range, &replacement.replace('\n', line_end));
     }
     Some(text)
 }
@@ -293,6 +295,16 @@ mod tests {
         );
         let again = Draft::new(&draft.manifest, "more", None).unwrap();
         assert_eq!(again.version, 4);
+    }
+
+    #[test]
+    fn a_manifest_that_was_written_on_windows_stays_like_that() {
+        let lf = Draft::new(EMPTY_MANIFEST, "a", None).unwrap();
+        let lf = Draft::new(&lf.manifest, "b", None).unwrap().manifest;
+        let crlf = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let draft = Draft::new(&crlf(EMPTY_MANIFEST), "a", None).unwrap();
+        let draft = Draft::new(&draft.manifest, "b", None).unwrap();
+        assert_eq!(draft.manifest, crlf(&lf));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Where the settings come from: flags first, then the environment, then a file.
 
 use std::{
-    fs, io,
-    io::Read,
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{
     args::{self, Global},
     exit::Failure,
+    read,
 };
 use crate::{
     config::{
@@ -121,18 +121,22 @@ struct Variables {
 impl Variables {
     fn read(named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-        // A line that is not a variable may be someone else's, and must not be shown: it may be the key.
-        let values = match dotenvy::from_path_iter(path) {
-            Ok(lines) => lines.filter_map(Result::ok).collect(),
-            Err(dotenvy::Error::Io(error)) if named.is_some() => {
-                return Err(cannot_read(path, &error));
-            }
+        let values = match read::text(path) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if named.is_some() => return Err(cannot_read(path, &error)),
             Err(_) => Vec::new(),
         };
         Ok(Self {
             values,
             named: named.is_some(),
         })
+    }
+
+    fn parse(text: &str) -> Vec<(String, String)> {
+        // A line that is not a variable may be someone else's, and must not be shown: it may be the key.
+        dotenvy::from_read_iter(text.as_bytes())
+            .filter_map(Result::ok)
+            .collect()
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -144,13 +148,12 @@ impl Variables {
 }
 
 fn read_key(path: &Path) -> Result<String, Failure> {
-    let read = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
+    let text = if path == Path::new("-") {
+        read::text_of(io::stdin())
     } else {
-        fs::read_to_string(path)
+        read::text(path)
     };
-    let text = read.map_err(|error| cannot_read(path, &error))?;
+    let text = text.map_err(|error| cannot_read(path, &error))?;
     Ok(text.trim().to_owned())
 }
 
@@ -214,6 +217,20 @@ mod tests {
                 .unwrap_err()
                 .contains(ENV_KEY)
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_file_may_end_as_on_windows() {
+        let file = "# of Studio\r\nSUPABASE_URL=https://a.example\r\n\r\nA=\"b c\" # d\r\nE=\r\n";
+        let values = Variables::parse(file);
+        for (name, value) in [
+            ("SUPABASE_URL", "https://a.example"),
+            ("A", "b c"),
+            ("E", ""),
+        ] {
+            let found = values.iter().find(|(known, _)| known == name);
+            assert_eq!(found.unwrap().1, value, "{name}");
+        }
     }
 
     #[test]

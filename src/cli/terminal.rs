@@ -27,7 +27,7 @@ pub(super) struct Terminal {
     width: usize,
     /// Whether someone can be asked.
     interactive: bool,
-    /// Whether what is written to standard error can be overwritten.
+    /// Whether what is written to standard error is seen and can be overwritten.
     animated: bool,
 }
 
@@ -111,7 +111,7 @@ impl Terminal {
             json,
             width: width.clamp(20, WIDEST),
             interactive: io::stdin().is_terminal() && error,
-            animated: error,
+            animated: error && moves_cursor(),
         }
     }
 
@@ -200,6 +200,13 @@ impl Terminal {
             }
         }
     }
+}
+
+/// Whether the terminal moves its cursor as it is told to. The console of Windows has to be asked to;
+/// the terminals of other systems, and Git's on Windows, say what they are.
+fn moves_cursor() -> bool {
+    anstyle_query::windows::enable_ansi_colors() == Some(true)
+        || anstyle_query::term_supports_ansi_color()
 }
 
 /// Completes when Ctrl-C is pressed. If it cannot be heard, the system ends the program.

@@ -11,7 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ctx0-schema");
+/// The program of this build, or another one, such as a script that runs the Windows program with Wine.
+fn program() -> String {
+    env::var("CTX0_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_ctx0-schema").to_owned())
+}
 
 /// Longer than anything here takes. Nothing waits for it unless something is wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -111,7 +114,7 @@ impl Cli {
         arguments: &[&str],
         change: impl FnOnce(&mut Command),
     ) -> Ended {
-        let mut command = self.command(PROGRAM, arguments);
+        let mut command = self.command(&program(), arguments);
         change(&mut command);
         Self::end(command).await
     }
@@ -119,7 +122,7 @@ impl Cli {
     /// Runs a script of a shell that finds the program by its name.
     pub(crate) async fn run_script(&self, script: &str, variables: &[(String, String)]) -> Ended {
         let mut command = self.command("sh", &["-euc", script]);
-        let mut folders = vec![Path::new(PROGRAM).parent().expect("a folder").to_owned()];
+        let mut folders = vec![Path::new(&program()).parent().expect("a folder").to_owned()];
         folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         command.env("PATH", env::join_paths(folders).expect("a path"));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
@@ -142,7 +145,7 @@ impl Cli {
 
     /// Starts it and does not wait for it.
     pub(crate) fn start(&self, arguments: &[&str], variables: &[(String, String)]) -> Child {
-        let mut command = self.command(PROGRAM, arguments);
+        let mut command = self.command(&program(), arguments);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("it starts")
@@ -172,7 +175,8 @@ impl Cli {
     ) -> Terminal {
         let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py");
         let columns_text = columns.to_string();
-        let mut all = vec![helper, &columns_text, "50", PROGRAM];
+        let program = program();
+        let mut all = vec![helper, &columns_text, "50", &program];
         all.extend(arguments);
         let mut child = self
             .command("python3", &all)

@@ -284,3 +284,15 @@ async fn no_color_is_respected_on_a_terminal() {
         assert_eq!(raw.contains("\x1b[33m"), coloured, "{raw:?}");
     }
 }
+
+#[tokio::test]
+async fn a_terminal_that_cannot_move_its_cursor_gets_plain_lines() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[("001_pause", "select pg_sleep(1);")]);
+    let mut terminal = cli.terminal_with(80, &["apply", "--yes", folder], &[("TERM", "dumb")]);
+    assert_eq!(terminal.end().await, 0);
+    let raw = String::from_utf8_lossy(&terminal.raw);
+    assert!(raw.contains("The schema is at v1"), "{raw:?}");
+    assert!(!raw.contains('\x1b'), "{raw:?}");
+}
