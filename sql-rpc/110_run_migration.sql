@@ -8,6 +8,7 @@
 --   p_request       the first attempt of the request, under which it can be cancelled; null in a rehearsal
 --   p_preview       in a rehearsal its id: it can be cancelled between statements
 --   p_stop_at       in a rehearsal the time at which no further statement is begun
+--   p_installation  the installation, which the statements must leave as it is, where the caller knows it
 --   the others go to the row of the ledger
 --
 -- Result: jsonb with "outcome", and
@@ -35,7 +36,8 @@ create function ctx0_private.run_migration(
   p_preview      uuid default null,
   p_stop_at      timestamptz default null,
   p_breaking     boolean default null,
-  p_min_app_version text default null
+  p_min_app_version text default null,
+  p_installation text default null
 )
 returns jsonb
 language plpgsql
@@ -44,8 +46,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_started       constant timestamptz := clock_timestamp();
-  v_installation  constant text := ctx0_private.installation();
-  v_ledger        constant integer[] := array(select version from public.ctx0_schema_versions order by version);
+  v_installation  constant text := coalesce(p_installation, ctx0_private.installation());
+  v_others        constant text := ctx0_private.other_versions(p_version => p_version);
   v_named         constant text := current_setting('application_name');
   v_position      text := current_setting('application_name');
   v_statement_sql text;
@@ -118,8 +120,7 @@ begin
       -- A down text that can also be run by hand has deleted the row already.
       delete from public.ctx0_schema_versions where version = p_version;
     end if;
-    if array(select version from public.ctx0_schema_versions where version <> p_version order by version)
-       <> array_remove(v_ledger, p_version) then
+    if ctx0_private.other_versions(p_version => p_version) <> v_others then
       raise object_not_in_prerequisite_state using
         message = format('the SQL of version %s adds or removes other rows of ctx0_schema_versions', p_version),
         hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
@@ -164,5 +165,5 @@ begin
 end
 $$;
 
-comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text, text) is
   'ctx0: runs the statements of one schema version and updates the ledger';

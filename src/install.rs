@@ -57,6 +57,7 @@ pub const fn install_sql() -> &'static str {
             "042_is_newer"
             "045_lock_key"
             "047_current_version"
+            "048_other_versions"
             "050_check_caller"
             "055_impose_limits"
             "056_outside_run"
