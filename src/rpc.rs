@@ -10,8 +10,9 @@ mod setup;
 mod tests;
 mod watch;
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
+use bytes::Bytes;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, Error as _},
@@ -867,8 +868,32 @@ impl fmt::Debug for Rpc {
 fn request<C: Call>(call: &C) -> Request {
     Request::Function {
         name: call.function().name(),
-        arguments: serde_json::to_string(call).expect("arguments are plain values"),
+        arguments: json(call),
         attempt: call.attempt(),
+    }
+}
+
+/// A call as JSON. Its length is counted first, because a text that grows while it is written has at
+/// times two copies in memory, and a migration may be of 16 MiB.
+fn json<C: Call>(call: &C) -> Bytes {
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, call).expect("arguments are plain values");
+    let mut text = Vec::with_capacity(length.0);
+    serde_json::to_writer(&mut text, call).expect("arguments are plain values");
+    text.into()
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -35,10 +36,10 @@ pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) enum Request {
     /// A table's rows above a version, lowest first.
     Rows { table: &'static str, above: Version },
-    /// A function with its arguments as JSON.
+    /// A function with its arguments as JSON, of which no request makes a copy.
     Function {
         name: &'static str,
-        arguments: String,
+        arguments: Bytes,
         attempt: Option<Uuid>,
     },
     /// SQL, past PostgREST. Without the key only to see whether that is refused.

@@ -28,7 +28,7 @@ fn database() -> Fake {
                 ..
             } => response(200, status()),
             Request::Function { arguments, .. } => {
-                let arguments: Value = serde_json::from_str(arguments).unwrap();
+                let arguments: Value = serde_json::from_slice(arguments).unwrap();
                 let first = &arguments["p_steps"][0];
                 let [version, name] = if first.is_null() {
                     [&arguments["p_version"], &arguments["p_name"]]

@@ -101,7 +101,7 @@ impl Fake {
             Request::Rows { .. } | Request::Sql { .. } => None,
         });
         bodies
-            .map(|body| serde_json::from_str::<Value>(body).unwrap()[name].clone())
+            .map(|body| serde_json::from_slice::<Value>(body).unwrap()[name].clone())
             .collect()
     }
 

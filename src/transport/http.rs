@@ -2,8 +2,8 @@
 //!
 //! `postgrest` 1.6 builds the request, and reqwest 0.13 sends it. The reqwest 0.11 that
 //! `postgrest` brings has a TLS stack that is no longer maintained, and its header setters would
-//! keep the key in a value that `Debug` prints. So `postgrest` gets no secret, and each part of
-//! what it built is copied into a new request.
+//! keep the key in a value that `Debug` prints. So `postgrest` gets no secret, and the method,
+//! URL and headers of what it built are copied into a new request.
 
 use std::{
     error::Error as StdError,
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use postgrest::Postgrest;
 use reqwest::{
     Client, Method, StatusCode, Url,
@@ -63,6 +64,7 @@ impl Http {
     }
 
     fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::Request, BoxError> {
+        let mut body = Bytes::new();
         let built = match request {
             Request::Rows { table, above } => {
                 // `*`, because a ledger made by hand has fewer columns than an installed one.
@@ -80,9 +82,13 @@ impl Http {
                     rows.gt("version", above.to_string())
                 }
             }
+            // The builder would copy the arguments, which may be megabytes.
             Request::Function {
                 name, arguments, ..
-            } => self.builder.rpc(name, arguments.as_str()),
+            } => {
+                body = arguments.clone();
+                self.builder.rpc(name, "")
+            }
             Request::Sql { text, with_key } => return self.build_sql(text, *with_key, timeout),
         }
         .build()
@@ -100,12 +106,8 @@ impl Http {
         }
         request.headers_mut().extend(self.secrets.clone());
         *request.timeout_mut() = Some(timeout);
-        if let Some(body) = built
-            .body()
-            .and_then(|body| body.as_bytes())
-            .filter(|body| !body.is_empty())
-        {
-            *request.body_mut() = Some(body.to_vec().into());
+        if !body.is_empty() {
+            *request.body_mut() = Some(body.into());
         }
         Ok(request)
     }

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ const LEDGER: Request = Request::Rows {
 };
 const STATUS: Request = Request::Function {
     name: "ctx0_schema_status",
-    arguments: String::new(),
+    arguments: Bytes::new(),
     attempt: None,
 };
 

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::json;
@@ -11,7 +12,7 @@ const LEDGER: Request = Request::Rows {
 };
 const APPLY: Request = Request::Function {
     name: "ctx0_apply_migration",
-    arguments: String::new(),
+    arguments: Bytes::new(),
     attempt: None,
 };
 
