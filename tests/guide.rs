@@ -3,8 +3,14 @@
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
+use serde_json::Value;
+
 #[path = "../benches/fleet_scale/page.rs"]
 mod fleet_scale;
+
+#[path = "../benches/distance/report.rs"]
+#[allow(dead_code, reason = "only what the README shows is compared")]
+mod distance;
 
 /// The text of a file of the crate.
 fn text(path: &str) -> String {
@@ -135,4 +141,30 @@ fn the_measurements_of_the_page_of_fleets_are_those_of_the_bench() {
     }
     assert_eq!(text(page), with_them);
     assert_eq!(text(picture), drawn);
+}
+
+#[test]
+fn the_readme_has_what_was_measured_last() {
+    let report = distance::Report::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let table = report.table();
+    assert!(text("README.md").contains(&table), "{table}");
+    assert_eq!(text("benches/distance.svg"), report.plot());
+}
+
+#[test]
+fn the_readme_has_the_footprint_that_was_measured_last() {
+    let measured: Value = serde_json::from_str(&text("benches/footprint.json")).unwrap();
+    let more = |what: &str| {
+        measured["with"][what].as_f64().unwrap() - measured["without"][what].as_f64().unwrap()
+    };
+    let readme = text("README.md").replace('\n', " ");
+    for stated in [
+        format!("{} crates", more("crates")),
+        format!("{:.0} s of a release build", more("build_s")),
+        format!("{:.1} MiB of program", more("program_mib")),
+        format!("{:.1} MiB of memory", more("idle_kib") / 1024.0),
+        format!("{:.0} µs more of processor time", more("request_us")),
+    ] {
+        assert!(readme.contains(&stated), "{stated}");
+    }
 }
