@@ -160,6 +160,9 @@ fn show(progress: Progress) {
             };
             println!("        {what} ({} s)", waited.as_secs());
         }
+        Progress::NextWay { way, reason, .. } => {
+            println!("        going on through {way}: {reason}");
+        }
         Progress::Applied {
             execution_ms: Some(ms),
             ..
@@ -167,7 +170,7 @@ fn show(progress: Progress) {
         Progress::Applied {
             execution_ms: None, ..
         } => println!("        applied by another process"),
-        Progress::Failed { .. } => println!("        failed"),
+        Progress::Failed { end, .. } => println!("        {end}"),
         _ => {}
     }
 }

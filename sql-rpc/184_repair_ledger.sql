@@ -120,6 +120,7 @@ declare
   v_refused jsonb;
   v_step    ctx0_private.schema_step;
   v_down    text[];
+  v_by      text;
 begin
   v_answer := ctx0_private.first_damaged(p_steps => p_steps);
   if v_answer is not null then
@@ -128,9 +129,6 @@ begin
   v_locked := ctx0_private.take_lock(p_action => p_action, p_step => p_steps[1]);
   if v_locked is not null then
     return v_locked;
-  elsif ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then
-    raise query_canceled using
-      message = format('stopped by %s', ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt));
   end if;
   v_problem := ctx0_private.table_problem(p_owner => current_user);
   if v_problem is not null then
@@ -141,29 +139,52 @@ begin
     return v_answer;
   end if;
 
-  v_before := ctx0_private.current_version();
-  v_refused := ctx0_private.refuse_repair(p_action => p_action, p_steps => p_steps, p_expected => p_expected);
-  foreach v_step in array p_steps loop
-    v_down := case when v_refused is null
-                   then ctx0_private.write_repair(p_action => p_action, p_step => v_step, p_by => p_by) end;
-    v_answer := coalesce(v_refused, '{"outcome": "recorded"}') || jsonb_build_object(
-      'version', v_step.version, 'attempt', v_step.attempt, 'current_version', ctx0_private.current_version());
+  begin
+    if ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then
+      raise query_canceled;
+    end if;
+    v_before := ctx0_private.current_version();
+    v_refused := ctx0_private.refuse_repair(p_action => p_action, p_steps => p_steps, p_expected => p_expected);
+    foreach v_step in array p_steps loop
+      v_down := case when v_refused is null
+                     then ctx0_private.write_repair(p_action => p_action, p_step => v_step, p_by => p_by) end;
+      v_answer := coalesce(v_refused, '{"outcome": "recorded"}') || jsonb_build_object(
+        'version', v_step.version, 'attempt', v_step.attempt, 'current_version', ctx0_private.current_version());
+      insert into ctx0_private.ctx0_schema_attempts
+             (attempt, action, version, outcome, checksum, down_sql, down_outside, message, applied_by, reason, request,
+              started_at, finished_at, result, server_version)
+      values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_down,
+              case when v_down = v_step.down_sql then v_step.down_outside end,
+              v_answer ->> 'message', p_by, p_reason, p_steps[1].attempt,
+              v_started, clock_timestamp(), v_answer, current_setting('server_version_num')::integer);
+      exit when v_refused is not null;
+    end loop;
+    if v_refused is null and ctx0_private.current_version() <> v_before then
+      -- From now on the schema is compared with what it is now.
+      update ctx0_private.ctx0_schema_attempts a
+         set objects = d.objects, fingerprint = ctx0_private.fingerprint(p_objects => d.objects)
+        from (select ctx0_private.describe_schema() as objects) d
+       where a.attempt = v_step.attempt;
+    end if;
+    if ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then
+      raise query_canceled;
+    end if;
+  exception when query_canceled then
+    v_by := ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt);
+    if v_by is null then
+      raise;
+    end if;
+    perform ctx0_private.show_undone();
+    v_step := p_steps[1];
+    v_answer := jsonb_build_object(
+      'outcome', 'cancelled', 'cancelled_by', v_by, 'version', v_step.version, 'attempt', v_step.attempt,
+      'current_version', ctx0_private.current_version());
     insert into ctx0_private.ctx0_schema_attempts
-           (attempt, action, version, outcome, checksum, down_sql, down_outside, message, applied_by, reason, request,
-            started_at, finished_at, result, server_version)
-    values (v_step.attempt, p_action, v_step.version, v_answer ->> 'outcome', v_step.checksum, v_down,
-            case when v_down = v_step.down_sql then v_step.down_outside end,
-            v_answer ->> 'message', p_by, p_reason, p_steps[1].attempt,
-            v_started, clock_timestamp(), v_answer, current_setting('server_version_num')::integer);
-    exit when v_refused is not null;
-  end loop;
-  if v_refused is null and ctx0_private.current_version() <> v_before then
-    -- From now on the schema is compared with what it is now.
-    update ctx0_private.ctx0_schema_attempts a
-       set objects = d.objects, fingerprint = ctx0_private.fingerprint(p_objects => d.objects)
-      from (select ctx0_private.describe_schema() as objects) d
-     where a.attempt = v_step.attempt;
-  end if;
+           (attempt, action, version, outcome, checksum, applied_by, reason, request, started_at, finished_at, result,
+            cancelled_by, server_version)
+    values (v_step.attempt, p_action, v_step.version, 'cancelled', v_step.checksum, p_by, p_reason, v_step.attempt,
+            v_started, clock_timestamp(), v_answer, v_by, current_setting('server_version_num')::integer);
+  end;
   return v_answer;
 end
 $$;

@@ -16,6 +16,7 @@
 -- Result: jsonb with "outcome" and "rpc_version", and
 --   recorded          + version, attempt, current_version
 --   already_recorded  the ledger is as the repair would leave it
+--   cancelled         + cancelled_by; somebody asked to end it, and nothing was done
 --   locked            + held_by: attempt | change | rehearsal; nothing was done or recorded
 --   conflict          + reason: damaged | unsafe_table | attempt_reused | unexpected_version | unexpected_objects |
 --                     different_migration | gap

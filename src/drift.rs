@@ -101,6 +101,7 @@ pub(crate) struct Difference {
 
 /// An object that could not be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct UncomparedObject {
     /// Its kind and name, such as `view public.ctx0_recent`.

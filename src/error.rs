@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::ConfigError,
     install::SetupScript,
-    ledger::{Action, LedgerError},
+    ledger::{Action, AttemptAction, LedgerError},
     manifest::{ManifestError, Version},
 };
 
@@ -415,13 +415,16 @@ pub enum Error {
     /// A migration failed. Nothing of it is left in the database.
     #[error(transparent)]
     MigrationFailed(#[from] Box<MigrationError>),
-    /// The database refused to start the migration. Nothing was done.
+    /// The database refused to begin. Nothing was done.
     #[error(
-        "version {version} was not applied: {message}; check for updates again before going on"
+        "{}: {message}; check for updates again before going on",
+        not_done(*action, *version)
     )]
     #[non_exhaustive]
     Conflict {
-        /// The version.
+        /// What was to be done.
+        action: AttemptAction,
+        /// The version of it.
         version: Version,
         /// Why.
         reason: ConflictReason,
@@ -444,7 +447,8 @@ pub enum Error {
     #[error(
         "version {version} cannot run inside a transaction, and nothing runs it outside one ({reason}), so nothing was \
          changed: open /pg/ of a self-hosted installation to the service key, or set SUPABASE_ACCESS_TOKEN for a hosted \
-         project; or agree that the table is locked meanwhile"
+         project{}",
+        if *may_lock { "; or agree that the table is locked meanwhile" } else { "" }
     )]
     #[non_exhaustive]
     NothingRunsSql {
@@ -452,28 +456,31 @@ pub enum Error {
         version: Version,
         /// Why not.
         reason: String,
+        /// Whether consent to a lock helps: [`Run::may_lock`](crate::Run::may_lock).
+        may_lock: bool,
     },
     /// A migration is still running after the deadline. A later call picks up where it stands.
     #[error(
-        "version {version} is not applied yet: a migration is still running after {} s and continues in the \
-         database; check again later",
+        "{}: a migration is still running after {} s and continues in the database; check again later",
+        not_yet(*action, *version),
         waited.as_secs()
     )]
     #[non_exhaustive]
     StillRunning {
-        /// The version that was to be applied.
+        /// What was to be done.
+        action: AttemptAction,
+        /// The version of it.
         version: Version,
         /// How long it was waited for.
         waited: Duration,
     },
     /// The request was sent and its outcome could not be learned. A later call finds out.
-    #[error(
-        "it is unknown whether version {version} was applied, because the response was lost: check for \
-         updates again to find out"
-    )]
+    #[error("it is unknown {}", unknown(*action, *version))]
     #[non_exhaustive]
     OutcomeUnknown {
-        /// The version that was to be applied.
+        /// What was to be done.
+        action: AttemptAction,
+        /// The version of it.
         version: Version,
         /// The last thing that went wrong.
         source: Box<Error>,
@@ -679,6 +686,51 @@ impl Error {
             | Self::UnexpectedResponse { .. } => false,
         }
     }
+}
+
+/// What was not done.
+fn not_done(action: AttemptAction, version: Version) -> String {
+    match action {
+        AttemptAction::Change(Action::Apply) => format!("version {version} was not applied"),
+        AttemptAction::Change(Action::Rollback) => {
+            format!("version {version} was not rolled back")
+        }
+        AttemptAction::Repair(_) => {
+            format!("the ledger was not repaired for version {version}")
+        }
+    }
+}
+
+/// What is not done yet.
+fn not_yet(action: AttemptAction, version: Version) -> String {
+    match action {
+        AttemptAction::Change(Action::Apply) => format!("version {version} is not applied yet"),
+        AttemptAction::Change(Action::Rollback) => {
+            format!("version {version} is not rolled back yet")
+        }
+        AttemptAction::Repair(_) => {
+            format!("the ledger is not repaired for version {version} yet")
+        }
+    }
+}
+
+/// Whether what is not known, why, and how to find out.
+fn unknown(action: AttemptAction, version: Version) -> String {
+    let (what, next) = match action {
+        AttemptAction::Change(Action::Apply) => (
+            format!("version {version} was applied"),
+            "check for updates again",
+        ),
+        AttemptAction::Change(Action::Rollback) => (
+            format!("version {version} was rolled back"),
+            "check for updates again",
+        ),
+        AttemptAction::Repair(_) => (
+            format!("the ledger was repaired for version {version}"),
+            "read the ledger again",
+        ),
+    };
+    format!("whether {what}, because the response was lost: {next} to find out")
 }
 
 fn not_below(version: Version, current: Version) -> String {

@@ -7,8 +7,9 @@ mod schema;
 mod shared_preview;
 mod shared_run;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{sync::broadcast, task::JoinSet};
 
@@ -18,13 +19,13 @@ pub use self::schema::ipc_schema;
 use self::{
     events::EVENTS_KEPT,
     message::{
-        CancelParams, Consent, Event, NoParams, PreviewParams, Refusal, RollbackParams, parameters,
-        result,
+        BaselineParams, CancelParams, Consent, Event, NoParams, PreviewParams, Refusal,
+        RollbackParams, parameters, result,
     },
     shared_preview::Previews,
     shared_run::{Change, RunRequest, Runs},
 };
-use crate::{manager::SchemaVersionManager, scheduler::Scheduler};
+use crate::{error::Error, manager::SchemaVersionManager, manifest::Version, scheduler::Scheduler};
 
 /// The largest message that is read, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -43,6 +44,8 @@ const ROLLBACK: &str = "schema:rollback";
 const VERIFY: &str = "schema:verify";
 const DOCTOR: &str = "schema:doctor";
 const INSTALL: &str = "schema:install";
+const RECOGNISE: &str = "schema:recognise";
+const BASELINE: &str = "schema:baseline";
 
 /// The daemon's end of the messages, for any number of windows. Cheap to clone.
 ///
@@ -52,16 +55,18 @@ const INSTALL: &str = "schema:install";
 /// | Method | Result |
 /// |---|---|
 /// | `schema:checkUpdates` | [`UpdateCheck`](crate::UpdateCheck) |
-/// | `schema:applyUpdates {token?, backupBy?}` | `{success, applied, error?}`; a failed run is a result too |
+/// | `schema:applyUpdates {token?, backupBy?, mayLock?}` | `{success, applied, error?}`; a failed run is a result too |
 /// | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
 /// | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
 /// | `schema:preview {rollbackTo?, again?}` | [`Preview`](crate::Preview) |
 /// | `schema:cancelPreview` | whether a preview was running |
 /// | `schema:cancelChange {cancelledBy?}` | [`CancelReport`](crate::CancelReport) |
-/// | `schema:rollback {version, token, backupBy?}` | `{success, applied, rolledBack?, error?}` |
+/// | `schema:rollback {version, token, backupBy?, mayLock?}` | `{success, applied, rolledBack?, error?}` |
 /// | `schema:verify` | [`Verification`](crate::Verification) |
 /// | `schema:doctor` | [`Diagnosis`](crate::Diagnosis) |
 /// | `schema:install` | [`InstallReport`](crate::InstallReport) |
+/// | `schema:recognise` | [`Recognition`](crate::Recognition) of a schema that was made by hand |
+/// | `schema:baseline {version, reason}` | [`RepairReport`](crate::RepairReport) |
 ///
 /// | Event | Parameters |
 /// |---|---|
@@ -70,7 +75,7 @@ const INSTALL: &str = "schema:install";
 /// | `schema:applied` | `{applied, currentVersion}`; with nothing applied: the database is up to date |
 /// | `schema:rolledBack` | `{rolledBack, currentVersion}` |
 /// | `schema:ahead` | [`UpdateCheck`](crate::UpdateCheck): the database is newer than this build, and the app can work with it |
-/// | `schema:error` | `{code, message, retryable, doctorHelps, installSql?, editorUrl?, applied?, rolledBack?, problem?}` |
+/// | `schema:error` | `{code, message, retryable, doctorHelps, installSql?, editorUrl?, applied?, rolledBack?, mayLock?, problem?}` |
 ///
 /// Parameters are named, and unknown ones are refused.
 ///
@@ -177,11 +182,16 @@ impl Ipc {
                 result(check.map(|check| json!(*check)))
             }
             APPLY_UPDATES => {
-                let Consent { token, backup_by } = parameters(params)?;
+                let Consent {
+                    token,
+                    backup_by,
+                    may_lock,
+                } = parameters(params)?;
                 self.run(RunRequest {
                     change: Change::Apply,
                     token,
                     backup_by,
+                    may_lock,
                 })
                 .await
             }
@@ -211,6 +221,7 @@ impl Ipc {
                     change: Change::RollBackTo(params.version),
                     token: Some(params.token),
                     backup_by: params.backup_by,
+                    may_lock: params.may_lock,
                 })
                 .await
             }
@@ -226,21 +237,51 @@ impl Ipc {
                 let NoParams {} = parameters(params)?;
                 self.install().await
             }
+            RECOGNISE => {
+                let NoParams {} = parameters(params)?;
+                result(manager.recognise().await)
+            }
+            BASELINE => {
+                let BaselineParams { version, reason } = parameters(params)?;
+                self.baseline(version, reason.into()).await
+            }
             _ => Err(Refusal::method_not_found()),
         }
     }
 
     /// Installs, and tells all windows what can be done now.
     async fn install(&self) -> Result<Value, Refusal> {
+        let manager = self.0.manager.clone();
+        self.and_check(async move { manager.install().await }).await
+    }
+
+    /// Records the schema that is there as this version, which must make exactly that, and tells all windows what
+    /// can be done now.
+    async fn baseline(&self, version: Version, reason: String) -> Result<Value, Refusal> {
+        let manager = self.0.manager.clone();
+        self.and_check(async move {
+            // What the user saw may be old. Unless it is the same now, nothing is recorded.
+            let found = manager.recognise().await?;
+            let plan = manager.plan_baseline(&found, version)?;
+            manager.repair(plan, reason).await
+        })
+        .await
+    }
+
+    /// Does something and checks for updates then.
+    async fn and_check<T: Serialize + Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<Value, Refusal> {
         let ipc = self.clone();
         // A task of its own, so that the other windows hear of it when this one is closed.
         let task = tokio::spawn(async move {
-            let installed = ipc.0.manager.install().await;
-            if installed.is_ok() {
+            let done = work.await;
+            if done.is_ok() {
                 // The scheduler reports a failed check itself.
                 let _ = ipc.0.scheduler.check_now().await;
             }
-            result(installed)
+            result(done)
         });
         task.await.map_err(|_| Refusal::internal_error())?
     }

@@ -134,18 +134,20 @@ pub use manifest::{
     Backup, Checksum, ChecksumError, LockInstead, MAX_MIGRATION_BYTES, ManifestError,
     ManifestErrorKind, Migration, Migrations, Version, VersionError,
 };
+pub use plan::Way;
 pub use preview::{
-    Cancellation, LockMode, MovedSequence, Preview, PreviewState, PreviewToken, PreviewTokenError,
-    PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning, WarningKind,
+    Cancellation, LockMode, MovedSequence, OutsidePreview, Preview, PreviewState, PreviewToken,
+    PreviewTokenError, PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning,
+    WarningKind,
 };
 pub use repair::{
     ComparedVersion, Differences, Likeness, Recognition, RecordedMigration, Repair, RepairPlan,
     RepairReport,
 };
 pub use report::{
-    CancelReport, DatabaseStatus, HostedComparison, HostedState, InstallOutcome, InstallReport,
-    InstallRoute, Position, Progress, RunError, RunReport, SchemaVersion, SetupNeeded,
-    UninstallReport, UpdateCheck, WaitReason,
+    CancelReport, DatabaseStatus, FailedEnd, HostedComparison, HostedState, InstallOutcome,
+    InstallReport, InstallRoute, Position, Progress, RunError, RunReport, SchemaVersion,
+    SetupNeeded, UninstallReport, UpdateCheck, WaitReason,
 };
 #[cfg(feature = "scheduler")]
 pub use scheduler::{Listener, Scheduler, SchedulerBuilder, SchemaState};

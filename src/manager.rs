@@ -7,6 +7,7 @@ mod install;
 mod rehearsal;
 mod repair;
 mod run;
+mod way;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -145,6 +146,7 @@ impl SchemaVersionManager {
                 .max()
                 .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
             setup: None,
+            unrecorded: Vec::new(),
             newer: plan.newer.iter().map(SchemaVersion::from).collect(),
             hosted: hosted.map(|hosted| hosted.compare(plan.current, withheld)),
             problem: plan.problem,

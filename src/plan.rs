@@ -4,7 +4,9 @@ mod batch;
 mod step;
 #[cfg(test)]
 mod tests;
+mod way;
 
+pub use self::way::Way;
 pub(crate) use self::{batch::next_batch, step::Step};
 use crate::{
     app_version::AppVersion,

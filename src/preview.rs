@@ -1,5 +1,6 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
+mod outside;
 mod rows;
 mod text;
 mod warnings;
@@ -8,6 +9,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::outside::OutsidePreview;
 use self::warnings::Tables;
 pub use self::warnings::{Warning, WarningKind};
 #[cfg(feature = "cli")]
@@ -17,7 +19,7 @@ use crate::{
     error::MigrationError,
     ledger::Action,
     manifest::{Backup, Checksum, Version},
-    plan::{Step, worth_a_backup},
+    plan::{Step, Way, worth_a_backup},
     schema_objects::{Definition, ObjectChange},
 };
 
@@ -63,9 +65,10 @@ pub struct PreviewedVersion {
     pub description: String,
     /// Whether it was tested.
     pub state: PreviewState,
-    /// Whether it runs outside a transaction. It was tested inside one, as the same statement without
-    /// `concurrently` where there is such, and [`locks`](Self::locks) are those that it takes outside.
-    pub outside: bool,
+    /// How it runs, if it is one that cannot run inside a transaction. It was tested inside one, as the same
+    /// statement without `concurrently` where there is such. [`locks`](Self::locks) are those that it takes
+    /// in the way that is open.
+    pub outside: Option<OutsidePreview>,
     /// How long it took here, in milliseconds; `None` if it was not tested to its end.
     pub execution_ms: Option<u64>,
     /// What the user should know, the most severe first.
@@ -174,7 +177,7 @@ pub struct TableLock {
 
 impl TableLock {
     /// The lock of the same statement outside a transaction: such a one blocks neither reads nor writes.
-    pub(crate) fn outside(self) -> Self {
+    fn outside(self) -> Self {
         Self {
             mode: self.mode.min(LockMode::ShareUpdateExclusive),
             ..self
@@ -333,7 +336,7 @@ impl Preview {
         seen: Rehearsal,
         instructions: &str,
     ) -> Self {
-        let tables = Tables::new(seen.tables);
+        let (tables, seen_open) = (Tables::new(seen.tables), seen.open);
         let seen_versions = seen
             .versions
             .into_iter()
@@ -341,7 +344,7 @@ impl Preview {
         let versions: Vec<_> = steps
             .iter()
             .zip(seen_versions)
-            .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables))
+            .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables, seen_open.as_ref()))
             .collect();
         let asked = worth_a_backup(current, steps).iter();
         let asked = asked.filter_map(Step::backup);
@@ -396,7 +399,19 @@ impl fmt::Display for Preview {
 }
 
 impl PreviewedVersion {
-    fn new(step: &Step, seen: SeenVersion, tables: &Tables) -> Self {
+    fn new(
+        step: &Step,
+        mut seen: SeenVersion,
+        tables: &Tables,
+        open: Option<&Result<Way, String>>,
+    ) -> Self {
+        let outside = OutsidePreview::of(step, &seen, open);
+        if outside
+            .as_ref()
+            .is_some_and(|outside| !outside.needs_consent())
+        {
+            seen.locks = seen.locks.into_iter().map(TableLock::outside).collect();
+        }
         let rows = rows::row_changes(&seen.rows, tables);
         let warnings = warnings::warnings(step.action, step.version, &seen, &rows, tables);
         let rewrites = seen.rewrites.into_iter().map(|rewrite| Rewrite {
@@ -409,7 +424,7 @@ impl PreviewedVersion {
             migration_name: step.name.clone(),
             description: step.description.clone(),
             state: seen.state,
-            outside: step.is_outside(),
+            outside,
             execution_ms: seen.execution_ms,
             warnings,
             rewrites: rewrites.collect(),
@@ -432,6 +447,8 @@ pub(crate) struct Rehearsal {
     pub(crate) versions: Vec<SeenVersion>,
     pub(crate) tables: Vec<TableFacts>,
     pub(crate) sequences: Vec<MovedSequence>,
+    /// The way past PostgREST or why there is none, where a version needs one.
+    pub(crate) open: Option<Result<Way, String>>,
 }
 
 #[derive(Debug, Default)]

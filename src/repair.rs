@@ -21,6 +21,7 @@ use crate::{
 /// Displays as text for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Recognition {
     /// The highest version in the ledger.
@@ -38,6 +39,7 @@ pub struct Recognition {
 /// A version of this build beside the schema that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ComparedVersion {
     /// The version.
@@ -52,6 +54,7 @@ pub struct ComparedVersion {
 /// Whether the schema is what a version makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Likeness {
     /// It is. The next version may make the same: one that changes only data, for example.
@@ -71,6 +74,7 @@ pub enum Likeness {
 /// How the schema that is there differs from what a version makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Differences {
     /// The version.
@@ -227,6 +231,7 @@ pub struct RecordedMigration {
 /// How a repair ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RepairReport {
     /// What was done.

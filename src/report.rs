@@ -16,6 +16,7 @@ use crate::{
     install::{SetupScript, install_sql},
     ledger::{Action, AppliedVersion, Attempt, LedgerError},
     manifest::{Migration, Version},
+    plan::Way,
 };
 
 /// A version, as the specification's `SchemaVersion`, and what is known of older apps.
@@ -36,6 +37,10 @@ pub struct SchemaVersion {
     /// The oldest app that can work with the database afterwards, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_app_version: Option<AppVersion>,
+    /// Whether it runs outside a transaction: reading and writing go on meanwhile, but if it breaks off, it is not
+    /// undone as a whole. False where that is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
 }
 
 impl From<&Migration> for SchemaVersion {
@@ -46,6 +51,7 @@ impl From<&Migration> for SchemaVersion {
             description: migration.description().to_owned(),
             breaking: migration.breaking(),
             min_app_version: migration.min_app_version().cloned(),
+            outside: migration.up().outside().is_some(),
         }
     }
 }
@@ -58,13 +64,14 @@ impl From<&AppliedVersion> for SchemaVersion {
             description: row.description.clone().unwrap_or_default(),
             breaking: row.breaking,
             min_app_version: row.oldest_app(),
+            outside: false,
         }
     }
 }
 
 /// How the database compares with this build.
 ///
-/// Serialises to the four keys of the specification, and to `backup`, `setup`, `newer`, `hosted` and
+/// Serialises to the four keys of the specification, and to `backup`, `setup`, `unrecorded`, `newer`, `hosted` and
 /// `problem` where they have a value. With a `problem` nothing is pending, and the database is not up to date either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +93,11 @@ pub struct UpdateCheck {
     /// [`Scheduler`](crate::Scheduler) looks for that, with one more request when something is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup: Option<SetupNeeded>,
+    /// The objects of ctx0, such as `table public.ctx0_entries`, if something is pending and the ledger is empty: a
+    /// schema that was made by hand. [`recognise`](crate::SchemaVersionManager::recognise) says which version it is. Only
+    /// the [`Scheduler`](crate::Scheduler) looks for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<String>,
     /// Versions that a newer app has applied, which this build does not know and this app can work with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub newer: Vec<SchemaVersion>,
@@ -398,6 +410,16 @@ pub enum Progress {
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position>,
     },
+    /// A way to run a version that cannot run inside a transaction is closed, and the next one is tried.
+    #[non_exhaustive]
+    NextWay {
+        /// The version.
+        version: Version,
+        /// The way that is tried now.
+        way: Way,
+        /// Why the one before it is closed.
+        reason: String,
+    },
     /// A version was applied.
     #[non_exhaustive]
     Applied {
@@ -414,14 +436,54 @@ pub enum Progress {
         /// How long it took in the database, in milliseconds; `None` if another process rolled it back.
         execution_ms: Option<u64>,
     },
-    /// A version failed, and the run ends.
+    /// A version was not completed as far as is known, and the run ends.
     #[non_exhaustive]
     Failed {
         /// The version.
         version: Version,
+        /// How it ended.
+        end: FailedEnd,
         /// The text of the error.
         error: String,
     },
+}
+
+/// How a version ended that was not completed, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum FailedEnd {
+    /// It failed, or was not begun. Nothing of it is left.
+    Failed,
+    /// Somebody asked to stop it. Nothing of it is left.
+    Cancelled,
+    /// It has not ended, and goes on in the database.
+    StillRunning,
+    /// Whether it was completed is not known.
+    Unknown,
+}
+
+impl From<&Error> for FailedEnd {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::ChangeCancelled { .. } => Self::Cancelled,
+            Error::StillRunning { .. } => Self::StillRunning,
+            Error::OutcomeUnknown { .. } => Self::Unknown,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl fmt::Display for FailedEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "failed",
+            Self::Cancelled => "stopped",
+            Self::StillRunning => "still running",
+            Self::Unknown => "outcome unknown",
+        })
+    }
 }
 
 /// What a run waits for.

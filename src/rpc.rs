@@ -37,7 +37,7 @@ use crate::{
     drift::Findings,
     error::{ConflictReason, Error, LockHolder, MigrationError},
     install::RPC_VERSION,
-    ledger::{Action, AppliedVersion, AttemptOutcome},
+    ledger::{Action, AppliedVersion, AttemptAction, AttemptOutcome, RepairAction},
     manifest::{Checksum, SqlFile, Version},
     plan::Step,
     preview::{
@@ -608,9 +608,13 @@ pub(crate) struct Conflict {
 }
 
 impl Conflict {
-    /// The error of the step with this version. A request that was damaged on its way is an error
+    /// The error of what was to be done with this version. A request that was damaged on its way is an error
     /// of the request, which is sent again.
-    pub(crate) fn into_error(self, version: Version) -> Result<Error, RequestError> {
+    pub(crate) fn into_error(
+        self,
+        action: AttemptAction,
+        version: Version,
+    ) -> Result<Error, RequestError> {
         let Self { reason, message } = self;
         let error = match reason {
             ConflictReason::NotReversible => Error::NotReversible { version },
@@ -621,6 +625,7 @@ impl Conflict {
             | ConflictReason::UnexpectedObjects
             | ConflictReason::UnsafeTable
             | ConflictReason::Gap => Error::Conflict {
+                action,
                 version,
                 reason,
                 message,
@@ -633,7 +638,11 @@ impl Conflict {
     }
 
     /// The error of a repair of the ledger for this version.
-    pub(crate) fn into_repair_error(self, version: Version) -> Result<Error, RequestError> {
+    pub(crate) fn into_repair_error(
+        self,
+        action: RepairAction,
+        version: Version,
+    ) -> Result<Error, RequestError> {
         match self.reason {
             ConflictReason::DifferentMigration
             | ConflictReason::UnexpectedVersion
@@ -644,7 +653,9 @@ impl Conflict {
             ConflictReason::Damaged
             | ConflictReason::AttemptReused
             | ConflictReason::NotReversible
-            | ConflictReason::UnsafeTable => self.into_error(version),
+            | ConflictReason::UnsafeTable => {
+                self.into_error(AttemptAction::Repair(action), version)
+            }
         }
     }
 }

@@ -255,7 +255,10 @@ async fn check(manager: &SchemaVersionManager) -> Result<UpdateCheck, Error> {
     let mut check = manager.check_for_updates().await?;
     if check.has_updates {
         // Where this cannot be learned now, applying tells.
-        check.setup = manager.setup_needed().await.unwrap_or_default();
+        match manager.status().await {
+            Ok(status) => check.unrecorded = status.unrecorded,
+            Err(error) => check.setup = manager.setup_after(&error),
+        }
     }
     Ok(check)
 }

@@ -19,6 +19,7 @@ use super::{
     text,
 };
 use crate::{
+    error::Error,
     manager::{PreviewRequest, Run},
     manifest::Version,
     preview::{Preview, PreviewState},
@@ -100,11 +101,14 @@ async fn change(
     if let Some(failure) = preview.failure() {
         return Err(Failure::of_preview(failure));
     }
+    if let Some(error) = nothing_runs(&preview) {
+        return Err(error.into());
+    }
     let question = Question::of(&preview);
-    let backup_by = agree(terminal, consent, &question).await?;
+    let agreed = agree(terminal, consent, &question).await?;
 
-    let mut run = run().agreed_to(preview.token).may_lock(consent.may_lock);
-    if let Some(name) = backup_by {
+    let mut run = run().agreed_to(preview.token).may_lock(agreed.may_lock);
+    if let Some(name) = agreed.backup_by {
         run = run.backup_made_by(name);
     }
     let report = follow(terminal, run).await?;
@@ -137,19 +141,36 @@ async fn test(terminal: &Terminal, request: PreviewRequest) -> Result<(Preview, 
     Ok((preview, interrupted))
 }
 
-/// Asks for consent. Returns who made the backup, if someone said that there is one.
+/// What was agreed to.
+struct Agreed {
+    /// Who made the backup, if someone said that there is one.
+    backup_by: Option<String>,
+    may_lock: bool,
+}
+
+/// Asks for consent.
 async fn agree(
     terminal: &Terminal,
     consent: &Consent,
     question: &Question,
-) -> Result<Option<String>, Failure> {
+) -> Result<Agreed, Failure> {
+    let (mut backup_by, mut may_lock) = (consent.backup_by.clone(), consent.may_lock);
     if consent.yes || !terminal.is_interactive() {
         question
             .decide_without_asking(consent)
             .map_err(Failure::not_confirmed)?;
-        return Ok(consent.backup_by.clone());
+        return Ok(Agreed {
+            backup_by,
+            may_lock,
+        });
     }
-    let mut backup_by = consent.backup_by.clone();
+    if let Some(text) = question.lock().filter(|_| !may_lock) {
+        let answer = terminal.ask(&text).await?;
+        may_lock = matches!(answer.to_lowercase().as_str(), "y" | "yes");
+        if !may_lock {
+            return Err(Failure::not_confirmed("nothing was changed"));
+        }
+    }
     if question.needs_backup() && backup_by.is_none() {
         let name = terminal.ask(question.backup()).await?;
         if name.is_empty() {
@@ -161,7 +182,10 @@ async fn agree(
     }
     let answer = terminal.ask(&question.text()).await?;
     if question.is_agreed(&answer) {
-        Ok(backup_by)
+        Ok(Agreed {
+            backup_by,
+            may_lock,
+        })
     } else {
         Err(Failure::not_confirmed("nothing was changed"))
     }
@@ -217,6 +241,23 @@ async fn follow(terminal: &Terminal, run: Run) -> Result<RunReport, Failure> {
             }
         }
     }
+}
+
+/// The error with which a version would end that nothing runs.
+fn nothing_runs(preview: &Preview) -> Option<Error> {
+    let versions = preview.versions.iter();
+    let mut closed = versions.filter_map(|seen| {
+        let outside = seen
+            .outside
+            .as_ref()
+            .filter(|outside| outside.way.is_none())?;
+        Some(Error::NothingRunsSql {
+            version: seen.version,
+            reason: outside.reason.clone().unwrap_or_default(),
+            may_lock: false,
+        })
+    });
+    closed.next()
 }
 
 /// How a preview ended.

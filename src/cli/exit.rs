@@ -270,7 +270,7 @@ impl From<RunError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::LedgerError;
+    use crate::ledger::{Action, AttemptAction, LedgerError};
 
     #[test]
     fn an_exit_code_says_how_to_react() {
@@ -293,6 +293,7 @@ mod tests {
             (Error::BackupRequired { version }, 7),
             (
                 Error::StillRunning {
+                    action: AttemptAction::Change(Action::Apply),
                     version,
                     waited: std::time::Duration::ZERO,
                 },

@@ -16,6 +16,7 @@ use crate::{
     fleet::{FleetReport, ProjectOutcome, ProjectReport},
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations, Version},
+    plan::Way,
     preview::{Preview, PreviewState, WarningKind, clean, short},
     repair::Recognition,
     report::{
@@ -250,6 +251,13 @@ pub(super) fn plan(
         &rows,
         width,
     );
+    for pending in check.pending_migrations.iter().filter(|next| next.outside) {
+        text += &format!(
+            "\nv{} runs outside a transaction: reading and writing go on meanwhile. If it breaks off, it isn't undone as a \
+             whole; what is left is removed before the next try.\n",
+            pending.version
+        );
+    }
     if sql {
         for migration in pending() {
             text += &format!("\n{}", styled(BOLD, &format!("-- {}", migration.file())));
@@ -447,6 +455,13 @@ pub(super) fn summary(preview: &Preview) -> String {
         let title = format!("{what}v{}: {}", version.version, version.description);
         text += &format!("\n{}", styled(BOLD, title.trim_end_matches([' ', ':'])));
         text += &changes(&version.changes);
+        match &version.outside {
+            Some(outside) if outside.runs_outside() => {
+                text += &format!("  {}\n", clean(&outside.to_string()));
+            }
+            Some(outside) => text += &warning(&format!("  ! {outside}")),
+            None => {}
+        }
         for warning in &version.warnings {
             let style = match warning.kind {
                 WarningKind::DataLost | WarningKind::Opened => RED,
@@ -569,7 +584,10 @@ pub(super) fn step(progress: &Progress) -> Option<String> {
             (Some(position), _) => format!("v{version}: {} ({})", waiting(*reason), at(position)),
             (None, _) => format!("v{version}: {}", waiting(*reason)),
         }),
-        Progress::Applied { .. } | Progress::RolledBack { .. } | Progress::Failed { .. } => None,
+        Progress::NextWay { .. }
+        | Progress::Applied { .. }
+        | Progress::RolledBack { .. }
+        | Progress::Failed { .. } => None,
     }
 }
 
@@ -632,7 +650,17 @@ pub(super) fn finished(progress: &Progress) -> Option<String> {
             version,
             execution_ms,
         } => done(version, "rolled back", execution_ms),
-        Progress::Failed { version, .. } => Some(format!("v{version} failed")),
+        Progress::NextWay {
+            version,
+            way,
+            reason,
+        } => Some(match way {
+            Way::Transaction => format!(
+                "v{version} runs inside a transaction, which locks its table, since nothing runs it outside one: {reason}"
+            ),
+            way => format!("v{version} runs through {way}: {reason}"),
+        }),
+        Progress::Failed { version, end, .. } => Some(format!("v{version} {end}")),
         Progress::Started { .. } | Progress::Waiting { .. } => None,
     }
 }

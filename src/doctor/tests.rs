@@ -36,6 +36,7 @@ fn check(current: u32, problem: Option<LedgerError>) -> UpdateCheck {
         pending_migrations: Vec::new(),
         backup: None,
         setup: None,
+        unrecorded: Vec::new(),
         newer: Vec::new(),
         hosted: None,
         problem,

@@ -7,7 +7,8 @@ use std::{error::Error as StdError, fmt::Write, io, iter::successors, path::Path
 
 use super::*;
 use crate::{
-    app_version::AppVersion, config::KeyError, manifest::ManifestErrorKind, manifest::Migrations,
+    app_version::AppVersion, config::KeyError, ledger::RepairAction, manifest::ManifestErrorKind,
+    manifest::Migrations,
 };
 
 /// Examples of each variant, with its name. A new variant compiles when it has one.
@@ -117,10 +118,7 @@ fn of_an_operation() {
                 needed: 2
             },
         ],
-        NothingRunsSql: [Error::NothingRunsSql {
-            version: version(3),
-            reason: "/pg/query responds with status 404, an empty body".to_owned(),
-        }],
+        NothingRunsSql: [nothing_runs_sql(true), nothing_runs_sql(false)],
         RunByHand: [
             Error::RunByHand {
                 script: SetupScript::Install,
@@ -234,19 +232,29 @@ fn of_an_operation() {
             conflict(ConflictReason::UnexpectedVersion),
             conflict(ConflictReason::Gap),
             conflict(ConflictReason::NotReversible),
+            conflict_of(
+                AttemptAction::Change(Action::Rollback),
+                ConflictReason::UnexpectedVersion,
+            ),
+            conflict_of(
+                AttemptAction::Repair(RepairAction::MarkApplied),
+                ConflictReason::UnsafeTable,
+            ),
         ],
         ChangeCancelled: [Error::ChangeCancelled {
             version: version(2),
             by: "Ada".to_owned(),
         }],
-        StillRunning: [Error::StillRunning {
-            version: version(2),
-            waited: Duration::from_millis(1_200_900),
-        }],
-        OutcomeUnknown: [Error::OutcomeUnknown {
-            version: version(2),
-            source: Box::new(Error::PoolExhausted),
-        }],
+        StillRunning: [
+            still_running(AttemptAction::Change(Action::Apply)),
+            still_running(AttemptAction::Change(Action::Rollback)),
+            still_running(AttemptAction::Repair(RepairAction::MarkApplied)),
+        ],
+        OutcomeUnknown: [
+            outcome_unknown(AttemptAction::Change(Action::Apply)),
+            outcome_unknown(AttemptAction::Change(Action::Rollback)),
+            outcome_unknown(AttemptAction::Repair(RepairAction::Baseline)),
+        ],
     });
     let mut text = String::new();
     for (name, error) in &examples {
@@ -469,8 +477,37 @@ fn failed_migration() -> MigrationError {
     }
 }
 
+fn nothing_runs_sql(may_lock: bool) -> Error {
+    Error::NothingRunsSql {
+        version: version(3),
+        reason: "/pg/query responds with status 404, an empty body".to_owned(),
+        may_lock,
+    }
+}
+
+fn still_running(action: AttemptAction) -> Error {
+    Error::StillRunning {
+        action,
+        version: version(2),
+        waited: Duration::from_millis(1_200_900),
+    }
+}
+
+fn outcome_unknown(action: AttemptAction) -> Error {
+    Error::OutcomeUnknown {
+        action,
+        version: version(2),
+        source: Box::new(Error::PoolExhausted),
+    }
+}
+
 fn conflict(reason: ConflictReason) -> Error {
+    conflict_of(AttemptAction::Change(Action::Apply), reason)
+}
+
+fn conflict_of(action: AttemptAction, reason: ConflictReason) -> Error {
     Error::Conflict {
+        action,
         version: version(2),
         reason,
         message: "the database has version 2, the caller expected 1".to_owned(),

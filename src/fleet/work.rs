@@ -21,7 +21,7 @@ use crate::{
     error::{ConflictReason, Error},
     manager::SchemaVersionManager,
     manifest::{Backup, Migrations, Version},
-    preview::{Preview, PreviewState, WarningKind},
+    preview::{OutsidePreview, Preview, PreviewState, WarningKind},
     report::{Progress, UpdateCheck, WaitReason},
 };
 
@@ -347,6 +347,12 @@ fn objection(preview: &Preview, consent: &FleetConsent) -> Option<&'static str> 
         .is_some_and(|advice| advice.level == Backup::Required);
     if requires_backup && consent.backup_by.is_none() {
         Some("a version requires a backup; make one, then say who made it")
+    } else if outside(preview).any(|outside| outside.way.is_none()) {
+        Some("a version cannot run inside a transaction, and nothing runs it outside one")
+    } else if outside(preview).any(OutsidePreview::needs_consent) && !consent.may_lock {
+        Some(
+            "nothing runs a version outside a transaction, and to lock its table instead was not agreed to",
+        )
     } else if loses_data(preview) && !consent.allow_data_loss {
         Some("it deletes data, which was not agreed to")
     } else if !is_tested(preview) && !consent.allow_data_loss {
@@ -354,6 +360,14 @@ fn objection(preview: &Preview, consent: &FleetConsent) -> Option<&'static str> 
     } else {
         None
     }
+}
+
+/// The versions that cannot run inside a transaction.
+fn outside(preview: &Preview) -> impl Iterator<Item = &OutsidePreview> {
+    preview
+        .versions
+        .iter()
+        .filter_map(|version| version.outside.as_ref())
 }
 
 fn loses_data(preview: &Preview) -> bool {

@@ -95,7 +95,10 @@ pub(super) struct Consent {
     /// The token of the preview that the user agreed to.
     pub(super) token: Option<PreviewToken>,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<PersonName>,
+    pub(super) backup_by: Option<FilledText>,
+    /// Whether the user agreed that a table is locked where nothing runs a version outside a transaction.
+    #[serde(default)]
+    pub(super) may_lock: bool,
 }
 
 /// The parameters of `schema:preview`.
@@ -120,7 +123,10 @@ pub(super) struct RollbackParams {
     /// The token of the preview that the user agreed to.
     pub(super) token: PreviewToken,
     /// Who says that there is a backup.
-    pub(super) backup_by: Option<PersonName>,
+    pub(super) backup_by: Option<FilledText>,
+    /// Whether the user agreed that a table is locked where nothing runs a version outside a transaction.
+    #[serde(default)]
+    pub(super) may_lock: bool,
 }
 
 /// The parameters of `schema:cancelChange`.
@@ -129,31 +135,42 @@ pub(super) struct RollbackParams {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CancelParams {
     /// Who asks; the daemon's name if it is missing.
-    pub(super) cancelled_by: Option<PersonName>,
+    pub(super) cancelled_by: Option<FilledText>,
 }
 
-/// The name of a person. Not blank.
+/// The parameters of `schema:baseline`.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct BaselineParams {
+    /// The version that the user agreed to record, which must make exactly the schema that is there.
+    pub(super) version: Version,
+    /// Why; it is recorded.
+    pub(super) reason: FilledText,
+}
+
+/// A text such as the name of a person. Not blank.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-pub(super) struct PersonName(
+pub(super) struct FilledText(
     #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"\S")))] String,
 );
 
-impl TryFrom<String> for PersonName {
+impl TryFrom<String> for FilledText {
     type Error = &'static str;
 
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        if name.trim().is_empty() {
-            return Err("the name is blank");
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().is_empty() {
+            return Err("the text is blank");
         }
-        Ok(Self(name))
+        Ok(Self(text))
     }
 }
 
-impl From<PersonName> for String {
-    fn from(PersonName(name): PersonName) -> Self {
-        name
+impl From<FilledText> for String {
+    fn from(FilledText(text): FilledText) -> Self {
+        text
     }
 }
 
@@ -200,6 +217,9 @@ pub(super) struct ErrorEvent {
     /// After a failed rollback: the versions that it rolled back before.
     #[serde(skip_serializing_if = "Option::is_none")]
     rolled_back: Option<Vec<Version>>,
+    /// Whether `mayLock` helps: nothing runs a version outside a transaction, and it may run inside one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    may_lock: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemMessage>,
 }
@@ -222,6 +242,7 @@ impl ErrorEvent {
             editor_url,
             applied: None,
             rolled_back: None,
+            may_lock: matches!(error, Error::NothingRunsSql { may_lock: true, .. }),
             problem: None,
         }
     }
@@ -236,6 +257,7 @@ impl ErrorEvent {
             editor_url: None,
             applied: None,
             rolled_back: None,
+            may_lock: false,
             problem: Some(problem.into()),
         }
     }

@@ -3,17 +3,18 @@
 use serde_json::{Value, json};
 
 use super::{
-    APPLY_UPDATES, CANCEL_CHANGE, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR, INSTALL,
-    PREVIEW, ROLLBACK, STATUS, VERIFY,
+    APPLY_UPDATES, BASELINE, CANCEL_CHANGE, CANCEL_PREVIEW, CHANGE_LOG, CHECK_UPDATES, DOCTOR,
+    INSTALL, PREVIEW, RECOGNISE, ROLLBACK, STATUS, VERIFY,
     message::{
-        AHEAD, APPLIED, APPLY_PROGRESS, Applied, CancelParams, Consent, ERROR, ErrorEvent,
-        PreviewParams, ROLLED_BACK, RollbackParams, RolledBack, UPDATE_AVAILABLE,
+        AHEAD, APPLIED, APPLY_PROGRESS, Applied, BaselineParams, CancelParams, Consent, ERROR,
+        ErrorEvent, PreviewParams, ROLLED_BACK, RollbackParams, RolledBack, UPDATE_AVAILABLE,
     },
 };
 use crate::{
     doctor::Diagnosis,
     drift::Verification,
     preview::Preview,
+    repair::{Recognition, RepairReport},
     report::{
         CancelReport, DatabaseStatus, InstallReport, Progress, RunResult, SchemaVersion,
         UpdateCheck,
@@ -38,9 +39,12 @@ pub fn ipc_schema() -> Value {
         VERIFY: generator.subschema_for::<Verification>(),
         DOCTOR: generator.subschema_for::<Diagnosis>(),
         INSTALL: generator.subschema_for::<InstallReport>(),
+        RECOGNISE: generator.subschema_for::<Recognition>(),
+        BASELINE: generator.subschema_for::<RepairReport>(),
     });
     let parameters = json!({
         APPLY_UPDATES: generator.subschema_for::<Consent>(),
+        BASELINE: generator.subschema_for::<BaselineParams>(),
         CANCEL_CHANGE: generator.subschema_for::<CancelParams>(),
         PREVIEW: generator.subschema_for::<PreviewParams>(),
         ROLLBACK: generator.subschema_for::<RollbackParams>(),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     Ipc,
-    message::{Applied, ErrorEvent, Event, PersonName, Refusal, RolledBack},
+    message::{Applied, ErrorEvent, Event, FilledText, Refusal, RolledBack},
 };
 use crate::{
     error::Error,
@@ -22,7 +22,8 @@ use crate::{
 pub(super) struct RunRequest {
     pub(super) change: Change,
     pub(super) token: Option<PreviewToken>,
-    pub(super) backup_by: Option<PersonName>,
+    pub(super) backup_by: Option<FilledText>,
+    pub(super) may_lock: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,8 @@ impl Ipc {
         let mut run = match request.change {
             Change::Apply => self.0.manager.apply_all_pending(),
             Change::RollBackTo(version) => self.0.manager.rollback_to(version),
-        };
+        }
+        .may_lock(request.may_lock);
         if let Some(token) = request.token.clone() {
             run = run.agreed_to(token);
         }

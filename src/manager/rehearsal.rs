@@ -19,12 +19,13 @@ use super::{SchemaVersionManager, goal::Goal};
 use crate::{
     config::in_range,
     error::Error,
+    ledger::AttemptAction,
     plan::Step,
-    preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, TableLock, Unfinished},
+    preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
     report::WaitReason,
     rpc::{
-        CancelPreview, RehearsalOutcome, RehearseMigrations, Rehearsed, RehearsedVersion,
-        SHORT_REHEARSAL_MS, Verdict,
+        CancelPreview, ExchangeError, RehearsalOutcome, RehearseMigrations, Rehearsed,
+        RehearsedVersion, SHORT_REHEARSAL_MS, Verdict,
     },
 };
 
@@ -107,13 +108,34 @@ impl PreviewRequest {
                     Verdict::Done(Err(Error::ChangeRunning))
                 }
                 RehearsalOutcome::Conflict(conflict) => {
-                    Verdict::Done(Err(conflict.into_error(steps[0].version)?))
+                    let action = AttemptAction::Change(steps[0].action);
+                    Verdict::Done(Err(conflict.into_error(action, steps[0].version)?))
                 }
             })
         };
         let cancelled = || self.cancelled.load(Ordering::Relaxed).then_some(Ok(None));
-        let mut rehearsed = pin!(rpc.call(rpc.policy(), call, decide, |_, _| {}, cancelled));
-        let (rehearsed, reason) = match timeout(self.budget + GRACE, &mut rehearsed).await {
+        let rehearse = rpc.call(rpc.policy(), call, decide, |_, _| {}, cancelled);
+        let (rehearsed, open) =
+            tokio::join!(self.within_budget(rehearse), self.manager.way_for(&steps));
+        let (rehearsed, reason) = rehearsed?;
+        let rehearsal = match rehearsed {
+            Some(rehearsed) => in_steps(rehearsed, &steps, reason),
+            None => Rehearsal {
+                versions: vec![stopped(reason)],
+                ..Rehearsal::default()
+            },
+        };
+        let rehearsal = Rehearsal { open, ..rehearsal };
+        Ok(Preview::new(current, &steps, rehearsal, instructions))
+    }
+
+    /// Waits for a rehearsal, and ends it once its budget is used. `None`: it did not begin.
+    async fn within_budget(
+        &self,
+        rehearse: impl Future<Output = Result<Result<Option<Rehearsed>, Error>, ExchangeError>>,
+    ) -> Result<(Option<Rehearsed>, Unfinished), Error> {
+        let mut rehearsed = pin!(rehearse);
+        Ok(match timeout(self.budget + GRACE, &mut rehearsed).await {
             Ok(rehearsed) => (rehearsed??, Unfinished::Cancelled),
             Err(_) => {
                 // For the database it may be a cancellation: its own clock starts later.
@@ -127,15 +149,7 @@ impl PreviewRequest {
                 }
                 (rehearsed.await??, reason)
             }
-        };
-        let rehearsal = match rehearsed {
-            Some(rehearsed) => in_steps(rehearsed, &steps, reason),
-            None => Rehearsal {
-                versions: vec![stopped(reason)],
-                ..Rehearsal::default()
-            },
-        };
-        Ok(Preview::new(current, &steps, rehearsal, instructions))
+        })
     }
 }
 
@@ -209,6 +223,7 @@ fn in_steps(rehearsed: Rehearsed, steps: &[Step], cancelled: Unfinished) -> Rehe
             .collect(),
         tables: rehearsed.tables,
         sequences: rehearsed.sequences,
+        open: None,
     }
 }
 
@@ -247,10 +262,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             state: PreviewState::Tested,
             execution_ms: Some(execution_ms),
             objects,
-            locks: match step.is_outside() {
-                true => locks.into_iter().map(TableLock::outside).collect(),
-                false => locks,
-            },
+            locks,
             rewrites,
             rows,
             restarted,

@@ -9,7 +9,7 @@ use std::{
 use super::SchemaVersionManager;
 use crate::{
     error::Error,
-    ledger::RepairAction,
+    ledger::{AttemptAction, RepairAction},
     manifest::Version,
     repair::{Recognition, Repair, RepairPlan, RepairReport, plan_baseline, plan_repair},
     rpc::{RecogniseOutcome, RecogniseSchema, RepairLedger, RepairOutcome, RetryPolicy, Verdict},
@@ -44,7 +44,8 @@ impl SchemaVersionManager {
             RecogniseOutcome::Compared(compared) => Ok(Verdict::Done(Ok(compared))),
             RecogniseOutcome::Locked { held_by } => Ok(Verdict::Running(held_by.into())),
             RecogniseOutcome::Conflict(conflict) => {
-                let error = conflict.into_error(self.latest_version())?;
+                let action = AttemptAction::Repair(RepairAction::Baseline);
+                let error = conflict.into_error(action, self.latest_version())?;
                 Ok(Verdict::Done(Err(error)))
             }
         };
@@ -160,13 +161,16 @@ impl RepairRequest {
             RepairOutcome::Recorded { current_version } => report(current_version, false),
             RepairOutcome::AlreadyRecorded { current_version } => report(current_version, true),
             RepairOutcome::Locked { held_by } => Ok(Verdict::Running(held_by.into())),
-            RepairOutcome::Conflict(conflict) => {
-                Ok(Verdict::Done(Err(conflict.into_repair_error(version)?)))
+            RepairOutcome::Conflict(conflict) => Ok(Verdict::Done(Err(
+                conflict.into_repair_error(action, version)?
+            ))),
+            RepairOutcome::Cancelled { cancelled_by: by } => {
+                Ok(Verdict::Done(Err(Error::ChangeCancelled { version, by })))
             }
         };
         rpc.call(policy, call, decide, |_, _| {}, || None)
             .await
-            .map_err(|end| end.of_change(version))?
+            .map_err(|end| end.of_change(AttemptAction::Repair(action), version))?
     }
 }
 

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     error::Error,
-    ledger::Action,
+    ledger::{Action, AttemptAction},
     manifest::{Backup, LockInstead, Migrations, Version},
-    plan::{Step, next_batch, worth_a_backup},
+    plan::{Step, Way, next_batch, worth_a_backup},
     preview::PreviewToken,
-    report::{Progress, RunError, RunReport, Wait},
+    report::{FailedEnd, Progress, RunError, RunReport, Wait},
     rpc::{
         Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, Instead, RequestError, RetryPolicy,
         RunFacts, SqlEnd, Verdict,
@@ -226,6 +226,7 @@ impl Run {
                 }
                 (self.on_progress)(Progress::Failed {
                     version: step.version,
+                    end: FailedEnd::from(&error),
                     error: error.to_string(),
                 });
                 return Err(error);
@@ -247,7 +248,11 @@ impl Run {
             };
             if started.elapsed() >= self.deadline {
                 let waited = started.elapsed();
-                return Err(Error::StillRunning { version, waited });
+                return Err(Error::StillRunning {
+                    action: AttemptAction::Change(steps[0].action),
+                    version,
+                    waited,
+                });
             }
             last = Some((attempt, self.run_outside(&steps[0], attempt, sql).await));
         }
@@ -256,23 +261,28 @@ impl Run {
     /// Runs a statement outside a transaction. What became of it the database says.
     async fn run_outside(&mut self, step: &Step, attempt: Uuid, sql: &str) -> Option<SqlEnd> {
         let (manager, version) = (&self.manager, step.version);
-        let instead = instead(self.may_lock, step.lock_instead());
-        if let Some(reason) = manager.no_sql_api() {
-            return Some(SqlEnd::nothing_runs_it(reason, instead));
-        }
         let on_progress = &mut self.on_progress;
-        let migrations = &manager.0.migrations;
-        let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
-        match manager.0.rpc.run_outside(sql, attempt, on_wait).await {
-            Ok(end) => end,
-            Err(error) => {
-                let reason = manager.sql_is_closed(&error);
-                Some(SqlEnd::nothing_runs_it(
-                    reason.unwrap_or_else(|| error.to_string()),
-                    instead,
-                ))
+        let reason = match manager.no_sql_api() {
+            Some(reason) => reason,
+            None => {
+                let migrations = &manager.0.migrations;
+                let on_wait =
+                    |wait, waited| on_progress(waiting(version, wait, waited, migrations));
+                match manager.0.rpc.run_outside(sql, attempt, on_wait).await {
+                    Ok(end) => return end,
+                    Err(error) => manager.why_closed(&error),
+                }
             }
+        };
+        let instead = instead(self.may_lock, step.lock_instead());
+        if let Instead::Lock { .. } = instead {
+            on_progress(Progress::NextWay {
+                version,
+                way: Way::Transaction,
+                reason: reason.clone(),
+            });
         }
+        Some(SqlEnd::nothing_runs_it(reason, instead))
     }
 
     /// Requests these steps until the response is an outcome, or a statement to be run. `last`: the attempt under way,
@@ -287,11 +297,12 @@ impl Run {
         let Self {
             manager,
             backup_by,
+            may_lock,
             on_progress,
             ending,
             ..
         } = self;
-        let (rpc, version) = (&manager.0.rpc, steps[0].version);
+        let (rpc, action, version) = (&manager.0.rpc, steps[0].action, steps[0].version);
         let policy = RetryPolicy {
             running_deadline: deadline,
             new_attempts: NEW_ATTEMPTS,
@@ -319,7 +330,7 @@ impl Run {
         });
         let attempt = || first.take().or_else(|| begin().ok());
         let decide = |outcomes| {
-            Ok(match (decide(steps, outcomes)?, ending.by()) {
+            Ok(match (decide(steps, outcomes, *may_lock)?, ending.by()) {
                 (Verdict::TableInUse(_), Some(by)) => Verdict::Done(Taken::failed(cancelled(by))),
                 (verdict, _) => verdict,
             })
@@ -329,7 +340,7 @@ impl Run {
         let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
         rpc.change(policy, attempt, decide, on_wait, prevented)
             .await
-            .map_err(|end| end.of_change(version))
+            .map_err(|end| end.of_change(AttemptAction::Change(action), version))
     }
 }
 
@@ -355,8 +366,12 @@ fn waiting(version: Version, wait: Wait, waited: Duration, migrations: &Migratio
     }
 }
 
-/// What the outcomes of a request mean for its steps.
-fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, RequestError> {
+/// What the outcomes of a request mean for its steps. `may_lock`: whether the user has agreed to that.
+fn decide(
+    steps: &[Step],
+    outcomes: ChangeOutcomes,
+    may_lock: bool,
+) -> Result<Verdict<Taken>, RequestError> {
     let mut taken = Taken::default();
     for (step, outcome) in steps.iter().zip(outcomes.0) {
         let (by_this_run, execution_ms) = match outcome {
@@ -369,13 +384,17 @@ fn decide(steps: &[Step], outcomes: ChangeOutcomes) -> Result<Verdict<Taken>, Re
             }
             ChangeOutcome::Locked(running) => return Ok(Verdict::Running(running.into())),
             ChangeOutcome::Conflict(conflict) => {
-                taken.error = Some(conflict.into_error(step.version)?);
+                let action = AttemptAction::Change(step.action);
+                taken.error = Some(conflict.into_error(action, step.version)?);
                 break;
             }
             ChangeOutcome::Failed(failed) => {
                 if let Some(reason) = failed.nothing_runs_sql() {
-                    let (version, reason) = (step.version, reason.to_owned());
-                    taken.error = Some(Error::NothingRunsSql { version, reason });
+                    taken.error = Some(Error::NothingRunsSql {
+                        version: step.version,
+                        reason: reason.to_owned(),
+                        may_lock: !may_lock && step.may_run_inside(),
+                    });
                     break;
                 }
                 let table_in_use = taken.done.is_empty() && failed.is_lock_timeout();

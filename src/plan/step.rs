@@ -102,6 +102,19 @@ impl Step {
         outside.is_none_or(Outside::can_run_inside)
     }
 
+    /// Whether its statement may run inside a transaction, where nothing runs it outside one.
+    pub(crate) fn may_run_inside(&self) -> bool {
+        self.can_be_tested() && self.lock_instead() != Some(LockInstead::Never)
+    }
+
+    /// The table of an index that it makes, as it is written.
+    pub(crate) fn index_table(&self) -> Option<&str> {
+        match self.runs()?.outside()? {
+            Outside::CreateIndex { table, .. } => Some(table),
+            Outside::DropIndex { .. } | Outside::Vacuum { .. } | Outside::Reindex { .. } => None,
+        }
+    }
+
     /// Whether its statement may run inside a transaction instead, as the manifest says.
     pub(crate) fn lock_instead(&self) -> Option<LockInstead> {
         self.migration()?.lock_instead()

@@ -83,12 +83,14 @@ impl Text {
         );
         self.line("", "");
         self.line(BOLD, title.trim_end_matches([' ', ':']));
-        if version.outside {
-            let how = match version.unseen.is_empty() {
-                true => "; tested inside one, without `concurrently`",
-                false => "",
-            };
-            self.line("", &format!("  runs outside a transaction{how}"));
+        if let Some(outside) = &version.outside {
+            match outside.runs_outside() {
+                true => self.line("", &format!("  {outside}")),
+                false => self.line(YELLOW, &format!("  ! {outside}")),
+            }
+            if version.unseen.is_empty() {
+                self.line("", "  tested inside a transaction, without `concurrently`");
+            }
         }
         for warning in &version.warnings {
             let colour = match warning.kind {

@@ -560,7 +560,7 @@ pub(super) fn bytes(number: u64) -> String {
     }
 }
 
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..10_000 => format!("about {}.{} s", ms / 1000, ms % 1000 / 100),
         10_000..120_000 => format!("about {} s", ms / 1000),

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
+    ledger::AttemptAction,
     manifest::Version,
     report::{Wait, WaitReason},
     transport::{Request, RequestError, Response, RetryPolicy, RetryState, Transport, classify},
@@ -40,13 +41,21 @@ pub(crate) enum ExchangeError {
 
 impl ExchangeError {
     /// For a request that changes the schema or the ledger, beginning with this version.
-    pub(crate) fn of_change(self, version: Version) -> Error {
+    pub(crate) fn of_change(self, action: AttemptAction, version: Version) -> Error {
         match self {
-            Self::StillRunning { waited } => Error::StillRunning { version, waited },
+            Self::StillRunning { waited } => Error::StillRunning {
+                action,
+                version,
+                waited,
+            },
             Self::Failed {
                 error: source,
                 may_have_run: true,
-            } => Error::OutcomeUnknown { version, source },
+            } => Error::OutcomeUnknown {
+                action,
+                version,
+                source,
+            },
             Self::Failed { error, .. } => *error,
         }
     }

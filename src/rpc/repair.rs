@@ -199,6 +199,7 @@ impl Call for RepairLedger<'_> {
 pub(crate) enum RepairOutcome {
     Recorded { current_version: Version },
     AlreadyRecorded { current_version: Version },
+    Cancelled { cancelled_by: String },
     Locked { held_by: LockHeldBy },
     Conflict(Conflict),
 }

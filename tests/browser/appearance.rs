@@ -642,6 +642,9 @@ fn scenes() -> Vec<Scene> {
         "position": {"action": "apply", "version": 3, "statement": 2, "statements": 3, "line": 7, "versionMs": 12_400,
             "statementMs": 9_000, "phase": "building index: scanning table", "percent": 43},
     });
+    let closed = "version 2 cannot run inside a transaction, and nothing runs it outside one (/pg/query responds with status \
+                  404, an empty body), so nothing was changed: open /pg/ of a self-hosted installation to the service key, or \
+                  set SUPABASE_ACCESS_TOKEN for a hosted project; or agree that the table is locked meanwhile";
     let stopped = json!({"code": "changeCancelled", "message": "stopped", "retryable": false, "applied": [2]});
     let waits = json!({"event": "waiting", "version": 3, "reason": "running", "waitedMs": 12_400});
     let ahead = "the database has schema version 3, this app knows versions up to 2 only: update the app, \
@@ -687,6 +690,69 @@ fn scenes() -> Vec<Scene> {
             )],
             seen: seen(),
         },
+        Scene {
+            name: "lock",
+            state: "available",
+            reported: vec![(
+                "schema:updateAvailable",
+                check_outside("Finds notes faster"),
+            )],
+            seen: seen_outside(json!({
+                "way": "transaction", "reason": "/pg/query responds with status 404, an empty body",
+                "waits": "writing to ctx0_notes waits about 12 s",
+            })),
+        },
+        Scene {
+            name: "beside",
+            state: "available",
+            reported: vec![(
+                "schema:updateAvailable",
+                check_outside("Finds notes by title"),
+            )],
+            seen: seen_outside(json!({"way": "postgresMeta", "reason": null, "waits": null})),
+        },
+        Scene {
+            name: "closed",
+            state: "available",
+            reported: vec![(
+                "schema:updateAvailable",
+                check_outside("Finds notes by label"),
+            )],
+            seen: seen_outside(json!({
+                "way": null, "reason": "/pg/query responds with status 404, an empty body", "waits": null,
+            })),
+        },
+        scene(
+            "available-again",
+            "available",
+            vec![("schema:updateAvailable", check(3))],
+        ),
+        scene(
+            "next-way",
+            "applying",
+            vec![
+                ("schema:applyProgress", started(2, 1)),
+                (
+                    "schema:applyProgress",
+                    json!({
+                        "event": "nextWay", "version": 2, "way": "transaction",
+                        "reason": "/pg/query responds with status 404, an empty body",
+                    }),
+                ),
+            ],
+        ),
+        scene(
+            "needs-lock",
+            "failed",
+            vec![(
+                "schema:error",
+                with(
+                    of_a_run(error("nothingRunsSql", closed)),
+                    "mayLock",
+                    json!(true),
+                ),
+            )],
+        ),
         scene(
             "applying",
             "applying",
@@ -805,6 +871,25 @@ fn seen() -> Value {
                              pg_dump --username=postgres --format=custom postgres > ctx0-backup.dump",
         },
     })
+}
+
+/// A preview of version 2, which cannot run inside a transaction.
+fn seen_outside(how: Value) -> Value {
+    json!({
+        "token": "seen", "backup": null,
+        "versions": [{
+            "version": 2, "warnings": [], "rows": [], "unseen": [], "failure": null, "state": {"kind": "tested"}, "outside": how,
+            "changes": [{"diff": "--- table public.ctx0_notes\n+++ table public.ctx0_notes\n@@ -3 +3,2 @@\n column title text\n+index ctx0_notes_title_idx btree (title)\n"}],
+        }],
+    })
+}
+
+/// A check that found a version that runs outside a transaction.
+fn check_outside(description: &str) -> Value {
+    let mut check = check(1);
+    check["pendingMigrations"][0]["description"] = json!(description);
+    check["pendingMigrations"][0]["outside"] = json!(true);
+    check
 }
 
 /// A check that found this many versions after the first.

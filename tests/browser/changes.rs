@@ -462,10 +462,7 @@ async fn a_refusal_is_seen_by_the_window_that_asked_and_by_no_other() {
         "return banner.schema.applyUpdates({ backupBy: ' ' }).catch((error) => error.message);";
     let blank = asks.js(blank, &[]).await;
     assert!(
-        blank
-            .as_str()
-            .expect("a text")
-            .contains("the name is blank"),
+        blank.as_str().expect("a text").contains("is blank"),
         "{blank}"
     );
     // The other one has heard of the check after that, and of nothing else.
@@ -502,5 +499,74 @@ async fn a_schema_that_someone_else_changed_is_shown_with_its_diff() {
     window.command("check").await;
     window.until("log().includes('up to date')").await;
     window.until_state("").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
+async fn tables_that_were_made_by_hand_are_recognised_and_recorded() {
+    let project = project::empty().await;
+    let labels = "alter table public.ctx0_notes add column colour text;";
+    let folder = Folder::of(&[
+        ("Notes", NOTES),
+        ("Colours", labels),
+        (
+            "More notes",
+            "create table public.ctx0_more (id int); alter table public.ctx0_more enable row level security;",
+        ),
+    ]);
+    project.sql(NOTES).await;
+    project.sql(labels).await;
+    project.install().await;
+    let daemon = Start::on(&project).migrations(&folder).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until("button('Find Their Version')").await;
+    window.picture("adopt").await;
+    window.click("Find Their Version").await;
+    window.until("button('Record as v2')").await;
+    assert_eq!(
+        window.buttons().await,
+        json!(["View Changes", "Record as v2", "Dismiss"])
+    );
+    assert!(
+        window
+            .text()
+            .await
+            .contains("This database already has the tables of version 2. Record it as version 2")
+    );
+    window.picture("adopt-recognised").await;
+    // Someone changes them before the user agrees.
+    project
+        .sql("alter table public.ctx0_notes add column mine text")
+        .await;
+    window.click("Record as v2").await;
+    window
+        .until("text().includes('Your tables have changed since they were compared')")
+        .await;
+    assert_eq!(project.ledger().await, [0; 0]);
+    window.click("Try Again").await;
+    window
+        .until("text().includes('closest is v1 (1 object differs)')")
+        .await;
+    window.click("View Changes").await;
+    window.picture("adopt-different").await;
+
+    project
+        .sql("alter table public.ctx0_notes drop column mine")
+        .await;
+    window.click("Compare Again").await;
+    window.click("Record as v2").await;
+    window
+        .until("text().includes('ctx0 schema update available (v2 → v3)')")
+        .await;
+    assert_eq!(project.ledger().await, [1, 2]);
+    let why = "select distinct reason from ctx0_private.ctx0_schema_attempts";
+    assert_eq!(
+        project.value(why).await,
+        "the user recorded in the banner what was recognised"
+    );
+    window.click("Apply Update").await;
+    window.until_state("applied").await;
+    assert_eq!(project.ledger().await, [1, 2, 3]);
     window.assert_clean_console().await;
 }

@@ -12,6 +12,7 @@ mod failures;
 mod flow;
 mod model;
 mod outage;
+mod outside;
 mod project;
 mod security;
 mod waiting;

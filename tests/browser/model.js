@@ -215,6 +215,143 @@ test("the same update keeps what is known of it", () => {
   equal(tested(play([found([2, 3])], model).model), undefined);
 });
 
+// Tables that were made by hand.
+
+const MADE = found([1, 2, 3], { currentVersion: 0, unrecorded: ["table public.ctx0_notes", "table public.ctx0_tags"] });
+const ADOPT = { type: "adopt" };
+const compared = (...kinds) => ({ versions: kinds.map((kind, index) => ({ version: index + 1, likeness: { kind, objects: 3 - index } })) });
+
+test("tables without a version are compared on a click, and the lowest that is the same is recorded", () => {
+  const offered = play([MADE]);
+  equal([offered.does.includes("recognise"), view(offered.model).buttons.adopt, view(offered.model).isDefault], [false, "Find Their Version", false]);
+  const comparing = play([ADOPT], offered.model);
+  equal([comparing.effects, view(comparing.model).buttons.adopt], [[{ do: "recognise", ticket: comparing.model.ticket }], "Comparing…"]);
+  equal(play([ADOPT], comparing.model).effects, []);
+  const known = play([{ type: "compared", ticket: comparing.model.ticket, result: compared("different", "same", "same") }], comparing.model).model;
+  equal(view(known).consent, "This database already has the tables of version 2. Record it as version 2: nothing in the tables changes.");
+  equal([view(known).buttons.adopt, view(known).buttons.primary], ["Record as v2", undefined]);
+  // Applying would fail over them.
+  equal(play([ACT], known).effects, []);
+  const recording = play([ADOPT], known);
+  equal([recording.effects[0].do, recording.effects[0].params.version, view(recording.model).buttons.adopt], ["baseline", 2, "Recording…"]);
+  equal(play([ADOPT], recording.model).effects, []);
+  const changed = play([{ type: "recorded", ticket: recording.model.ticket, error: { code: "notRecognised", message: "" } }], recording.model).model;
+  equal([view(changed).consent.includes("have changed since"), view(changed).buttons.adopt], [true, "Try Again"]);
+});
+
+test("tables that are no version leave the update on offer", () => {
+  const comparing = play([MADE, ADOPT]).model;
+  const result = { ...compared("different", "different", "notCompared"), shown: { changes: [{ kind: "table", name: "public.ctx0_notes", diff: "-a" }] } };
+  const { model } = play([{ type: "compared", ticket: comparing.ticket, result }], comparing);
+  const shown = view(model);
+  equal([shown.consent.includes("closest is v2 (2 objects differ)"), shown.buttons.adopt, shown.buttons.primary], [true, "Compare Again", "Apply Update"]);
+  equal(shown.list.map(({ text }) => text), ["ctx0_notes"]);
+  equal(play([ACT], model).does, ["apply"]);
+});
+
+test("nothing is compared where every table has its version, or the result is of another offer", () => {
+  equal([view(play([found()]).model).buttons.adopt, play([ADOPT], play([found()]).model).effects], [undefined, []]);
+  const { model } = play([MADE, ADOPT]);
+  const late = play([found([2, 3]), { type: "compared", ticket: model.ticket, result: compared("same") }], model).model;
+  equal(late.adoption, undefined);
+});
+
+// Outside a transaction.
+
+const OUTSIDE = { way: "postgresMeta", reason: null, waits: null };
+const LOCKS = { way: "transaction", reason: "/pg/query is closed", waits: "writing to ctx0_notes waits about 12 s" };
+const CLOSED = { way: null, reason: "/pg/query is closed", waits: null };
+const LOCKING = { type: "actLocking", now: 0 };
+const outside = (how) => seen(seenVersion(2, "tested", { outside: how }));
+const notesOf = (model) => view(model).list[0].notes.map(({ text }) => text);
+
+test("a version that runs beside the app says so, before and after the test", () => {
+  const check = found([2], { pendingMigrations: [{ ...pending(2)[0], outside: true }] });
+  for (const model of [play([check]).model, testedWith(outside(OUTSIDE), check)]) {
+    const [note] = notesOf(model).slice(-1);
+    equal([note.startsWith("Runs beside the app"), note.includes("isn't undone as a whole"), note.includes("removed by itself")], [true, true, true]);
+    equal([view(model).consent, view(model).buttons.locking, view(model).buttons.primary], [undefined, undefined, "Apply Update"]);
+  }
+});
+
+test("a lock needs consent by its own words and button", () => {
+  const model = testedWith(outside(LOCKS));
+  const { consent, buttons, isDefault } = view(model);
+  equal(consent.includes("writing to ctx0_notes waits about 12 s") && consent.includes("/pg/query is closed"), true);
+  equal([buttons.locking, buttons.primary, isDefault], ["Apply Now; writing to ctx0_notes waits about 12 s", undefined, false]);
+  equal(play([LOCKING], model).effects[0].params, { token: "token", mayLock: true });
+});
+
+test("no other message consents to a lock", () => {
+  const model = testedWith(outside(LOCKS));
+  equal(play([ACT], model).effects, []);
+  const others = ["actUntested", "keepTesting", "toggle", "diagnose", "cancel", "dismiss", "seen"];
+  for (const type of others) equal(play([{ type, now: 0 }], model).does.includes("apply"), false);
+  // Nor does its own where there is nothing to consent to.
+  for (const other of [play([found()]).model, play([found(), TEST]).model, testedWith(outside(OUTSIDE)), testedWith(outside(CLOSED))]) {
+    equal(play([LOCKING], other).effects, []);
+  }
+  // Consent is to what was tested: another update, a dismissal and a new test end it.
+  for (const news of [found([2, 3]), { type: "dismiss" }, TEST]) equal(play([news, LOCKING], model).does.includes("apply"), false);
+});
+
+test("the consent to a lock does not replace a required backup", () => {
+  const advice = { level: "required", instructions: "" };
+  const model = testedWith({ ...outside(LOCKS), backup: advice });
+  equal([play([LOCKING], model).does, Boolean(view(model).blocked)], [["focusBackup"], true]);
+  const ticked = play([{ type: "backedUp", checked: true }, LOCKING], model);
+  equal(ticked.effects[0].params, { token: "token", backupBy: "the user, in the banner", mayLock: true });
+});
+
+test("a run that nothing could run offers the lock where that helps", () => {
+  const failed = (more) => ({ type: "failed", error: { code: "nothingRunsSql", message: "closed", applied: [], ...more } });
+  const offered = play([found(), ACT, failed({ mayLock: true })]).model;
+  equal([view(offered).buttons.locking, view(offered).buttons.primary], ["Apply Now; writing waits", "Try Again"]);
+  equal(play([ACT], offered).effects[0].params, {});
+  equal(play([LOCKING], offered).effects[0].params, { mayLock: true });
+  const forbidden = play([found(), ACT, failed({})]).model;
+  equal([view(forbidden).buttons.locking, play([LOCKING], forbidden).effects], [undefined, []]);
+  // What a test finds then counts.
+  const { model } = play([TEST], offered);
+  equal(view(model).buttons.locking, undefined);
+  equal(view(play([previewed(model, outside(OUTSIDE))], model).model).buttons.locking, undefined);
+});
+
+test("a rollback that locks is consented to after its test", () => {
+  const rollback = { type: "offerRollback", version: 0 };
+  const model = testedWith(seen(seenVersion(1, "tested", { outside: LOCKS })), rollback);
+  equal([view(model).buttons.locking, view(model).buttons.primary], ["Roll Back Now; writing to ctx0_notes waits about 12 s", undefined]);
+  equal(play([LOCKING], model).effects[0].params, { version: 0, token: "token", mayLock: true });
+  const cancelled = seenVersion(1, "notFinished", { state: { kind: "notFinished", reason: "cancelled" }, outside: LOCKS });
+  const untested = testedWith(seen(cancelled), rollback);
+  equal([view(untested).buttons.locking, play([LOCKING], untested).effects], [undefined, []]);
+});
+
+test("what nothing can run is said first", () => {
+  const { summary, isDefault } = view(testedWith(outside(CLOSED)));
+  equal([summary.text.startsWith("v2 can't run here"), summary.tone, isDefault], [true, "grave", false]);
+});
+
+test("the way that is taken instead stays in sight while it runs", () => {
+  const tell = (progress) => ({ type: "progress", now: 0, progress: { version: 2, ...progress } });
+  const started = tell({ event: "started", action: "apply", position: 1, total: 2 });
+  const next = tell({ event: "nextWay", way: "transaction", reason: "/pg/query is closed" });
+  const waits = tell({ event: "waiting", reason: "running", waitedMs: 0 });
+  const said = "v2 can't run beside the app here (/pg/query is closed). Writing to its table waits until it is done.";
+  const { model } = play([started, next, waits]);
+  equal(view(model).detail.split("\n"), [said, "This step is still running in your database"]);
+  equal(view(play([tell({ event: "started", version: 3, action: "apply", position: 2, total: 2 })], model).model).detail, "");
+});
+
+test("a step that did not fail is not called failed", () => {
+  const ended = (end) => {
+    const steps = [{ event: "started", action: "apply", version: 2, position: 1, total: 1 }, { event: "failed", version: 2, end, error: "" }];
+    const { model } = play([found(), ...steps.map((progress) => ({ type: "progress", now: 0, progress })), { type: "failed", error: { message: "", applied: [] } }]);
+    return view(model).list[0].step;
+  };
+  equal(["failed", "cancelled", "stillRunning", "unknown"].map(ended), ["failed", "stopped", "still running", "not known yet"]);
+});
+
 // Other computers.
 
 const aheadOf = (currentVersion, isKnown = false) => ({

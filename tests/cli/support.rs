@@ -83,6 +83,15 @@ impl Cli {
         "--migrations=migrations"
     }
 
+    /// Sets a field of a version in the manifest.
+    pub(crate) fn declare(&self, version: usize, field: &str, value: Value) {
+        let path = self.path().join("migrations/manifest.json");
+        let text = std::fs::read_to_string(&path).expect("a manifest");
+        let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
+        manifest["migrations"][version - 1][field] = value;
+        std::fs::write(&path, manifest.to_string()).expect("a file");
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         for name in [

@@ -1,6 +1,7 @@
 //! Questions, progress and Ctrl-C on a real terminal.
 
 use ctx0_stack::project::Project;
+use serde_json::json;
 
 use crate::support::Cli;
 
@@ -237,6 +238,8 @@ async fn ctrl_c_offers_to_stop_an_apply_and_so_does_a_command() {
         let by = if by_command { "Ada" } else { "ctx0-schema" };
         let text = terminal.text();
         assert!(text.contains(&format!("was stopped by {by}")), "{text}");
+        assert!(text.contains("v2 stopped"), "{text}");
+        assert!(!text.contains("failed"), "{text}");
         assert_eq!(project.ledger().await, [1]);
     }
     let nothing = cli.expect(0, &["cancel", folder]).await;
@@ -295,4 +298,56 @@ async fn a_terminal_that_cannot_move_its_cursor_gets_plain_lines() {
     let raw = String::from_utf8_lossy(&terminal.raw);
     assert!(raw.contains("The schema is at v1"), "{raw:?}");
     assert!(!raw.contains('\x1b'), "{raw:?}");
+}
+
+#[tokio::test]
+async fn a_lock_is_asked_for_where_nothing_runs_a_version_outside_a_transaction() {
+    let project = Project::installed().await;
+    let cli = Cli::on(&project);
+    let folder = cli.migrations(&[NOTES]);
+    cli.expect(0, &["apply", "--yes", folder]).await;
+    let index = "create index concurrently ctx0_notes_idx on public.ctx0_notes (id);";
+    cli.migrations(&[NOTES, ("002_index", index)]);
+    cli.declare(2, "transaction", json!(false));
+    let plan = cli.expect(3, &["plan", folder]).await;
+    assert!(
+        plan.out.contains("v2 runs outside a transaction"),
+        "{}",
+        plan.out
+    );
+
+    let mut terminal = cli.terminal(80, &["apply", folder]);
+    terminal.see("waits a moment. Go on? [y/N]").await;
+    terminal.press("n\n").await;
+    assert_eq!(terminal.end().await, 7);
+    assert_eq!(project.ledger().await, [1]);
+
+    // A script agrees to it by a flag.
+    let refused = cli.expect(7, &["apply", "--yes", folder]).await;
+    assert!(refused.says("--may-lock"), "{}", refused.err);
+    assert_eq!(project.ledger().await, [1]);
+
+    let mut terminal = cli.terminal(80, &["apply", folder]);
+    terminal.see("waits a moment. Go on? [y/N]").await;
+    terminal.press("y\n").await;
+    terminal.see("Apply up to v2? [y/N]").await;
+    terminal.press("y\n").await;
+    assert_eq!(terminal.end().await, 0, "{}", terminal.text());
+    let text = terminal.text();
+    assert!(text.contains("v2 runs inside a transaction"), "{text}");
+    assert_eq!(project.ledger().await, [1, 2]);
+
+    cli.migrations(&[
+        NOTES,
+        ("002_index", index),
+        ("003_vacuum", "vacuum public.ctx0_notes;"),
+    ]);
+    for version in [2, 3] {
+        cli.declare(version, "transaction", json!(false));
+    }
+    let closed = cli
+        .expect(5, &["apply", "--yes", "--may-lock", folder])
+        .await;
+    assert!(closed.says("nothing runs it outside one"), "{}", closed.err);
+    assert_eq!(project.ledger().await, [1, 2]);
 }

@@ -1,8 +1,13 @@
 //! Versions that run outside a transaction: exactly once, whatever the network, the server and other clients do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use ctx0_schema::{CancelReport, Error, LockMode, Migrations, Progress, Verification, WaitReason};
+use ctx0_schema::{
+    CancelReport, Error, LockMode, Migrations, Preview, Progress, Verification, WaitReason, Way,
+};
 use ctx0_stack::{
     fault::{Fault, Page},
     project::version,
@@ -413,10 +418,12 @@ async fn what_a_killed_reindex_left_is_removed() {
 async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
     let network = at_1().await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
-    let shown = |preview: ctx0_schema::Preview| {
+    let shown = |preview: Preview| {
         assert!(preview.succeeds(), "{preview}");
         let version = &preview.versions[0];
-        assert!(version.outside);
+        let outside = version.outside.as_ref().expect("it runs outside");
+        assert_eq!(outside.way, Some(Way::PostgresMeta));
+        assert!(!outside.needs_consent());
         let locks = version.locks.iter();
         let locks: Vec<_> = locks.map(|lock| (&*lock.relation, lock.mode)).collect();
         assert_eq!(locks, [("public.notes", LockMode::ShareUpdateExclusive)]);
@@ -476,7 +483,7 @@ async fn where_nothing_runs_sql_the_error_says_what_to_open() {
     let error = manager.apply_all_pending().await.unwrap_err();
     assert_eq!(numbers(&error.applied), [1]);
     assert!(
-        matches!(&error.error, Error::NothingRunsSql { reason, .. } if reason.contains("/pg/query responds with status 404")),
+        matches!(&error.error, Error::NothingRunsSql { reason, may_lock: true, .. } if reason.contains("/pg/query responds with status 404")),
         "{:?}",
         error.error
     );
@@ -491,12 +498,40 @@ async fn with_consent_it_runs_inside_a_transaction_where_the_manifest_allows_tha
     for limit in limits {
         let error = manager(limit).apply_all_pending().may_lock(true).await;
         let error = error.unwrap_err().error;
-        assert!(matches!(error, Error::NothingRunsSql { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::NothingRunsSql {
+                    may_lock: false,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
         assert_eq!(network.state().await, BEFORE);
     }
     for allowed in [json!(null), json!({"belowMiB": 10})] {
         let manager = manager(allowed);
-        manager.apply_all_pending().may_lock(true).await.unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = Arc::clone(&told);
+        let run = manager.apply_all_pending().may_lock(true);
+        let run = run.on_progress(move |progress| {
+            if let Progress::NextWay {
+                version,
+                way,
+                reason,
+                ..
+            } = progress
+            {
+                listener.lock().unwrap().push((version, way, reason));
+            }
+        });
+        run.await.unwrap();
+        let told = told.lock().unwrap().clone();
+        assert!(
+            matches!(&told[..], [(next, Way::Transaction, reason)] if *next == version(2) && reason.contains("status 404")),
+            "{told:?}"
+        );
         assert_eq!(network.state().await, AFTER);
         let back = manager.rollback_to(version(1)).may_lock(true);
         back.await.unwrap();
@@ -516,4 +551,72 @@ async fn a_gateway_that_is_down_for_a_while_is_waited_for() {
     ]);
     manager.apply_all_pending().await.unwrap();
     assert_eq!(network.state().await, AFTER);
+}
+
+#[tokio::test]
+async fn a_preview_says_which_way_is_open_and_what_a_lock_would_cost() {
+    let network = Network::start().await;
+    let first = network.manager(&notes(INDEX, NO_INDEX));
+    first.apply_migration(version(1)).await.unwrap();
+    let manager = |up, lock_instead| network.manager(&notes_with(up, NO_INDEX, &lock_instead));
+    let outside = |preview: &Preview| {
+        preview.versions[0]
+            .outside
+            .clone()
+            .expect("it runs outside")
+    };
+
+    let preview = manager(INDEX, json!(null)).preview().await.unwrap();
+    let locks = outside(&preview);
+    assert_eq!(locks.way, Some(Way::Transaction));
+    assert!(locks.reason.unwrap().contains("status 404"));
+    assert_eq!(
+        locks.waits.as_deref(),
+        Some("writing to notes waits a moment")
+    );
+    let lock = &preview.versions[0].locks[0];
+    assert_eq!(
+        (&*lock.relation, lock.mode),
+        ("public.notes", LockMode::Share)
+    );
+    assert!(
+        preview
+            .to_string()
+            .contains("writing to notes waits a moment"),
+        "{preview}"
+    );
+
+    // Neither where the manifest forbids it, nor where there is no such statement inside a transaction.
+    for (up, lock_instead) in [(INDEX, json!("never")), ("vacuum notes;", json!(null))] {
+        let preview = manager(up, lock_instead).preview().await.unwrap();
+        let closed = outside(&preview);
+        assert_eq!((closed.way, closed.waits), (None, None), "{up}");
+        assert!(closed.reason.unwrap().contains("status 404"));
+        assert!(preview.to_string().contains("! can't run"), "{preview}");
+    }
+
+    manager(INDEX, json!(null))
+        .apply_all_pending()
+        .may_lock(true)
+        .await
+        .unwrap();
+    let preview = manager(INDEX, json!(null))
+        .preview_rollback(version(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        outside(&preview).waits.as_deref(),
+        Some("reading and writing notes waits a moment")
+    );
+
+    // An interface that is down for the moment may be open when it is needed.
+    network.stack.serve_sql("postgres").await.unwrap();
+    network
+        .proxy
+        .script([Fault::Pass, Fault::Pass, Fault::Status(503, Page::Text)]);
+    let preview = manager(INDEX, json!(null))
+        .preview_rollback(version(1))
+        .await
+        .unwrap();
+    assert_eq!(outside(&preview).way, Some(Way::PostgresMeta));
 }

@@ -21,6 +21,8 @@ contextBridge.exposeInMainWorld("schema", {
   verify: ask("verify"),
   doctor: ask("doctor"),
   install: ask("install"),
+  recognise: ask("recognise"),
+  baseline: ask("baseline"),
   on(event, listener) {
     const hear = (_, name, params) => {
       if (name === event) listener(params);

@@ -4,6 +4,9 @@
 /** Who is recorded as having made a backup, and as having stopped an update. */
 const BACKUP_BY = "the user, in the banner";
 
+/** What is recorded as the reason of a baseline. */
+const RECOGNISED = "the user recorded in the banner what was recognised";
+
 const NOTHING = { state: "" };
 
 export const START = {
@@ -24,6 +27,11 @@ export const START = {
   asking: false,
   /** What was found when the user asked for the cause of an error: `running`, `done` with checks, or `error`. */
   diagnosis: undefined,
+  /**
+   * Of tables that are there although no version is recorded: `comparing`, `compared` with a result, `recording`, or
+   * `error`.
+   */
+  adoption: undefined,
   /** Why the last request was refused. */
   notice: "",
   /** Changes with each reset, so that late responses are recognized. */
@@ -72,9 +80,40 @@ export function canInstall({ setup }) {
   return setup.canInstall !== false;
 }
 
+/** Whether there are tables of ctx0 that no version is recorded for. */
+export function canAdopt({ view, check, dismissed }) {
+  return !dismissed && view.state === "available" && Boolean(check?.unrecorded);
+}
+
+/** The lowest version that makes exactly the tables that are there; those above it are pending then. */
+export function recognised({ adoption }) {
+  return adoption?.result?.versions.find(({ likeness }) => likeness.kind === "same")?.version;
+}
+
 /** Whether the doctor can find out more about the error that is shown. */
 export function canDiagnose({ view }) {
   return ["unavailable", "problem"].includes(view.state) && Boolean(view.error.doctorHelps);
+}
+
+/**
+ * What the user has to agree to, because nothing runs a version outside a transaction: what waits while it runs
+ * inside one, `[{version, waits, reason}]`. Undefined where nothing is to be agreed to.
+ */
+export function lockConsent(model) {
+  const { view, preview, dismissed } = model;
+  if (dismissed || !offer(model) || preview?.state === "running") return undefined;
+  if (view.state === "rollback" && !mayRollBack(model)) return undefined;
+  const seen = tested(model);
+  if (seen) {
+    const locking = seen.versions.filter(({ outside }) => outside?.way === "transaction");
+    return locking.length > 0 ? locking.map(({ version, outside }) => ({ version, ...outside })) : undefined;
+  }
+  return view.state === "failed" && view.error.mayLock ? [] : undefined;
+}
+
+/** The version that nothing runs, whatever the user agrees to. */
+export function cannotRun(model) {
+  return tested(model)?.versions.find(({ outside }) => outside && outside.way === null);
 }
 
 /** Whether a backup is required that the user has not confirmed. */
@@ -113,9 +152,10 @@ const HANDLERS = {
     const { version, event } = progress;
     const steps = { ...started.view.steps, [version]: progress };
     const view = { ...started.view, stale: false, steps, waiting: undefined };
+    if (event === "nextWay") view.nextWay = progress;
     if (event === "started") {
       const { action, position, total } = progress;
-      Object.assign(view, { action, version, position, total, since: now });
+      Object.assign(view, { action, version, position, total, since: now, nextWay: undefined });
     }
     if (event === "waiting") view.waiting = { ...progress, since: now - progress.waitedMs };
     return isRunning ? { ...started, view } : show(started, view);
@@ -233,6 +273,17 @@ const HANDLERS = {
     return { ...model, diagnosis: error ? { state: "error", error } : { state: "done", checks } };
   },
 
+  compared(model, { ticket, result, error }) {
+    if (ticket !== model.ticket || model.adoption?.state !== "comparing") return model;
+    return { ...model, adoption: error ? { state: "error", error } : { state: "compared", result } };
+  },
+
+  /** The check after it tells what is pending now. */
+  recorded(model, { ticket, error }) {
+    if (ticket !== model.ticket || model.adoption?.state !== "recording") return model;
+    return error ? { ...model, adoption: { state: "error", error } } : reset(model);
+  },
+
   verified(model, { result }) {
     const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
     if (result?.state !== "drifted" || !isQuiet) return model;
@@ -269,6 +320,18 @@ const HANDLERS = {
     return [{ ...next, diagnosis: { state: "running" } }, { do: "diagnose", ticket: next.ticket }];
   },
 
+  /** Looks which version the tables are that are there, and once that is known records it. */
+  adopt(model) {
+    if (!canAdopt(model) || ["comparing", "recording"].includes(model.adoption?.state)) return model;
+    const version = recognised(model);
+    if (version === undefined) {
+      const [next, ...effects] = leave(model);
+      return [{ ...next, adoption: { state: "comparing" } }, ...effects, { do: "recognise", ticket: next.ticket }];
+    }
+    const adoption = { ...model.adoption, state: "recording" };
+    return [{ ...model, adoption }, { do: "baseline", ticket: model.ticket, params: { version, reason: RECOGNISED } }];
+  },
+
   backedUp: (model, { checked }) => ({ ...model, backedUp: checked }),
 
   act(model, { now }) {
@@ -281,9 +344,17 @@ const HANDLERS = {
       return [{ ...model, view: { ...model.view, busy: true } }, { do: "check" }];
     }
     if (state === "rollback" && !mayRollBack(model)) return HANDLERS.test(model, { now });
+    if (tested(model) && lockConsent(model)) return model;
+    if (recognised(model) !== undefined) return model;
     if (lacksBackup(model)) return [model, { do: "focusBackup" }];
     if (model.preview?.state === "running") return { ...model, asking: true };
     return start(model, now);
+  },
+
+  /** The consent to a lock, which no other message gives. */
+  actLocking(model, { now }) {
+    if (!lockConsent(model)) return model;
+    return lacksBackup(model) ? [model, { do: "focusBackup" }] : start(model, now, true);
   },
 
   actUntested: (model, { now }) => (model.asking ? start(model, now) : model),
@@ -315,7 +386,7 @@ function show(model, view, { keepNotice = false } = {}) {
 
 /** Without everything that belongs to one offer. */
 function reset(model) {
-  return { ...model, expanded: false, preview: undefined, backedUp: false, asking: false, diagnosis: undefined, notice: "", ticket: model.ticket + 1 };
+  return { ...model, expanded: false, preview: undefined, backedUp: false, asking: false, diagnosis: undefined, adoption: undefined, notice: "", ticket: model.ticket + 1 };
 }
 
 /** Resets, and ends a preview that nobody waits for now. */
@@ -330,15 +401,18 @@ function run(model, now) {
   return { ...next, view: { state: "applying", ticket: next.ticket, since: now, pending, steps: {} } };
 }
 
-/** Starts what the user agreed to: what the preview showed, where there is one. */
-function start(model, now) {
+/**
+ * Starts what the user agreed to: what the preview showed, where there is one. `mayLock` only where they agreed
+ * to that by its own words.
+ */
+function start(model, now, mayLock = undefined) {
   const token = tested(model)?.token;
   const backupBy = backupAdvice(model) && model.backedUp ? BACKUP_BY : undefined;
   const { rollbackTo } = offer(model) ?? {};
   const next = show(run(model, now), run(model, now).view);
-  if (rollbackTo === undefined) return [next, { do: "apply", ticket: next.ticket, params: { token, backupBy } }];
+  if (rollbackTo === undefined) return [next, { do: "apply", ticket: next.ticket, params: { token, backupBy, mayLock } }];
   next.view.action = "rollback";
-  return [next, { do: "rollback", ticket: next.ticket, params: { version: rollbackTo, token, backupBy } }];
+  return [next, { do: "rollback", ticket: next.ticket, params: { version: rollbackTo, token, backupBy, mayLock } }];
 }
 
 function verifyOnce(model, effect) {
@@ -347,6 +421,7 @@ function verifyOnce(model, effect) {
 
 /** Whether two checks offer the same update. */
 function same(left, right) {
-  const key = ({ currentVersion, pendingMigrations, setup } = {}) => JSON.stringify([currentVersion, pendingMigrations, setup?.code]);
+  const key = ({ currentVersion, pendingMigrations, setup, unrecorded } = {}) =>
+    JSON.stringify([currentVersion, pendingMigrations, setup?.code, unrecorded]);
   return left !== undefined && key(left) === key(right);
 }

@@ -49,6 +49,7 @@ p, ul, pre { margin: 0; overflow-wrap: anywhere; }
 .alert, .detail { white-space: pre-line; }
 /* Live regions stay in the page, so that what is written into them is spoken. */
 p:empty:not([role="status"], [role="alert"]), .step:empty, .clock:empty { display: none; }
+.consent:not(:empty) { padding-inline-start: 12px; border-inline-start: 2px solid light-dark(#875400, #f2be62); }
 p:empty, .line:not(:has(:not(:empty))) { position: absolute; }
 .alert { color: var(--tone); }
 .detail { color: var(--muted); }

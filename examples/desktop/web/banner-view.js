@@ -1,6 +1,6 @@
 // What the banner shows, and in which words. Pure: a model in, plain values out.
 
-import { backupAdvice, canDiagnose, canInstall, lacksBackup, mayRollBack, offer, tested } from "./banner-model.js";
+import { backupAdvice, canAdopt, canDiagnose, canInstall, cannotRun, lacksBackup, lockConsent, mayRollBack, offer, recognised, tested } from "./banner-model.js";
 
 /** How long a preview may take, in seconds: `PreviewRequest::DEFAULT_BUDGET`, as a test checks. */
 export const PREVIEW_SECONDS = 5;
@@ -15,6 +15,8 @@ export function view(model) {
   const question = model.asking ? "The test is still running. Apply the update without it?" : "";
   const isTesting = model.preview?.state === "running";
   const backup = backup_(model);
+  const adoption = adopts(model);
+  const consent = adoption ?? consents(model);
   const summary = question ? { text: question, tone: "warning" } : diagnosis ? found(diagnosis) : summarize(model);
   return {
     ...says,
@@ -27,6 +29,8 @@ export function view(model) {
     clock: clock(model),
     summary,
     backup,
+    /** What the user agrees to with the button `locking` or `adopt`. */
+    consent: consent?.text,
     buttons: {
       toggle: list.length > 0 && !diagnosis && (model.expanded ? "Hide Changes" : "View Changes"),
       test: testButton(model, current),
@@ -35,12 +39,14 @@ export function view(model) {
       diagnose: canDiagnose(model) && ({ running: "Looking…", done: "Look Again", error: "Look Again" }[diagnosis?.state] ?? "Find the Cause"),
       untested: model.asking && "Apply Without Testing",
       keep: model.asking && "Keep Testing",
+      adopt: adoption?.button,
+      locking: !model.asking && !adoption && consent?.button,
       primary: !model.asking && primary(model, says),
     },
     /** Why the main button does nothing now. */
     blocked: blocked(model, backup),
     /** Whether the main button is what most people should press. */
-    isDefault: !tested(model)?.versions.some(fails) && !isTesting,
+    isDefault: !tested(model)?.versions.some(fails) && !isTesting && !consent && !cannotRun(model),
   };
 }
 
@@ -52,12 +58,12 @@ const STATES = {
     primary: "Apply Update",
   }),
   rollback: ({ version }) => ({ title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),
-  applying: ({ action, version, position, total, waiting, isStopping, stop }) => ({
+  applying: ({ action, version, position, total, waiting, nextWay, isStopping, stop }) => ({
     alert: stop && STOPS[stop.outcome](stop),
     title: isStopping ? `Stopping${version ? ` v${version}` : ""}…` : version
       ? `${action === "rollback" ? "Rolling back" : "Applying"} v${version} (${position} of ${total})…`
       : `${action === "rollback" ? "Rolling back the ctx0 schema" : "Applying ctx0 schema update"}…`,
-    detail: waiting && waits(waiting),
+    detail: [nextWay && goesOn(nextWay), waiting && waits(waiting)].filter(Boolean).join("\n"),
     primary: action === "rollback" ? "Rolling Back…" : "Applying…",
     bar: bar(position, total, waiting),
   }),
@@ -125,6 +131,17 @@ const paste = ({ setup, busy }) => ({
 
 const editor = ({ editorUrl }) => (editorUrl ? `the SQL editor at ${editorUrl}` : "the SQL editor of your Supabase dashboard");
 
+/** Names of the ways to run a step outside a transaction, in a sentence. */
+const WAYS = { postgresMeta: "the SQL interface of your server", managementApi: "the Management API", pgCron: "a job of the database" };
+
+/** That one way is closed, and which one is taken instead. */
+function goesOn({ version, way, reason }) {
+  const why = `(${plain(reason)})`;
+  return way === "transaction"
+    ? `v${version} can't run beside the app here ${why}. Writing to its table waits until it is done.`
+    : `v${version} runs through ${WAYS[way] ?? way} instead ${why}.`;
+}
+
 const WAITING = {
   running: "This step is still running in your database",
   otherChange: "Waiting for another update to finish",
@@ -167,6 +184,7 @@ const PLAIN = {
   permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and install its functions again.",
   notServed: "The functions are installed, but Supabase doesn't serve them yet. Restart its rest service, then try again.",
   tls: "No secure connection: the server's certificate isn't trusted or belongs to another host. Check the project URL and, for a private certificate authority, its CA file.",
+  notRecognised: "Your tables have changed since they were compared. Compare them again.",
   changeCancelled: "The step that was running was undone. Nothing of it was changed.",
   disconnected: "The connection to ctx0 was lost before it answered.",
 };
@@ -176,8 +194,56 @@ export function words({ code, message }) {
   return PLAIN[code] ?? stopped(sentence(message));
 }
 
+/** What can be done about tables that no version is recorded for. */
+function adopts(model) {
+  if (!canAdopt(model)) return undefined;
+  const { adoption, check } = model;
+  const found = check.unrecorded.length;
+  const there = `This database already has ctx0 tables that no version is recorded for (${found} ${found === 1 ? "object" : "objects"}).`;
+  if (!adoption) return { text: `${there} Find out which version they are, so that the update fits.`, button: "Find Their Version" };
+  if (adoption.state === "error") return { text: `${there} ${stopped(sentence(words(adoption.error)))}`, button: "Try Again" };
+  if (adoption.state === "comparing") return { text: "Comparing your tables with each version. This may take up to 25 seconds…", button: "Comparing…" };
+  const version = recognised(model);
+  if (version === undefined) return { text: `${there} ${closest(adoption.result)} The update may fail over them.`, button: "Compare Again" };
+  return {
+    text: `This database already has the tables of version ${version}. Record it as version ${version}: nothing in the tables changes.`,
+    button: adoption.state === "recording" ? "Recording…" : `Record as v${version}`,
+  };
+}
+
+/** The version that the tables are most like. */
+function closest({ versions: compared }) {
+  const differing = compared.filter(({ likeness }) => likeness.kind === "different").sort((a, b) => a.likeness.objects - b.likeness.objects);
+  if (differing.length === 0) return "They couldn't be compared with any version.";
+  const [{ version, likeness }] = differing;
+  return `They are no version exactly; closest is v${version} (${likeness.objects} ${likeness.objects === 1 ? "object differs" : "objects differ"}).`;
+}
+
+/** What the user agrees to where a version would lock its table, and the button that says so. */
+function consents(model) {
+  const locking = lockConsent(model);
+  if (!locking || model.asking) return undefined;
+  if (locking.length === 0) {
+    return {
+      text: "If you agree, it runs all the same, and writing to its table waits until it is done. Test it first to see for how long.",
+      button: "Apply Now; writing waits",
+    };
+  }
+  const what = versions(locking.map(({ version }) => version));
+  const [{ reason, waits }] = locking;
+  const all = locking.length === 1 ? waits : locking.map(({ version, waits: each }) => `${each} (v${version})`).join(", ");
+  return {
+    text: `${what} can't run beside the app here (${plain(reason)}). If you agree, it runs all the same, and ${all}.`,
+    button: `${model.view.state === "rollback" ? "Roll Back" : "Apply"} Now; ${locking.length === 1 ? waits : "the app waits"}`,
+  };
+}
+
 /** The label of the main button. */
 function primary(model, { primary: label }) {
+  // It would fail over what is there.
+  if (recognised(model) !== undefined) return undefined;
+  // The button of the consent takes its place.
+  if (tested(model) && lockConsent(model)) return undefined;
   if (model.view.state !== "rollback") return label;
   // Rolling back is never offered untested.
   if (mayRollBack(model)) return label;
@@ -260,6 +326,8 @@ function summary({ versions: seen }, isRollback) {
   const others = warnings.filter(({ kind }) => ["opened", "rowsChanged", "notRestored", "sequenceReset", "leftBehind", "dropped"].includes(kind));
   const parts = [];
   const failed = seen.findIndex(fails);
+  const closed = seen.find(({ outside }) => outside?.way === null);
+  if (closed) parts.push(`v${closed.version} can't run here: nothing can run it beside the app (${plain(closed.outside.reason)}).`);
   if (failed >= 0) parts.push(failure(seen, failed, isRollback));
   const ended = seen.find(({ state }) => state.kind === "notFinished");
   if (ended) parts.push(unfinished(ended.state, isRollback));
@@ -268,7 +336,7 @@ function summary({ versions: seen }, isRollback) {
   const isComplete = seen.every(isTested);
   if (losses.length === 0 && isComplete) parts.push(warnings.some(({ kind }) => kind === "dropped") ? "No data is deleted." : "Nothing is deleted.");
   if (!isComplete && failed < 0 && !ended) parts.push(later(seen.find(({ state }) => state.kind === "after")));
-  const tone = failed >= 0 || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
+  const tone = failed >= 0 || closed || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
   return { text: parts.map(stopped).join(" "), tone };
 }
 
@@ -327,17 +395,23 @@ function found({ state, checks, error }) {
 
 // The list.
 
+/** How a step ended that was not completed. */
+const ENDS = { cancelled: "stopped", stillRunning: "still running", unknown: "not known yet" };
+
 const STEPS = {
   started: (_, state) => state === "applying" && "in progress…",
   waiting: (_, state) => state === "applying" && "in progress…",
+  nextWay: (_, state) => state === "applying" && "in progress…",
   applied: ({ executionMs }) => (executionMs === null ? "applied" : `applied in ${executionMs} ms`),
   rolledBack: ({ executionMs }) => (executionMs === null ? "rolled back" : `rolled back in ${executionMs} ms`),
-  failed: () => "failed",
+  failed: ({ end }) => ENDS[end] ?? "failed",
 };
 
 function items(model) {
   const { view: shown, diagnosis } = model;
   if (diagnosis?.checks) return diagnosis.checks.map(checked);
+  const differences = recognised(model) === undefined ? model.adoption?.result?.shown : undefined;
+  if (differences) return differences.changes.map(({ kind, name, diff }) => ({ label: kind, text: short(name), step: "", notes: [], diffs: [diff] }));
   if (shown.state === "drifted") {
     return shown.differences.map(({ kind, name, diff }) => ({ label: kind, text: short(name), step: "", notes: [], diffs: [diff] }));
   }
@@ -358,7 +432,7 @@ function items(model) {
 }
 
 function item({ version, migration_name, description, ...next }, seen) {
-  const said = [...otherApps(next), ...(seen ? notes(seen) : [])];
+  const said = [...otherApps(next), ...(seen ? notes(seen) : []), ...beside(seen?.outside ?? next.outside)];
   return { label: `v${version}`, text: description || migration_name, notes: said, diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
 }
 
@@ -372,6 +446,18 @@ function checked({ name, found, remedy }) {
 function otherApps({ breaking, min_app_version: oldest }) {
   const text = oldest ? `Apps on other computers must be version ${oldest} or newer.` : "Apps on other computers must be updated as well.";
   return oldest || breaking ? [{ tone: "warning", text }] : [];
+}
+
+const BESIDE =
+  "Runs beside the app: reading and writing go on. If it breaks off, it isn't undone as a whole; what is left is removed by itself before the next try.";
+
+/** What it means that a version runs outside a transaction: `true` where only that is known, or the way it goes. */
+function beside(outside) {
+  if (!outside) return [];
+  const { way, reason, waits } = outside === true ? { way: "" } : outside;
+  if (way === "transaction") return [{ tone: "warning", text: `Can't run beside the app here: ${waits}.` }];
+  if (way === null) return [{ tone: "grave", text: `Can't run here: nothing can run it beside the app (${plain(reason)}).` }];
+  return [{ tone: "", text: BESIDE }];
 }
 
 /** What a preview showed of a version, the important first. */
@@ -406,7 +492,11 @@ function rowChange({ relation, inserted, updated, deleted }) {
 /** Without the schema that everything is in. */
 export const short = (name) => name.replace(/^public\./, "");
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** For the beginning of a sentence; the name of a table stays. */
+const sentence = (text) => (/^\w+_/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
+
+/** Without what a server said beside its status. */
+const plain = (reason) => reason.replace(/( status \d+), .*$/s, "$1");
 
 const stopped = (text) => (/[.?…!]$/.test(text) ? text : `${text}.`);
 

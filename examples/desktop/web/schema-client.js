@@ -2,7 +2,7 @@
 // the same file serves a page and Electron's main process.
 
 /** The methods of the daemon. */
-export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "cancelChange", "rollback", "verify", "doctor", "install"];
+export const METHODS = ["checkUpdates", "applyUpdates", "changeLog", "status", "preview", "cancelPreview", "cancelChange", "rollback", "verify", "doctor", "install", "recognise", "baseline"];
 
 /** The events of the daemon, and `connection`, which the client adds. */
 export const EVENTS = [
@@ -19,7 +19,8 @@ export const EVENTS = [
  * Why a request failed. `code` is the daemon's name of the error, such as `unreachable`, or
  * `disconnected` if the response was lost with the connection. `installSql` is the setup script,
  * if installing is the remedy, and `editorUrl` the page on which it is pasted. `doctorHelps` says
- * whether `doctor()` can find out more.
+ * whether `doctor()` can find out more,
+ * and `mayLock` whether consent to a lock helps.
  */
 export class SchemaError extends Error {
   constructor(message, data) {
@@ -53,7 +54,7 @@ export class SchemaClient {
     this.#start();
   }
 
-  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, newer?, hosted?, problem?}`. */
+  /** Checks for updates now: `{hasUpdates, currentVersion, latestVersion, pendingMigrations, backup?, setup?, unrecorded?, newer?, hosted?, problem?}`. */
   checkUpdates() {
     return this.#ask("schema:checkUpdates");
   }
@@ -61,10 +62,11 @@ export class SchemaClient {
   /**
    * Applies what is pending, or joins the same run under way: `{success, applied, error?}`.
    * With the `token` of a preview it applies what that showed, or nothing. `backupBy` says who
-   * made a backup.
+   * made a backup. `mayLock` is the user's consent that a table is locked where nothing runs a
+   * version outside a transaction.
    */
-  applyUpdates({ token, backupBy } = {}) {
-    return this.#ask("schema:applyUpdates", { token, backupBy });
+  applyUpdates({ token, backupBy, mayLock } = {}) {
+    return this.#ask("schema:applyUpdates", { token, backupBy, mayLock });
   }
 
   /** What each version of this build does: `[{version, migration_name, description}]`. */
@@ -94,8 +96,8 @@ export class SchemaClient {
   }
 
   /** Rolls back to a version, as its preview showed: `{success, rolledBack?, error?}`. */
-  rollback({ version, token, backupBy }) {
-    return this.#ask("schema:rollback", { version, token, backupBy });
+  rollback({ version, token, backupBy, mayLock }) {
+    return this.#ask("schema:rollback", { version, token, backupBy, mayLock });
   }
 
   /** Whether the schema was changed outside the migrations: `{state, differences?, reason?}`. */
@@ -111,6 +113,19 @@ export class SchemaClient {
   /** Installs the functions, or upgrades them: `{outcome, release, route}`. */
   install() {
     return this.#ask("schema:install");
+  }
+
+  /**
+   * Compares a schema that was made by hand with each version: `{objects, versions, shown?}`. A version
+   * whose `likeness.kind` is `same` can be recorded.
+   */
+  recognise() {
+    return this.#ask("schema:recognise");
+  }
+
+  /** Records that the database has this version already, if it makes exactly the schema that is there. */
+  baseline({ version, reason }) {
+    return this.#ask("schema:baseline", { version, reason });
   }
 
   /** The state of the database. */

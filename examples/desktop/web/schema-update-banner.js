@@ -36,7 +36,7 @@ export class SchemaUpdateBanner extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [style()];
     this.#parts = build(root);
-    const { toggle, test, cancel, copy, diagnose, untested, keep, primary, dismiss, made } = this.#parts;
+    const { toggle, test, cancel, copy, diagnose, untested, keep, adopt, locking, primary, dismiss, made } = this.#parts;
     // The second click of a double click would be on what the first one has brought there.
     const on = (button, type) =>
       button.addEventListener("click", ({ detail }) => detail < 2 && this.#send({ type, now: Date.now() }));
@@ -46,6 +46,8 @@ export class SchemaUpdateBanner extends HTMLElement {
     on(diagnose, "diagnose");
     on(untested, "actUntested");
     on(keep, "keepTesting");
+    on(adopt, "adopt");
+    on(locking, "actLocking");
     on(primary, "act");
     on(dismiss, "dismiss");
     copy.addEventListener("click", () => this.#copy());
@@ -139,6 +141,8 @@ export class SchemaUpdateBanner extends HTMLElement {
       check: () => answer(schema.checkUpdates(), "checked"),
       diagnose: () => answer(schema.doctor(), "diagnosed"),
       verify: () => answer(schema.verify(), "verified"),
+      recognise: () => answer(schema.recognise(), "compared"),
+      baseline: () => answer(schema.baseline(params), "recorded"),
       install: () => answer(schema.install(), "installed"),
       notify: () => notify(check),
       remember: () => remember(HEARD_OF, version),
@@ -205,12 +209,14 @@ export class SchemaUpdateBanner extends HTMLElement {
     write(parts.how, shown.backup?.instructions);
     parts.made.checked = Boolean(shown.backup?.checked);
 
-    for (const name of ["toggle", "test", "cancel", "copy", "diagnose", "untested", "keep", "primary"]) {
+    write(parts.consent, shown.consent);
+
+    for (const name of ["toggle", "test", "cancel", "copy", "diagnose", "untested", "keep", "adopt", "locking", "primary"]) {
       parts[name].hidden = !shown.buttons[name];
       write(parts[name], shown.buttons[name]);
     }
     // A button that is really disabled would lose the focus.
-    parts.primary.ariaDisabled = String(Boolean(shown.blocked));
+    for (const button of [parts.locking, parts.primary]) button.ariaDisabled = String(Boolean(shown.blocked));
     write(parts.reason, shown.blocked === "busy" ? "" : shown.blocked);
     parts.primary.classList.toggle("default", Boolean(shown.isDefault));
     for (const scroller of [parts.alert, parts.body]) {
@@ -335,6 +341,7 @@ function build(root) {
     made: element("input", { type: "checkbox" }),
     summary: element("p", { className: "summary", role: "status" }),
     testClock: element("span", { className: "clock", ariaHidden: "true" }),
+    consent: element("p", { className: "consent", id: "consent", role: "status" }),
     reason: element("p", { className: "reason", id: "reason" }),
     toggle: button(),
     test: button(),
@@ -343,14 +350,18 @@ function build(root) {
     diagnose: button(),
     untested: button(),
     keep: button({ className: "default" }),
+    adopt: button(),
+    locking: button(),
     primary: button({ className: "primary" }),
     note: element("span", { className: "note", role: "status" }),
     dismiss: button({ className: "dismiss", ariaLabel: "Dismiss" }, "×"),
   };
-  const { dot, title, clock, alert, detail, bar, changes, sql, explanation, advice, how, made, summary, testClock, reason } = parts;
-  const { toggle, test, cancel, copy, diagnose, untested, keep, primary, note, dismiss } = parts;
+  const { dot, title, clock, alert, detail, bar, changes, sql, explanation, advice, how, made, summary, testClock, consent, reason } = parts;
+  const { toggle, test, cancel, copy, diagnose, untested, keep, adopt, locking, primary, note, dismiss } = parts;
   toggle.setAttribute("aria-controls", changes.id);
   test.setAttribute("aria-describedby", explanation.id);
+  adopt.setAttribute("aria-describedby", consent.id);
+  locking.setAttribute("aria-describedby", `${consent.id} ${reason.id}`);
   primary.setAttribute("aria-describedby", reason.id);
   parts.script = element("details", {}, element("summary", {}, "Show script"), sql);
   parts.body = element("div", { className: "body", role: "group", ariaLabel: "Details" }, changes, parts.script);
@@ -359,8 +370,8 @@ function build(root) {
   const help = element("details", {}, element("summary", {}, "How to back up"), how);
   parts.backup = element("div", { className: "backup", role: "group", ariaLabel: "Backup" }, advice, help, check);
   const line = element("div", { className: "line" }, summary, testClock);
-  const actions = element("div", { className: "actions" }, toggle, test, cancel, copy, diagnose, untested, keep, primary, note);
-  parts.box = element("section", {}, head, alert, detail, bar, parts.body, explanation, parts.backup, line, reason, actions, dismiss);
+  const actions = element("div", { className: "actions" }, toggle, test, cancel, copy, diagnose, untested, keep, adopt, locking, primary, note);
+  parts.box = element("section", {}, head, alert, detail, bar, parts.body, explanation, parts.backup, line, consent, reason, actions, dismiss);
   root.append(parts.box);
   return parts;
 }

@@ -15,6 +15,8 @@ pub(super) struct Question {
     /// Why data may be lost.
     risk: Option<Risk>,
     backup: bool,
+    /// What waits for versions that nothing runs outside a transaction.
+    waits: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,25 @@ impl Question {
                 .backup
                 .as_ref()
                 .is_some_and(|advice| required(advice.level)),
+            waits: preview
+                .versions
+                .iter()
+                .filter_map(|seen| {
+                    let waits = seen.outside.as_ref()?.waits.as_ref()?;
+                    Some(format!("v{}: {waits}", seen.version))
+                })
+                .collect(),
         }
+    }
+
+    /// What to ask where a version would lock its table.
+    pub(super) fn lock(&self) -> Option<String> {
+        (!self.waits.is_empty()).then(|| {
+            format!(
+                "\nNothing runs it beside the app, so the app has to wait meanwhile. {}. Go on? [y/N]",
+                self.waits.join("; ")
+            )
+        })
     }
 
     pub(super) fn needs_backup(&self) -> bool {
@@ -107,6 +127,12 @@ impl Question {
                 "{nothing}: this needs a backup first; make one, then add --backup-by with the name of who made it"
             ));
         }
+        if !self.waits.is_empty() && !consent.may_lock {
+            return Err(format!(
+                "{nothing}: nothing runs it beside the app, so the app would have to wait ({}); --may-lock agrees to that",
+                self.waits.join("; ")
+            ));
+        }
         match self.risk {
             Some(Risk::Seen) if !consent.allow_data_loss => Err(format!(
                 "{nothing}: this deletes data; --allow-data-loss agrees to that"
@@ -149,6 +175,7 @@ mod tests {
             target,
             risk,
             backup,
+            waits: Vec::new(),
         }
     }
 
@@ -231,6 +258,30 @@ mod tests {
                 ),
             }
         }
+    }
+
+    #[test]
+    fn a_lock_is_agreed_to_by_its_own_question_or_flag() {
+        let waits = "v2: writing to ctx0_notes waits about 12 s".to_owned();
+        let question = Question {
+            waits: vec![waits.clone()],
+            ..question(Action::Apply, None, false)
+        };
+        assert!(question.lock().unwrap().contains(&waits));
+        let consent = |may_lock| Consent {
+            yes: true,
+            allow_data_loss: true,
+            backup_by: None,
+            may_lock,
+            budget: Duration::ZERO,
+        };
+        let refused = question.decide_without_asking(&consent(false));
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("--may-lock") && refused.contains(&waits),
+            "{refused}"
+        );
+        assert_eq!(question.decide_without_asking(&consent(true)), Ok(()));
     }
 
     #[test]

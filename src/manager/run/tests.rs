@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::report::WaitReason;
 use crate::transport::fake::{Fake, Scripted, refusal, response};
+use crate::{install::RPC_VERSION, repair::Repair, report::WaitReason};
 
 const RETRY: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
@@ -422,4 +422,58 @@ async fn no_result_at_all_leaves_the_outcome_unknown() {
         result.unwrap_err().error,
         Error::OutcomeUnknown { .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_is_not_known_says_what_was_to_be_done() {
+    let row = json!({"version": 1, "migration_name": "001_a", "description": null, "applied_at": null, "applied_by": null});
+    let unusable = || response(200, json!({"outcome": "new"}));
+    let status = json!({
+        "rpc_version": RPC_VERSION, "server_version": "17.6", "current_version": 1, "locked": false,
+        "owner": "postgres", "ledger": [row], "reversible": [1], "last_attempt": null,
+    });
+    let fake = Fake::new([response(200, status), unusable()]);
+    let run = SchemaVersionManager::on(&fake).rollback_to(Version::ZERO);
+    let error = run.await.unwrap_err().to_string();
+    assert!(
+        error.contains("whether version 1 was rolled back"),
+        "{error}"
+    );
+
+    let fake = Fake::new([response(200, json!([row])), unusable()]);
+    let manager = SchemaVersionManager::on(&fake);
+    let repair = Repair::MarkNotApplied(Version::new(1).unwrap());
+    let plan = manager.plan_repair(repair).await.unwrap();
+    let error = manager.repair(plan, "restored").await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("whether the ledger was repaired for version 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_not_completed_says_how_it_ended() {
+    for (scripted, expected) in [
+        (failed("42P01"), FailedEnd::Failed),
+        (
+            response(200, json!({"outcome": "cancelled", "cancelled_by": "Ada"})),
+            FailedEnd::Cancelled,
+        ),
+        (locked(), FailedEnd::StillRunning),
+        (response(200, json!({"outcome": "new"})), FailedEnd::Unknown),
+    ] {
+        let fake = Fake::new([empty_ledger(), scripted]);
+        let told = Arc::new(Mutex::new(None));
+        let listener = Arc::clone(&told);
+        let run = SchemaVersionManager::on(&fake)
+            .apply_migration(Version::new(1).unwrap())
+            .on_progress(move |progress| {
+                if let Progress::Failed { end, .. } = progress {
+                    *listener.lock().unwrap() = Some(end);
+                }
+            });
+        run.await.unwrap_err();
+        assert_eq!(*told.lock().unwrap(), Some(expected));
+    }
 }
