@@ -240,9 +240,10 @@ impl Terminal {
         }
     }
 
+    /// Enter, `\n` here, is sent as a keyboard does.
     pub(crate) async fn press(&mut self, keys: &str) {
         self.typing
-            .write_all(keys.as_bytes())
+            .write_all(keys.replace('\n', "\r").as_bytes())
             .await
             .expect("it reads");
     }
