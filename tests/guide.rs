@@ -168,3 +168,22 @@ fn the_readme_has_the_footprint_that_was_measured_last() {
         assert!(readme.contains(&stated), "{stated}");
     }
 }
+
+#[test]
+fn what_the_readme_links_to_is_in_the_repository() {
+    let readme = text("README.md");
+    let targets = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let local: Vec<_> = targets
+        .filter(|target| !target.starts_with("https://"))
+        .collect();
+    assert!(local.contains(&"benches/distance.svg"), "{local:?}");
+    for target in local {
+        assert!(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(target).is_file(),
+            "{target}"
+        );
+    }
+}
