@@ -82,6 +82,7 @@ pub const fn install_sql() -> &'static str {
             "110_run_migration"
             "114_latest_change"
             "115_describe_change"
+            "116_outside_statement"
             "117_take_lock"
             "118_outside"
             "120_change_schema"
