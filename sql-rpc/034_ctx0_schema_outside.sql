@@ -11,7 +11,10 @@ create table if not exists ctx0_private.ctx0_schema_outside (
   runs        integer not null default 0,
   run_at      timestamptz not null default clock_timestamp(),
   started_at  timestamptz not null default clock_timestamp(),
-  failure     jsonb
+  failure     jsonb,
+  job         bigint,
+  job_due     timestamptz,
+  no_job      text
 );
 
 comment on table ctx0_private.ctx0_schema_outside is
@@ -21,8 +24,14 @@ comment on column ctx0_private.ctx0_schema_outside.statement is
 comment on column ctx0_private.ctx0_schema_outside.runs is
   'How often a client was asked to run a statement';
 comment on column ctx0_private.ctx0_schema_outside.run_at is
-  'When a client was last asked to';
+  'When a client, or pg_cron, was last asked to';
 comment on column ctx0_private.ctx0_schema_outside.failure is
   'Why it fails, {sqlstate, message}; null while that is not known. What is left of it is removed first';
+comment on column ctx0_private.ctx0_schema_outside.job is
+  'The job of pg_cron that runs a statement; null where there is none';
+comment on column ctx0_private.ctx0_schema_outside.job_due is
+  'When that job begins';
+comment on column ctx0_private.ctx0_schema_outside.no_job is
+  'Why pg_cron could not run a statement; null where that was not tried';
 
 alter table ctx0_private.ctx0_schema_outside enable row level security;

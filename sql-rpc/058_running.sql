@@ -127,7 +127,7 @@ as $$
     select from pg_stat_activity a
      where a.pid = p_pid
        and (a.application_name = 'ctx0 undone'
-            or a.query ~ ('^' || ctx0_private.removal(p_index => '') || '\S+(\.ctx0_create_|_cc(new|old)\d*"?$)')));
+            or a.query ~ ('^' || ctx0_private.removal(p_index => '') || '\S+(\.ctx0_create_|_cc(new|old)\d*"?( |$))')));
 $$;
 
 comment on function ctx0_private.is_undone(integer) is
@@ -225,8 +225,10 @@ as $$
                'action', r.action, 'version', r.version, 'statement', 1, 'statements', 1,
                'version_ms', ctx0_private.milliseconds_since(p_since => r.started_at),
                'statement_ms', ctx0_private.milliseconds_since(p_since => r.run_at))
-               || ctx0_private.progress_of(p_pid => ctx0_private.outside_backend(p_run => r)))
-      from ctx0_private.outside_run() r), (
+               || case when b.pid is null and r.job is not null then '{"phase": "waiting for pg_cron"}'
+                       else ctx0_private.progress_of(p_pid => b.pid) end)
+      from ctx0_private.outside_run() r
+     cross join lateral ctx0_private.outside_backend(p_run => r) b (pid)), (
     select jsonb_strip_nulls(jsonb_build_object(
              'held_by', case when h.attempt = p_attempt then 'attempt' else h.kind end,
              'position', ctx0_private.position_of(p_pid => h.pid)))

@@ -62,7 +62,10 @@ as $$
       'create', case when (p_outside ->> 'unique')::boolean then 'unique' end, 'index',
       case when (p_outside ->> 'if_not_exists')::boolean then 'if not exists' end, quote_ident(p_outside ->> 'name'),
       'on', p_outside ->> 'table', p_outside ->> 'rest')
-    when 'drop_index' then concat_ws(' ', 'drop index', case when (p_outside ->> 'if_exists')::boolean then 'if exists' end, p_outside ->> 'index') end;
+    when 'drop_index' then concat_ws(' ', 'drop index', case when (p_outside ->> 'if_exists')::boolean then 'if exists' end, p_outside ->> 'index')
+    when 'detach_partition' then concat_ws(' ',
+      'alter table', case when (p_outside ->> 'if_exists')::boolean then 'if exists' end, p_outside ->> 'table',
+      'detach partition', p_outside ->> 'partition') end;
 $$;
 
 comment on function ctx0_private.inside_sql(jsonb) is
@@ -151,7 +154,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select p_outside is null or p_sql is null or not exists (
     select from jsonb_each_text(p_outside) p
-     where p.key in ('table', 'rest', 'index', 'relation', 'sql') and strpos(array_to_string(p_sql, ''), p.value) = 0);
+     where p.key in ('table', 'rest', 'index', 'relation', 'partition', 'sql') and strpos(array_to_string(p_sql, ''), p.value) = 0);
 $$;
 
 comment on function ctx0_private.is_of_text(jsonb, text[]) is

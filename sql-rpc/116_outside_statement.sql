@@ -48,6 +48,46 @@ $$;
 comment on function ctx0_private.try_index(jsonb, regclass) is
   'ctx0: why PostgreSQL would refuse an index';
 
+-- resolve_detach(p_statement, p_table): as resolve_outside(), of a partition to be detached from this table, with
+-- partition_id.
+create function ctx0_private.resolve_detach(p_statement jsonb, p_table regclass)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_partition regclass;
+  v_pending   boolean;
+  v_problem   jsonb;
+begin
+  perform set_config('search_path', 'public, extensions', true);
+  v_partition := pg_catalog.to_regclass(p_statement ->> 'partition');
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  select i.inhdetachpending into v_pending from pg_inherits i where i.inhrelid = v_partition and i.inhparent = p_table;
+
+  if p_table is null and (p_statement ->> 'if_exists')::boolean then
+    return p_statement || '{"nothing": true}';
+  elsif p_table is null or v_partition is null then
+    v_problem := ctx0_private.failure('42P01', format(
+      'relation "%s" does not exist', p_statement ->> case when p_table is null then 'table' else 'partition' end));
+  elsif v_pending is null then
+    v_problem := ctx0_private.failure('42P01', format('relation "%s" is not a partition of relation "%s"', v_partition, p_table));
+  elsif v_pending then
+    v_problem := ctx0_private.failure('55000', format('partition "%s" is being detached already, or that was interrupted', v_partition),
+      format('Run "alter table %s detach partition %s finalize" in the SQL editor, then mark the version as applied.', p_table, v_partition));
+  elsif exists (select from pg_partitioned_table t where t.partrelid = p_table and t.partdefid <> 0) then
+    v_problem := ctx0_private.failure('55000', 'cannot detach partitions concurrently when a default partition exists',
+      'Detach it without "concurrently", in a version that is a transaction.');
+  end if;
+  return jsonb_strip_nulls(p_statement || jsonb_build_object(
+    'table_id', p_table::oid, 'partition_id', v_partition::oid, 'failure', v_problem));
+end
+$$;
+
+comment on function ctx0_private.resolve_detach(jsonb, regclass) is
+  'ctx0: what a statement that detaches a partition is about';
+
 -- resolve_outside(p_statement): what a statement is about, by the search_path of a migration: p_statement with
 --   schema, table_id, index_id  index_id of an index to drop
 --   failure                     why it cannot run, as failure()
@@ -99,6 +139,10 @@ begin
       'schema', v_schema, 'table_id', v_id::oid, 'failure', v_problem));
   end if;
 
+  if p_statement ->> 'kind' = 'detach_partition' then
+    return ctx0_private.resolve_detach(p_statement => p_statement, p_table => v_id);
+  end if;
+
   select * into v_there from pg_index where indexrelid = v_id;
   if p_statement ->> 'kind' in ('vacuum', 'reindex') then
     if v_id is null then
@@ -131,11 +175,65 @@ $$;
 comment on function ctx0_private.resolve_outside(jsonb) is
   'ctx0: what a statement outside a transaction is about';
 
+-- outside_table(p_outside): the table that a statement outside a transaction works on, as {relation, bytes, reads}; null
+-- where there is none. bytes: its size with its indexes. reads: how many bytes the statement reads, at least. An index
+-- that is made concurrently reads its table twice.
+create function ctx0_private.outside_table(p_outside jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id    regclass;
+  v_index pg_index;
+  v_reads bigint;
+begin
+  perform set_config('search_path', 'public, extensions', true);
+  v_id := pg_catalog.to_regclass(coalesce(p_outside ->> 'table', p_outside ->> 'index', p_outside ->> 'relation'));
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  select * into v_index from pg_index where indexrelid = v_id;
+  v_id := coalesce(v_index.indrelid, v_id);
+  v_reads := case p_outside ->> 'kind'
+    when 'create_index' then 2 * pg_relation_size(v_id)
+    when 'vacuum' then pg_total_relation_size(v_id)
+    when 'reindex' then 2 * pg_relation_size(v_id) * case
+      when v_index.indexrelid is not null then 1 else (select count(*) from pg_index i where i.indrelid = v_id) end
+    else 0 end;
+  return (
+    select jsonb_build_object(
+             'relation', format('%I.%I', n.nspname, c.relname),
+             'bytes', coalesce((select sum(pg_total_relation_size(t.relid)) from pg_partition_tree(v_id) t), pg_total_relation_size(v_id)),
+             'reads', v_reads)
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = v_id);
+end
+$$;
+
+comment on function ctx0_private.outside_table(jsonb) is
+  'ctx0: the table that a statement outside a transaction works on';
+
+-- detach_is_pending(p_run): null where a partition has been detached, true where that has begun, and else false.
+create function ctx0_private.detach_is_pending(p_run ctx0_private.ctx0_schema_outside)
+returns boolean
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select i.inhdetachpending
+    from pg_inherits i
+   where i.inhparent = (p_run.statement ->> 'table_id')::oid and i.inhrelid = (p_run.statement ->> 'partition_id')::oid;
+$$;
+
+comment on function ctx0_private.detach_is_pending(ctx0_private.ctx0_schema_outside) is
+  'ctx0: whether a partition is being detached';
+
 -- outside_sql(p_run): the statement to run.
 create function ctx0_private.outside_sql(p_run ctx0_private.ctx0_schema_outside)
 returns text
 language sql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select case p_run.statement ->> 'kind'
@@ -143,6 +241,9 @@ as $$
       'create', case when (p_run.statement ->> 'unique')::boolean then 'unique' end, 'index concurrently', quote_ident(n.name),
       'on', (p_run.statement ->> 'table_id')::oid::regclass, p_run.statement ->> 'rest')
     when 'drop_index' then ctx0_private.removal(p_index => format('%I.%I', p_run.statement ->> 'schema', n.name))
+    when 'detach_partition' then format('/* %s */ alter table %s detach partition %s %s', n.name,
+      (p_run.statement ->> 'table_id')::oid::regclass, (p_run.statement ->> 'partition_id')::oid::regclass,
+      case when ctx0_private.detach_is_pending(p_run => p_run) then 'finalize' else 'concurrently' end)
     else format('/* %s */ %s', n.name, p_run.statement ->> 'sql') end
     from ctx0_private.outside_name(p_kind => p_run.statement ->> 'kind', p_attempt => p_run.attempt) n (name);
 $$;

@@ -1,11 +1,12 @@
--- What runs outside a transaction: `create index concurrently`, `drop index concurrently`, `vacuum`, and
--- `reindex ... concurrently`.
+-- What runs outside a transaction: `create index concurrently`, `drop index concurrently`, `reindex ... concurrently`,
+-- `vacuum`, and `alter table ... detach partition ... concurrently`.
 --
 -- A client runs such a statement past PostgREST, and its response may be lost. So the outcome is read
 -- from the catalog, and the statement can do no harm whenever a copy of it runs: while it runs, the index
 -- has a name that belongs to the attempt, outside_name(). An index gets its own name in the
 -- transaction that writes the ledger; one that is to be dropped loses it in the transaction that begins. The
--- other two do no harm by being repeated. They have that name in a comment.
+-- others have that name in a comment. `vacuum` and `reindex` do no harm by being repeated. A partition keeps its name,
+-- under which an app may use it, so a copy of the statement that arrives after the version was rolled back detaches it again.
 
 -- outside_index(p_run): the index under the name that it has while a statement works on it, as (id, valid), or
 -- no row.
@@ -25,7 +26,8 @@ $$;
 comment on function ctx0_private.outside_index(ctx0_private.ctx0_schema_outside) is
   'ctx0: the index of a version that is running outside a transaction';
 
--- run_outside(p_sql): the response that asks a client to run this outside a transaction.
+-- run_outside(p_sql): the response that asks a client to run this outside a transaction. cron: whether pg_cron can, if
+-- the client cannot.
 create function ctx0_private.run_outside(p_sql text)
 returns jsonb
 language plpgsql
@@ -34,12 +36,30 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update ctx0_private.ctx0_schema_outside set runs = runs + 1, run_at = clock_timestamp() where only_row;
-  return jsonb_build_object('outcome', 'outside', 'sql', p_sql);
+  return jsonb_build_object(
+    'outcome', 'outside', 'sql', p_sql,
+    'cron', exists (select from ctx0_private.outside_run() where no_job is null) and ctx0_private.no_cron() is null);
 end
 $$;
 
 comment on function ctx0_private.run_outside(text) is
   'ctx0: the response that asks a client to run a statement outside a transaction';
+
+-- forget_outside(p_run): ends a version that was running outside a transaction.
+create function ctx0_private.forget_outside(p_run ctx0_private.ctx0_schema_outside)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform ctx0_private.remove_job(p_run => p_run);
+  delete from ctx0_private.ctx0_schema_outside where only_row;
+end
+$$;
+
+comment on function ctx0_private.forget_outside(ctx0_private.ctx0_schema_outside) is
+  'ctx0: ends a version that was running outside a transaction';
 
 -- undo_outside(p_run): makes it as it was before the run, as far as that takes no time: an index that was to be
 -- dropped gets its name back.
@@ -54,12 +74,12 @@ begin
     execute format('alter index %I.%I rename to %I', p_run.statement ->> 'schema',
                    ctx0_private.outside_name(p_kind => 'drop_index', p_attempt => p_run.attempt), p_run.statement ->> 'name');
   end if;
-  delete from ctx0_private.ctx0_schema_outside where only_row;
+  perform ctx0_private.forget_outside(p_run => p_run);
 end
 $$;
 
 comment on function ctx0_private.undo_outside(ctx0_private.ctx0_schema_outside) is
-  'ctx0: ends a version that was running outside a transaction';
+  'ctx0: ends a version that was running outside a transaction as if it had not begun';
 
 -- begin_outside(p_action, p_step, p_applied_by): records that this version is running outside a transaction.
 -- Result: as step_outside.
@@ -112,6 +132,7 @@ begin
   return case v_statement ->> 'kind'
     when 'create_index' then coalesce((select valid from ctx0_private.outside_index(p_run => p_run)), false)
     when 'drop_index' then not exists (select from ctx0_private.outside_index(p_run => p_run))
+    when 'detach_partition' then ctx0_private.detach_is_pending(p_run => p_run) is null
     -- Where nothing is counted, the response has to do. It can be run again.
     when 'vacuum' then coalesce(pg_stat_get_last_vacuum_time((v_statement ->> 'table_id')::oid) >= p_run.started_at, false)
                        or coalesce(p_response = '{}', false)
@@ -150,6 +171,25 @@ $$;
 comment on function ctx0_private.outside_left_over(ctx0_private.ctx0_schema_outside) is
   'ctx0: an index that an interrupted statement outside a transaction has left';
 
+-- is_past_return(p_run): whether an interrupted statement has left what can only be brought to its end: an index that
+-- is not valid any more and is to be dropped, or a partition that is half detached.
+create function ctx0_private.is_past_return(p_run ctx0_private.ctx0_schema_outside)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case p_run.statement ->> 'kind'
+    when 'drop_index' then exists (select from ctx0_private.outside_index(p_run => p_run) where not valid)
+    when 'detach_partition' then coalesce(ctx0_private.detach_is_pending(p_run => p_run), false)
+    else false end;
+end
+$$;
+
+comment on function ctx0_private.is_past_return(ctx0_private.ctx0_schema_outside) is
+  'ctx0: whether an interrupted statement can only be brought to its end';
+
 -- stray_index(): while nothing is running outside a transaction, an index that a late copy of a statement has made, as
 -- %I.%I, or null. The next version outside a transaction removes it first.
 create function ctx0_private.stray_index()
@@ -168,13 +208,33 @@ $$;
 comment on function ctx0_private.stray_index() is
   'ctx0: an index that a late copy of a statement has made';
 
+-- drop_inside(p_index): removes an index in this transaction, where nothing removes it outside one. Whether its table was
+-- free for that.
+create function ctx0_private.drop_inside(p_index text)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute concat('drop index ', p_index);
+  return true;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
+comment on function ctx0_private.drop_inside(text) is
+  'ctx0: removes an index in this transaction';
+
 -- step_outside(...): what is next for a version that runs outside a transaction. Each copy of its request asks,
 -- the first one and those that follow it. The caller holds the lock.
 --
 -- Arguments
 --   p_response  what came back for the statement of the last response: {} where it ran, or {sqlstate, message};
---               null where that is not known. With "inside", nothing ran it, and it may run inside a transaction,
---               if its table is smaller than "below_bytes" where that is there
+--               null where that is not known. CTX05: this client has nothing that runs it, so pg_cron does.
+--               With "inside" it may run inside a transaction if nothing else runs it and its table is smaller than
+--               "below_bytes", where that is there
 --
 -- Result: jsonb
 --   {sql}                        it is done, or was nothing to do: this SQL, with the row in the ledger, is the rest
@@ -194,13 +254,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_response  jsonb := p_response;
+  v_by_nobody boolean := coalesce(p_response ->> 'sqlstate' = 'CTX05', false);
   v_run       ctx0_private.ctx0_schema_outside;
-  v_index     record;
   v_left_over text;
   v_done      boolean;
   v_cancelled text;
+  v_no_job    text;
+  v_job_end   jsonb;
   v_bytes     bigint;
   v_large     text;
+  v_next      text;
+  v_only_on   boolean;
 begin
   select * into v_run from ctx0_private.outside_run();
   if not found then
@@ -210,23 +275,47 @@ begin
     end if;
     v_left_over := ctx0_private.stray_index();
     if v_left_over is not null and p_response is null then
-      return jsonb_build_object('outcome', 'outside', 'sql', ctx0_private.removal(p_index => v_left_over));
+      return ctx0_private.run_outside(p_sql => ctx0_private.removal(p_index => v_left_over));
+    elsif v_left_over is not null and v_by_nobody then
+      perform ctx0_private.drop_inside(p_index => v_left_over);
     end if;
     return ctx0_private.begin_outside(p_action => p_action, p_step => p_step, p_applied_by => p_applied_by);
   end if;
 
   if ctx0_private.outside_backend(p_run => v_run) is not null then
+    perform ctx0_private.disarm_job(p_run => v_run);
     return '{"outcome": "locked", "held_by": "attempt"}';
   end if;
   v_cancelled := ctx0_private.cancelled_by(p_attempt => v_run.attempt);
   v_left_over := ctx0_private.outside_left_over(p_run => v_run);
-  v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => p_response);
-  select * into v_index from ctx0_private.outside_index(p_run => v_run);
+  v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => v_response);
+  if v_run.job is not null and (not v_done or v_cancelled is not null or v_run.failure is not null) then
+    -- What is left over may be what the job is to remove.
+    v_job_end := case when v_cancelled is not null and v_left_over is null then '{}'
+                      else ctx0_private.job_end(p_run => v_run, p_left_over => v_left_over) end;
+    if v_job_end is null then
+      return '{"outcome": "locked", "held_by": "attempt"}';
+    end if;
+    perform ctx0_private.remove_job(p_run => v_run);
+    update ctx0_private.ctx0_schema_outside
+       set job = null, no_job = v_job_end ->> 'no_job', failure = coalesce(failure, v_job_end -> 'failure'),
+           runs = runs - (v_job_end ? 'no_job')::integer,
+           run_at = case when v_cancelled is null then run_at else clock_timestamp() end
+     where only_row;
+    select * into v_run from ctx0_private.outside_run();
+    -- What the client says is from the time before the job.
+    v_response := case when v_job_end ? 'ran' then '{}'::jsonb end;
+    v_by_nobody := false;
+    v_left_over := ctx0_private.outside_left_over(p_run => v_run);
+    v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => v_response);
+  end if;
+  v_only_on := ctx0_private.is_past_return(p_run => v_run);
 
-  if (p_response ->> 'inside')::boolean and v_run.runs = 1 and v_left_over is null and not v_done
+  v_no_job := case when v_by_nobody then coalesce(v_run.no_job, ctx0_private.no_cron()) end;
+  if (v_response ->> 'inside')::boolean and v_no_job is not null and v_run.runs = 1 and v_left_over is null and not v_done
      and ctx0_private.inside_sql(p_outside => p_step.outside) is not null then
     v_bytes := pg_total_relation_size((v_run.statement ->> 'table_id')::oid);
-    if v_bytes < coalesce((p_response ->> 'below_bytes')::bigint, v_bytes + 1) then
+    if v_bytes < coalesce((v_response ->> 'below_bytes')::bigint, v_bytes + 1) then
       perform ctx0_private.undo_outside(p_run => v_run);
       return jsonb_build_object('sql', jsonb_build_array(ctx0_private.inside_sql(p_outside => p_step.outside)));
     end if;
@@ -235,8 +324,15 @@ begin
 
   -- A copy of the statement that runs while another one does finds the name taken, and a server that is shut
   -- down says nothing about the statement.
-  if v_run.failure is null and p_response ->> 'sqlstate' not in ('42P07', '42704') and p_response ->> 'sqlstate' !~ '^(08|53|57P)' then
-    v_run.failure := ctx0_private.failure(p_sqlstate => p_response ->> 'sqlstate', p_message => concat(p_response ->> 'message', v_large));
+  if v_run.failure is null and v_by_nobody and v_no_job is not null then
+    v_run.failure := ctx0_private.failure('CTX05', concat(v_response ->> 'message', '; ', v_no_job, v_large));
+  elsif v_run.failure is null and not v_by_nobody and not v_only_on
+        and v_response ->> 'sqlstate' not in ('42P07', '42704') and v_response ->> 'sqlstate' !~ '^(08|53|57P)' then
+    v_run.failure := ctx0_private.failure(
+      p_sqlstate => v_response ->> 'sqlstate', p_message => v_response ->> 'message',
+      p_hint => case v_response ->> 'sqlstate' when '57014' then
+        'If that was a statement_timeout: it is one of the role that /pg/query connects as, or of the database. Set it higher, such as '
+        '"alter role postgres set statement_timeout = ''2h''", then try again.' end);
   elsif v_run.failure is null and v_run.runs >= 6 then
     v_run.failure := ctx0_private.failure('CTX04', format('the statement was interrupted %s times', v_run.runs),
       'Ask whoever runs the database why, such as a statement_timeout or a restart.');
@@ -249,21 +345,30 @@ begin
     end if;
   elsif v_done then
     return '{"sql": []}';
-  elsif v_run.statement ->> 'kind' = 'drop_index' and not v_index.valid and v_run.runs < 12 then
-    -- It can no longer be used, so the only way is on.
+  elsif v_only_on and v_run.runs < 12 then
     v_cancelled := null;
     v_run.failure := null;
   end if;
   -- A copy of the statement may still be on its way.
-  if p_response is null and clock_timestamp() < v_run.run_at + interval '3 s' then
+  if (v_response is null or v_cancelled is not null) and clock_timestamp() < v_run.run_at + interval '3 s' then
     return '{"outcome": "locked", "held_by": "attempt"}';
   end if;
 
-  if v_left_over is not null then
+  if v_left_over is not null and v_by_nobody and v_no_job is not null then
+    if not ctx0_private.drop_inside(p_index => v_left_over) then
+      return '{"outcome": "locked", "held_by": "attempt"}';
+    end if;
+    v_left_over := null;
+  end if;
+
+  v_next := case when v_left_over is not null then ctx0_private.removal(p_index => v_left_over)
+                 when v_cancelled is null and v_run.failure is null then ctx0_private.outside_sql(p_run => v_run) end;
+  if v_next is not null then
     update ctx0_private.ctx0_schema_outside set failure = v_run.failure where only_row;
-    return ctx0_private.run_outside(p_sql => ctx0_private.removal(p_index => v_left_over));
-  elsif v_cancelled is null and v_run.failure is null then
-    return ctx0_private.run_outside(p_sql => ctx0_private.outside_sql(p_run => v_run));
+    if v_by_nobody and v_no_job is null and ctx0_private.begin_job(p_run => v_run, p_sql => v_next) then
+      return '{"outcome": "locked", "held_by": "attempt"}';
+    end if;
+    return ctx0_private.run_outside(p_sql => v_next);
   end if;
   perform ctx0_private.undo_outside(p_run => v_run);
   return case when v_cancelled is not null
@@ -289,8 +394,12 @@ declare
   v_left_over text;
   v_answer    jsonb;
 begin
-  if not exists (select from ctx0_private.outside_run() where attempt = p_attempt) then
+  select * into v_run from ctx0_private.outside_run() where attempt = p_attempt;
+  if not found then
     return true;
+  elsif v_run.statement ->> 'kind' <> 'create_index'
+        and (ctx0_private.is_past_return(p_run => v_run) or ctx0_private.outside_is_done(p_run => v_run, p_response => null)) then
+    return false; -- It is brought to its end by the client that runs it, which needs the lock for that.
   elsif not pg_try_advisory_xact_lock(ctx0_private.lock_key(), 1) then
     return false;
   end if;
@@ -302,8 +411,6 @@ begin
     v_left_over := ctx0_private.outside_left_over(p_run => v_run);
     if v_left_over is not null then
       execute concat('drop index ', v_left_over);
-    elsif v_run.statement ->> 'kind' = 'drop_index' and not coalesce((select valid from ctx0_private.outside_index(p_run => v_run)), false) then
-      return false; -- It can no longer be used, so it is dropped to the end.
     end if;
     perform ctx0_private.undo_outside(p_run => v_run);
   exception when lock_not_available then

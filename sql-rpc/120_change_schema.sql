@@ -111,8 +111,11 @@ begin
       v_answer := ctx0_private.run_migration(
         p_action => p_action, p_version => v_step.version, p_name => v_step.name, p_description => v_step.description,
         p_sql => v_step.sql, p_checksum => v_step.checksum, p_applied_by => p_applied_by, p_attempt => v_step.attempt,
-        p_lock_timeout => '5s', p_request => v_first, p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version,
-        p_installation => v_installation);
+        -- What a statement outside a transaction has done is recorded, whoever has asked to stop it since. But an index can
+        -- still be removed.
+        p_lock_timeout => '5s',
+        p_request => case when v_run.attempt is distinct from v_step.attempt or v_run.statement ->> 'kind' = 'create_index' then v_first end,
+        p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version, p_installation => v_installation);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       if v_run.attempt = v_step.attempt then
@@ -129,7 +132,7 @@ begin
         update public.ctx0_schema_versions
            set execution_ms = (v_answer -> 'execution_ms')::bigint
          where version = v_step.version;
-        delete from ctx0_private.ctx0_schema_outside where only_row;
+        perform ctx0_private.forget_outside(p_run => v_run);
         v_started := v_run.started_at;
       end if;
       v_changed := v_changed or v_answer ->> 'outcome' not in ('failed', 'cancelled');

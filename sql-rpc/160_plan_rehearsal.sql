@@ -3,7 +3,7 @@
 -- Arguments
 --   p_steps  as ctx0_rehearse_migrations
 --
--- Result: {steps}, the same with the SQL of each; or {reason, message} of a conflict.
+-- Result: {steps}, the same with the SQL of each, and outside as it is stored; or {reason, message} of a conflict.
 create function ctx0_private.plan_rehearsal(p_steps jsonb)
 returns jsonb
 language plpgsql
@@ -52,7 +52,7 @@ begin
       v_sql := array_remove(array[ctx0_private.inside_sql(p_outside => v_outside)], null);
     end if;
     v_version := v_step.version - (v_step.action = 'rollback')::integer;
-    v_steps := v_steps || (v_step.step || jsonb_build_object('sql', v_sql));
+    v_steps := v_steps || (v_step.step || jsonb_build_object('sql', v_sql, 'outside', v_outside));
   end loop;
   return jsonb_build_object('steps', v_steps);
 end

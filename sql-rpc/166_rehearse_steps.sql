@@ -6,7 +6,7 @@
 --   p_session  from remember_session()
 --   the others as rehearse()
 --
--- Result: {versions, tables, sequences, disturbed}; disturbed where another session has changed one
+-- Result: {versions, tables, sequences, cron, disturbed}; cron: whether pg_cron can run a version outside a transaction; disturbed where another session has changed one
 -- of the same objects meanwhile, so that before and after do not belong together.
 create function ctx0_private.rehearse_steps(p_steps jsonb, p_session jsonb, p_preview uuid, p_stop_at timestamptz)
 returns jsonb
@@ -17,6 +17,7 @@ set jit = off
 as $$
 declare
   v_step        jsonb;
+  v_outside     jsonb;
   v_answer      jsonb;
   v_versions    jsonb := '[]';
   v_base        ctx0_private.schema_object[];
@@ -51,6 +52,7 @@ begin
     v_was := ctx0_private.observe_tables();
 
     for v_step in select value from jsonb_array_elements(p_steps) loop
+      v_outside := ctx0_private.outside_table(p_outside => nullif(v_step -> 'outside', 'null'));
       v_answer := ctx0_private.run_migration(
         p_action => v_step ->> 'action', p_version => (v_step ->> 'version')::integer, p_name => v_step ->> 'name',
         p_description => v_step ->> 'description', p_sql => array(select jsonb_array_elements_text(v_step -> 'sql')),
@@ -60,7 +62,7 @@ begin
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       perform ctx0_private.impose_limits(p_lock_timeout => '2s');
       v_answer := v_answer || jsonb_build_object(
-        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name');
+        'action', v_step -> 'action', 'version', v_step -> 'version', 'name', v_step -> 'name', 'outside_table', v_outside);
       if v_answer ->> 'sqlstate' = '57014' then
         v_stopped := true;
         v_answer := v_answer || '{"outcome": "stopped"}';
@@ -136,7 +138,8 @@ begin
     v_versions := jsonb_build_array((p_steps -> 0) - '{sql,checksum,description}'::text[] || '{"outcome": "stopped"}');
   end;
   return jsonb_build_object(
-    'versions', v_versions, 'tables', v_tables, 'sequences', v_moved, 'disturbed', v_disturbed);
+    'versions', v_versions, 'tables', v_tables, 'sequences', v_moved, 'disturbed', v_disturbed,
+    'cron', ctx0_private.no_cron() is null);
 end
 $$;
 

@@ -16,6 +16,7 @@
 --                    stopped         the budget is used, or it was cancelled
 --                    after_previous  it uses an enum value that a version before it adds, which PostgreSQL
 --                                    allows only once that is committed
+--                  outside_table: of a version that runs outside a transaction, as outside_table()
 --                  The others have
 --                    objects: [{before: object or null, after: object or null}], those that
 --                             differ, with object = {id, kind, name, definition} as schema_objects
@@ -30,6 +31,7 @@
 --                    slots:   names of replication slots that were made, and that no rollback removes
 --              + tables: as table_facts
 --              + sequences: [{relation, from, to}]: those that could not be set back
+--              + cron: whether pg_cron can run a version outside a transaction
 --              + cancelled: whether ctx0_cancel_preview stopped it
 --   locked     + rehearsal: whether another rehearsal runs, and not a change of the schema
 --   conflict   + reason: damaged | unsafe_table | unexpected_version | gap | not_reversible, and message

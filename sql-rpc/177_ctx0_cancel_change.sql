@@ -1,8 +1,8 @@
 -- ctx0_cancel_change(p_attempt, p_cancelled_by): ends a change of the schema, so that nothing of its version is
 -- left. A version that has been committed stays.
 --
--- The first call records who asked. That counts once it is committed, so nothing else happens in it, and
--- the caller makes a second call with the attempt of the first response. That one cancels the statement.
+-- The first call records who asked, and removes a job of pg_cron. That counts once it is committed, so nothing else happens
+-- in it, and the caller makes a second call with the attempt of the first response. That one cancels the statement.
 --
 -- Arguments
 --   p_attempt       the attempt, of several versions in one request the first; null: of the change that runs
@@ -33,6 +33,8 @@ as $$
 declare
   v_attempt constant uuid := coalesce(
     p_attempt, (select r.attempt from ctx0_private.outside_run() r), (select h.attempt from ctx0_private.holder() h where h.kind = 'change'));
+  v_run     ctx0_private.ctx0_schema_outside;
+  v_removed boolean;
   v_denied  integer;
   v_is_mine boolean := false;
   v_pid     integer;
@@ -42,6 +44,8 @@ begin
   if v_attempt is null then
     return ctx0_private.answer(p_fields => '{"outcome": "not_running"}');
   end if;
+  select * into v_run from ctx0_private.outside_run() r where r.attempt = v_attempt;
+  v_removed := ctx0_private.remove_job(p_run => v_run);
   if ctx0_private.cancelled_by(p_attempt => v_attempt) is null then
     select * into v_ended from ctx0_private.ctx0_schema_attempts a where a.request = v_attempt order by a.finished_at desc limit 1;
     if not found then
@@ -52,13 +56,16 @@ begin
     end if;
     return ctx0_private.answer(p_fields => jsonb_build_object(
       'outcome', 'finished', 'attempt', v_attempt, 'version', v_ended.version, 'result', v_ended.outcome));
+  elsif v_removed then
+    return ctx0_private.answer(p_fields => jsonb_build_object('outcome', 'requested', 'attempt', v_attempt));
   end if;
 
   for v_wait in 0 .. 49 loop
     v_pid := coalesce(
       (select h.pid from ctx0_private.holder() h where h.attempt = v_attempt),
       (select ctx0_private.outside_backend(p_run => r) from ctx0_private.outside_run() r where r.attempt = v_attempt));
-    exit when v_pid is null and ctx0_private.end_outside(p_attempt => v_attempt);
+    -- pg_cron may have begun the job before it heard that it is removed.
+    exit when v_pid is null and (v_run.job_due is null or v_wait >= 20) and ctx0_private.end_outside(p_attempt => v_attempt);
     -- One call cancels and the others wait: a second signal would undo the record of the first.
     v_is_mine := v_is_mine or pg_try_advisory_xact_lock(ctx0_private.lock_key() + 20, hashtext(v_attempt::text));
     -- Again each second, because a `do` block that catches query_canceled goes on.

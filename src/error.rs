@@ -446,8 +446,8 @@ pub enum Error {
     /// Nothing was changed.
     #[error(
         "version {version} cannot run inside a transaction, and nothing runs it outside one ({reason}), so nothing was \
-         changed: open /pg/ of a self-hosted installation to the service key, or set SUPABASE_ACCESS_TOKEN for a hosted \
-         project{}",
+         changed: open /pg/ of a self-hosted installation to the service key, or enable the extension pg_cron, or set \
+         SUPABASE_ACCESS_TOKEN for a hosted project{}",
         if *may_lock { "; or agree that the table is locked meanwhile" } else { "" }
     )]
     #[non_exhaustive]

@@ -21,6 +21,23 @@ macro_rules! sql {
 macro_rules! remove_sql {
     () => {
         concat!(
+            "
+-- The row of a version that is running outside a transaction is all that is known of it.
+do $$
+declare
+  v_version integer;
+begin
+  if pg_catalog.to_regclass('ctx0_private.ctx0_schema_outside') is not null then
+    execute 'select version from ctx0_private.ctx0_schema_outside' into v_version;
+  end if;
+  if v_version is not null then
+    raise object_in_use using message = pg_catalog.format(
+      'version %s is running outside a transaction, so nothing was removed: wait until it has ended, or stop it with '
+      '\"ctx0-schema cancel\"; if nobody waits for it any more, apply it again', v_version);
+  end if;
+end
+$$;
+",
             sql! { "010_drop_earlier_release" },
             "
 -- The record of what was applied moves next to the ledger, so that dropping the rest loses nothing.
@@ -85,6 +102,7 @@ pub const fn install_sql() -> &'static str {
             "116_outside_statement"
             "117_take_lock"
             "118_outside"
+            "119_cron"
             "120_change_schema"
             "130_ctx0_apply_migration"
             "135_ctx0_apply_migrations"

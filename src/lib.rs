@@ -136,9 +136,9 @@ pub use manifest::{
 };
 pub use plan::Way;
 pub use preview::{
-    Cancellation, LockMode, MovedSequence, OutsidePreview, Preview, PreviewState, PreviewToken,
-    PreviewTokenError, PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished, Warning,
-    WarningKind,
+    Cancellation, LockMode, MovedSequence, OutsidePreview, OutsideTable, Preview, PreviewState,
+    PreviewToken, PreviewTokenError, PreviewedVersion, Rewrite, RowChange, TableLock, Unfinished,
+    Warning, WarningKind,
 };
 pub use repair::{
     ComparedVersion, Differences, Likeness, Recognition, RecordedMigration, Repair, RepairPlan,

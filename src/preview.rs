@@ -1,6 +1,7 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
 mod outside;
+mod outside_table;
 mod rows;
 mod text;
 mod warnings;
@@ -9,9 +10,13 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::outside::OutsidePreview;
+pub(crate) use self::outside_table::SeenOutsideTable;
 use self::warnings::Tables;
-pub use self::warnings::{Warning, WarningKind};
+pub use self::{
+    outside::OutsidePreview,
+    outside_table::OutsideTable,
+    warnings::{Warning, WarningKind},
+};
 #[cfg(feature = "cli")]
 pub(crate) use self::{text::clean, warnings::short};
 use crate::{
@@ -69,6 +74,8 @@ pub struct PreviewedVersion {
     /// statement without `concurrently` where there is such. [`locks`](Self::locks) are those that it takes
     /// in the way that is open.
     pub outside: Option<OutsidePreview>,
+    /// The table that such a version works on, and how long that may take. `None` where it was not tested.
+    pub outside_table: Option<OutsideTable>,
     /// How long it took here, in milliseconds; `None` if it was not tested to its end.
     pub execution_ms: Option<u64>,
     /// What the user should know, the most severe first.
@@ -176,12 +183,10 @@ pub struct TableLock {
 }
 
 impl TableLock {
-    /// The lock of the same statement outside a transaction: such a one blocks neither reads nor writes.
-    fn outside(self) -> Self {
-        Self {
-            mode: self.mode.min(LockMode::ShareUpdateExclusive),
-            ..self
-        }
+    /// The lock of a statement outside a transaction on the table that it works on: it blocks neither reads nor writes.
+    fn outside(relation: String) -> Self {
+        let mode = LockMode::ShareUpdateExclusive;
+        Self { relation, mode }
     }
 }
 
@@ -406,11 +411,15 @@ impl PreviewedVersion {
         open: Option<&Result<Way, String>>,
     ) -> Self {
         let outside = OutsidePreview::of(step, &seen, open);
-        if outside
-            .as_ref()
-            .is_some_and(|outside| !outside.needs_consent())
+        if let Some(table) = &seen.outside_table
+            && outside
+                .as_ref()
+                .is_some_and(|outside| !outside.needs_consent())
         {
-            seen.locks = seen.locks.into_iter().map(TableLock::outside).collect();
+            // Outside a transaction its own table is locked less. A partition that is detached is not.
+            seen.locks.retain(|lock| lock.relation != table.relation);
+            seen.locks
+                .insert(0, TableLock::outside(table.relation.clone()));
         }
         let rows = rows::row_changes(&seen.rows, tables);
         let warnings = warnings::warnings(step.action, step.version, &seen, &rows, tables);
@@ -425,6 +434,7 @@ impl PreviewedVersion {
             description: step.description.clone(),
             state: seen.state,
             outside,
+            outside_table: seen.outside_table.map(OutsideTable::from),
             execution_ms: seen.execution_ms,
             warnings,
             rewrites: rewrites.collect(),
@@ -455,6 +465,7 @@ pub(crate) struct Rehearsal {
 pub(crate) struct SeenVersion {
     pub(crate) state: PreviewState,
     pub(crate) execution_ms: Option<u64>,
+    pub(crate) outside_table: Option<SeenOutsideTable>,
     pub(crate) objects: Vec<SeenObject>,
     pub(crate) locks: Vec<TableLock>,
     pub(crate) rewrites: Vec<SeenRewrite>,

@@ -41,7 +41,8 @@ use crate::{
     manifest::{Checksum, SqlFile, Version},
     plan::Step,
     preview::{
-        Cancellation, MovedSequence, SeenObject, SeenRewrite, SeenRows, TableFacts, TableLock,
+        Cancellation, MovedSequence, SeenObject, SeenOutsideTable, SeenRewrite, SeenRows,
+        TableFacts, TableLock,
     },
     report::{DatabaseStatus, Position, Wait, WaitReason},
     sql::Outside,
@@ -502,16 +503,22 @@ pub(crate) enum ChangeOutcome {
         execution_ms: u64,
     },
     AlreadyRolledBack,
-    /// The client is to run this outside a transaction, and to make its request again.
-    Outside {
-        sql: String,
-    },
+    /// The client is to make its request again after this.
+    Outside(OutsideStatement),
     Locked(Running),
     Conflict(Conflict),
     Failed(Failed),
     Cancelled {
         cancelled_by: String,
     },
+}
+
+/// A statement that the client is to run outside a transaction.
+#[derive(Deserialize)]
+pub(crate) struct OutsideStatement {
+    pub(crate) sql: String,
+    /// Whether pg_cron can run it if the client cannot.
+    pub(crate) cron: bool,
 }
 
 /// What has the lock of the schema, and where it is.
@@ -576,6 +583,9 @@ pub(crate) struct Rehearsed {
     pub(crate) sequences: Vec<MovedSequence>,
     /// Whether `ctx0_cancel_preview` stopped it.
     pub(crate) cancelled: bool,
+    /// Whether pg_cron can run a version outside a transaction.
+    #[serde(default)]
+    pub(crate) cron: bool,
 }
 
 #[derive(Deserialize)]
@@ -583,12 +593,15 @@ pub(crate) struct Rehearsed {
 pub(crate) enum RehearsedVersion {
     Failed(Failed),
     /// The time was used, or the preview was cancelled.
-    Stopped,
+    Stopped {
+        outside_table: Option<SeenOutsideTable>,
+    },
     /// It can be tested once the version before it is applied.
     AfterPrevious,
     #[serde(alias = "rolled_back")]
     Applied {
         execution_ms: u64,
+        outside_table: Option<SeenOutsideTable>,
         objects: Vec<SeenObject>,
         locks: Vec<TableLock>,
         rewrites: Vec<SeenRewrite>,

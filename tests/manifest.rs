@@ -622,6 +622,10 @@ mod refused_files {
                 "create unique index concurrently",
             ),
             ("drop index concurrently i", "drop index concurrently"),
+            (
+                "alter table t detach partition p concurrently",
+                "alter table … detach partition … concurrently",
+            ),
         ] {
             for role in ROLES {
                 let error = role.refused(Some(&format!("select 1;\n\n{sql};\n")));
@@ -661,6 +665,11 @@ mod refused_files {
                 "-- an index\ncreate index concurrently on t (a)",
                 "UnnamedIndex",
                 "line 2",
+            ),
+            (
+                "alter table p detach partition c",
+                "NotOutside",
+                "`alter table` on line 1",
             ),
             ("begin", "NotTransactional", "`begin`"),
         ] {

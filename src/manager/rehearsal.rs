@@ -20,7 +20,7 @@ use crate::{
     config::in_range,
     error::Error,
     ledger::AttemptAction,
-    plan::Step,
+    plan::{Step, Way},
     preview::{Cancellation, Preview, PreviewState, Rehearsal, SeenVersion, Unfinished},
     report::WaitReason,
     rpc::{
@@ -118,6 +118,11 @@ impl PreviewRequest {
         let (rehearsed, open) =
             tokio::join!(self.within_budget(rehearse), self.manager.way_for(&steps));
         let (rehearsed, reason) = rehearsed?;
+        let cron = rehearsed.as_ref().is_some_and(|rehearsed| rehearsed.cron);
+        let open = open.map(|open| match open {
+            Ok(Way::ManagementApi) | Err(_) if cron => Ok(Way::PgCron),
+            open => open,
+        });
         let rehearsal = match rehearsed {
             Some(rehearsed) => in_steps(rehearsed, &steps, reason),
             None => Rehearsal {
@@ -236,7 +241,10 @@ fn stopped(reason: Unfinished) -> SeenVersion {
 
 fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVersion {
     match version {
-        RehearsedVersion::Stopped => stopped(reason),
+        RehearsedVersion::Stopped { outside_table } => SeenVersion {
+            outside_table,
+            ..stopped(reason)
+        },
         RehearsedVersion::AfterPrevious => SeenVersion {
             state: PreviewState::After {
                 version: step.starts_from(),
@@ -250,6 +258,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
         },
         RehearsedVersion::Applied {
             execution_ms,
+            outside_table,
             objects,
             locks,
             rewrites,
@@ -263,6 +272,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             execution_ms: Some(execution_ms),
             objects,
             locks,
+            outside_table,
             rewrites,
             rows,
             restarted,

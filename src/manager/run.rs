@@ -19,6 +19,7 @@ use super::{
     goal::Goal,
 };
 use crate::{
+    config::SqlApi,
     error::Error,
     ledger::{Action, AttemptAction},
     manifest::{Backup, LockInstead, Migrations, Version},
@@ -26,8 +27,8 @@ use crate::{
     preview::PreviewToken,
     report::{FailedEnd, Progress, RunError, RunReport, Wait},
     rpc::{
-        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, Instead, RequestError, RetryPolicy,
-        RunFacts, SqlEnd, Verdict,
+        Call as _, ChangeOutcome, ChangeOutcomes, ChangeSchema, Instead, OutsideStatement,
+        RequestError, RetryPolicy, RunFacts, SqlEnd, Verdict,
     },
 };
 
@@ -135,7 +136,7 @@ impl Run {
     }
 
     /// Whether an index may be made inside a transaction where nothing runs `create index concurrently` outside
-    /// one. That blocks writes to its table until it is made. A version may forbid it
+    /// one: neither `/pg/query`, nor pg_cron, nor the Management API. That blocks writes to its table until it is made. A version may forbid it
     /// ([`Migration::lock_instead`](crate::Migration::lock_instead)). Without this, such a version fails with
     /// [`Error::NothingRunsSql`].
     pub fn may_lock(mut self, agreed: bool) -> Self {
@@ -243,7 +244,8 @@ impl Run {
         loop {
             let left = self.deadline.saturating_sub(started.elapsed());
             let taken = self.request(steps, continues, left, last.take()).await?;
-            let (Some(sql), Some(attempt)) = (&taken.outside, self.ending.lock().attempt) else {
+            let (Some(statement), Some(attempt)) = (&taken.outside, self.ending.lock().attempt)
+            else {
                 return Ok(taken);
             };
             if started.elapsed() >= self.deadline {
@@ -254,32 +256,57 @@ impl Run {
                     waited,
                 });
             }
-            last = Some((attempt, self.run_outside(&steps[0], attempt, sql).await));
+            last = Some((
+                attempt,
+                self.run_outside(&steps[0], attempt, statement).await,
+            ));
         }
     }
 
-    /// Runs a statement outside a transaction. What became of it the database says.
-    async fn run_outside(&mut self, step: &Step, attempt: Uuid, sql: &str) -> Option<SqlEnd> {
+    /// Runs a statement outside a transaction, or leaves it to pg_cron. What became of it the database says.
+    async fn run_outside(
+        &mut self,
+        step: &Step,
+        attempt: Uuid,
+        statement: &OutsideStatement,
+    ) -> Option<SqlEnd> {
         let (manager, version) = (&self.manager, step.version);
         let on_progress = &mut self.on_progress;
-        let reason = match manager.no_sql_api() {
+        let left_to_cron = match &manager.0.sql_api {
+            Some(SqlApi::Management { .. }) if statement.cron => {
+                Some("pg_cron comes first".to_owned())
+            }
+            _ => manager.no_sql_api(),
+        };
+        let reason = match left_to_cron {
             Some(reason) => reason,
             None => {
                 let migrations = &manager.0.migrations;
                 let on_wait =
                     |wait, waited| on_progress(waiting(version, wait, waited, migrations));
-                match manager.0.rpc.run_outside(sql, attempt, on_wait).await {
+                match manager
+                    .0
+                    .rpc
+                    .run_outside(&statement.sql, attempt, on_wait)
+                    .await
+                {
                     Ok(end) => return end,
                     Err(error) => manager.why_closed(&error),
                 }
             }
         };
         let instead = instead(self.may_lock, step.lock_instead());
-        if let Instead::Lock { .. } = instead {
+        let next = match instead {
+            _ if statement.cron => Some(Way::PgCron),
+            Instead::Lock { .. } => Some(Way::Transaction),
+            Instead::Nothing => None,
+        };
+        if let Some(way) = next {
+            let reason = reason.clone();
             on_progress(Progress::NextWay {
                 version,
-                way: Way::Transaction,
-                reason: reason.clone(),
+                way,
+                reason,
             });
         }
         Some(SqlEnd::nothing_runs_it(reason, instead))
@@ -324,6 +351,7 @@ impl Run {
             state.attempt = change.attempt();
             Ok(change)
         };
+        let is_under_way = last.is_some();
         let mut first = Some(match last {
             Some((attempt, response)) => ChangeSchema::new(steps, facts).again(attempt, response),
             None => begin()?,
@@ -340,6 +368,10 @@ impl Run {
         let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
         rpc.change(policy, attempt, decide, on_wait, prevented)
             .await
+            .map_err(|end| match is_under_way {
+                true => end.of_what_is_under_way(),
+                false => end,
+            })
             .map_err(|end| end.of_change(AttemptAction::Change(action), version))
     }
 }
@@ -378,8 +410,8 @@ fn decide(
             ChangeOutcome::Applied { execution_ms }
             | ChangeOutcome::RolledBack { execution_ms } => (true, Some(execution_ms)),
             ChangeOutcome::AlreadyApplied | ChangeOutcome::AlreadyRolledBack => (false, None),
-            ChangeOutcome::Outside { sql } => {
-                taken.outside = Some(sql);
+            ChangeOutcome::Outside(statement) => {
+                taken.outside = Some(statement);
                 break;
             }
             ChangeOutcome::Locked(running) => return Ok(Verdict::Running(running.into())),
@@ -444,7 +476,7 @@ struct Taken {
     /// Why the one after them was not, and the run ends. The run goes on where there is none.
     error: Option<Error>,
     /// What is to be run outside a transaction before the step is taken.
-    outside: Option<String>,
+    outside: Option<OutsideStatement>,
 }
 
 impl Taken {

@@ -226,7 +226,8 @@ pub enum ManifestErrorKind {
     #[error(
         "`{what}` on line {line} cannot be the statement of a version with \"transaction\": false, which is \
          `create [unique] index concurrently`, `drop index concurrently` of one index, `reindex … concurrently` of an \
-         index or table, `vacuum` of a table but not `full`, or `alter type … add value`: \
+         index or table, `vacuum` of a table but not `full`, `alter table … detach partition … concurrently`, or \
+         `alter type … add value`: \
          remove \"transaction\" from the manifest, or the statement"
     )]
     #[non_exhaustive]

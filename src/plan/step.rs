@@ -107,10 +107,12 @@ impl Step {
         self.can_be_tested() && self.lock_instead() != Some(LockInstead::Never)
     }
 
-    /// The table of an index that it makes, as it is written.
+    /// The table of an index that it makes, or of a partition that it detaches, as it is written.
     pub(crate) fn index_table(&self) -> Option<&str> {
         match self.runs()?.outside()? {
-            Outside::CreateIndex { table, .. } => Some(table),
+            Outside::CreateIndex { table, .. } | Outside::DetachPartition { table, .. } => {
+                Some(table)
+            }
             Outside::DropIndex { .. } | Outside::Vacuum { .. } | Outside::Reindex { .. } => None,
         }
     }

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub enum Way {
     /// Through postgres-meta of a self-hosted installation.
     PostgresMeta,
+    /// In a job of the extension pg_cron.
+    PgCron,
     /// Through the Management API of a hosted project.
     ManagementApi,
     /// Inside a transaction all the same, after [`Run::may_lock`](crate::Run::may_lock): its table is locked
@@ -23,6 +25,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PostgresMeta => "/pg/query",
+            Self::PgCron => "a job of pg_cron",
             Self::ManagementApi => "the Management API",
             Self::Transaction => "a transaction that locks its table",
         })

@@ -92,6 +92,9 @@ impl Text {
                 self.line("", "  tested inside a transaction, without `concurrently`");
             }
         }
+        if let Some(table) = &version.outside_table {
+            self.line("", &format!("  {table}"));
+        }
         for warning in &version.warnings {
             let colour = match warning.kind {
                 WarningKind::DataLost | WarningKind::Opened => RED,

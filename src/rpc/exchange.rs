@@ -40,6 +40,17 @@ pub(crate) enum ExchangeError {
 }
 
 impl ExchangeError {
+    /// For a request that follows one which has begun something: the database may go on with that.
+    pub(crate) fn of_what_is_under_way(self) -> Self {
+        match self {
+            Self::Failed { error, .. } => Self::Failed {
+                error,
+                may_have_run: true,
+            },
+            Self::StillRunning { .. } => self,
+        }
+    }
+
     /// For a request that changes the schema or the ledger, beginning with this version.
     pub(crate) fn of_change(self, action: AttemptAction, version: Version) -> Error {
         match self {

@@ -16,7 +16,7 @@ use crate::{
     transport::{Effect, Request, Response, Retry, SqlRefusal, Transport as _, classify},
 };
 
-/// The SQLSTATE of a statement that nothing runs.
+/// The SQLSTATE of a statement that a client has nothing for.
 pub(crate) const NOTHING_RUNS_SQL: &str = "CTX05";
 
 /// What came back for such a statement. The database takes no outcome from it, only the reason of a failure.
@@ -28,7 +28,8 @@ pub(crate) enum SqlEnd {
         sqlstate: String,
         message: String,
     },
-    /// Nothing ran it. It may run inside a transaction, if its table is smaller than this.
+    /// This client has nothing that runs it. If pg_cron does not either, it may run inside a transaction, if its table is
+    /// smaller than this.
     Inside {
         inside: bool,
         below_bytes: Option<u64>,
@@ -48,7 +49,7 @@ pub(crate) enum Instead {
 }
 
 impl SqlEnd {
-    /// Nothing runs SQL past PostgREST, for this reason.
+    /// This client cannot run SQL past PostgREST, for this reason.
     pub(crate) fn nothing_runs_it(message: String, instead: Instead) -> Self {
         let sqlstate = NOTHING_RUNS_SQL.to_owned();
         let below_bytes = match instead {
@@ -58,7 +59,7 @@ impl SqlEnd {
         tracing::info!(
             reason = message,
             ?below_bytes,
-            "nothing runs a statement outside a transaction, so it runs inside one"
+            "a statement outside a transaction is left to pg_cron, or runs inside one"
         );
         Self::Inside {
             inside: true,

@@ -36,6 +36,13 @@ pub(crate) enum Outside {
         relation: String,
         sql: String,
     },
+    DetachPartition {
+        if_exists: bool,
+        /// The partitioned table, as it is written.
+        table: String,
+        /// As it is written.
+        partition: String,
+    },
 }
 
 impl Outside {
@@ -47,13 +54,16 @@ impl Outside {
             Self::DropIndex { .. } => "drop index concurrently",
             Self::Vacuum { .. } => "vacuum",
             Self::Reindex { .. } => "reindex concurrently",
+            Self::DetachPartition { .. } => "alter table … detach partition … concurrently",
         }
     }
 
     /// Whether the same can be done inside a transaction.
     pub(crate) fn can_run_inside(&self) -> bool {
         match self {
-            Self::CreateIndex { .. } | Self::DropIndex { .. } => true,
+            Self::CreateIndex { .. } | Self::DropIndex { .. } | Self::DetachPartition { .. } => {
+                true
+            }
             Self::Vacuum { .. } | Self::Reindex { .. } => false,
         }
     }
@@ -91,7 +101,9 @@ pub(super) fn read(statement: &str) -> Alone {
     {
         return Alone::AddsValue;
     }
-    maintenance(Words::of(statement)).map_or(Alone::Other, Alone::Outside)
+    maintenance(Words::of(statement))
+        .or_else(|| detach_partition(Words::of(statement)))
+        .map_or(Alone::Other, Alone::Outside)
 }
 
 /// `vacuum` of one table, but for `vacuum full`, which locks it; `reindex … concurrently` of an index or table.
@@ -119,6 +131,25 @@ fn maintenance(mut words: Words<'_>) -> Option<Outside> {
     let concurrently = words.take_all(&["concurrently"]) || optional;
     let relation = words.name()?.to_owned();
     (concurrently && words.is_at_end()).then_some(Outside::Reindex { relation, sql })
+}
+
+fn detach_partition(mut words: Words<'_>) -> Option<Outside> {
+    if !words.take_all(&["alter", "table"]) {
+        return None;
+    }
+    let if_exists = words.take_all(&["if", "exists"]);
+    words.take_all(&["only"]);
+    let table = words.name()?.to_owned();
+    if !words.take_all(&["detach", "partition"]) {
+        return None;
+    }
+    let partition = words.name()?.to_owned();
+    let is_whole = words.take_all(&["concurrently"]) && words.is_at_end();
+    is_whole.then_some(Outside::DetachPartition {
+        if_exists,
+        table,
+        partition,
+    })
 }
 
 /// The first words of a statement, to name it by.
@@ -328,6 +359,31 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_detached_from_its_table() {
+        for (statement, if_exists, table, partition) in [
+            (
+                "alter table p detach partition c concurrently",
+                false,
+                "p",
+                "c",
+            ),
+            (
+                "ALTER TABLE IF EXISTS ONLY s.\"P\"\n  DETACH PARTITION s . c CONCURRENTLY; -- end",
+                true,
+                "s.\"P\"",
+                "s . c",
+            ),
+        ] {
+            let outside = Outside::DetachPartition {
+                if_exists,
+                table: table.to_owned(),
+                partition: partition.to_owned(),
+            };
+            assert_eq!(read(statement), Alone::Outside(outside), "{statement}");
+        }
+    }
+
+    #[test]
     fn what_is_not_such_a_statement_is_told_from_it() {
         for (statement, expected) in [
             ("create index concurrently on t (a)", Alone::Unnamed),
@@ -352,6 +408,12 @@ mod tests {
             ("reindex table t", Alone::Other),
             ("reindex (verbose) index i", Alone::Other),
             ("reindex schema concurrently s", Alone::Other),
+            ("alter table p detach partition c", Alone::Other),
+            ("alter table p detach partition c finalize", Alone::Other),
+            (
+                "alter table p detach partition c concurrently, add a int",
+                Alone::Other,
+            ),
         ] {
             assert_eq!(read(statement), expected, "{statement}");
         }

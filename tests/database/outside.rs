@@ -1,7 +1,10 @@
 //! Versions that run outside a transaction: what they may say, and who runs them.
 
 use ctx0_schema::{Error, Migrations, Verification};
-use ctx0_stack::project::version;
+use ctx0_stack::{
+    Cron, Options, Stack,
+    project::{Project, skip, version},
+};
 use serde_json::json;
 
 use crate::install_http::{hosted, serving_sql};
@@ -164,6 +167,65 @@ async fn what_cannot_be_done_concurrently_is_refused_before_it_begins() {
         assert_eq!(project.ledger().await, [1]);
         let running = "select count(*) from ctx0_private.ctx0_schema_outside";
         assert_eq!(project.value(running).await, "0", "{up}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_is_detached_and_attached_again_whoever_runs_the_statement() {
+    const PARTS: &str = "select coalesce(string_agg(inhrelid::regclass::text, ','), 'none') from pg_inherits where inhparent = 'ctx0_parts'::regclass";
+    for role in ["postgres", "supabase_admin"] {
+        let project = serving_sql(role).await;
+        project.install().await;
+        let manager = project.manager(outside(
+            "alter table ctx0_parts detach partition public.ctx0_part_1 concurrently;",
+            "alter table ctx0_parts attach partition ctx0_part_1 for values in (1);",
+        ));
+        manager.apply_all_pending().await.unwrap();
+        assert_eq!(project.value(PARTS).await, "none", "{role}");
+        let verification = manager.verify().await.unwrap();
+        assert!(
+            matches!(verification, Verification::Unchanged { .. }),
+            "{verification:?}"
+        );
+        manager.rollback_to(version(1)).await.unwrap();
+        assert_eq!(project.value(PARTS).await, "ctx0_part_1", "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_hosted_project_tries_pg_cron_before_the_management_api() {
+    if !Stack::has_cron().expect("a PostgreSQL") {
+        skip(
+            "a_hosted_project_tries_pg_cron_before_the_management_api",
+            "pg_cron, such as Debian's postgresql-15-cron",
+        );
+        return;
+    }
+    for cron in [Cron::Workers, Cron::Connections] {
+        let options = Options {
+            cron: Some(cron),
+            ..Options::default()
+        };
+        let stack = Stack::postgres_with(options).await.expect("a stack starts");
+        stack
+            .serve_sql("postgres")
+            .await
+            .expect("postgres-meta starts");
+        let project = Project::on(stack).await;
+        project.install().await;
+        let manager = hosted(&project, "sbp_the_right_one", outside(INDEX, NO_INDEX)).await;
+        manager.apply_all_pending().await.unwrap();
+        let made =
+            "select indisvalid::text from pg_index where indexrelid = 'ctx0_notes_idx'::regclass";
+        assert_eq!(project.value(made).await, "true", "{cron:?}");
+        let job = "select concat(count(*), ' ', max(status), ' ', max(return_message)) from cron.job_run_details";
+        let expected = match cron {
+            Cron::Workers => "1 succeeded CREATE INDEX",
+            Cron::Connections => "1 failed connection failed",
+        };
+        assert_eq!(project.value(job).await, expected);
+        let jobs = "select count(*) from cron.job";
+        assert_eq!(project.value(jobs).await, "0", "{cron:?}");
     }
 }
 

@@ -18,7 +18,7 @@ use ctx0_stack::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{Network, Truth, manager, numbers, steps};
+use crate::support::{Network, Truth, manager, numbers, steps, steps_and_index};
 
 /// How many seeds are tried unless `CTX0_CHAOS_RUNS` says otherwise.
 const RUNS: u64 = 1_000;
@@ -45,6 +45,8 @@ async fn under_any_schedule_of_faults_versions_are_whole_and_reports_true() {
         let (seeds, figures) = (Arc::clone(&seeds), Arc::clone(&figures));
         workers.spawn(async move {
             let network = Arc::new(Network::informed_once(Options::default()).await);
+            let served = network.stack.serve_sql("postgres").await;
+            served.expect("postgres-meta starts");
             loop {
                 let seed = seeds.fetch_add(1, Ordering::Relaxed);
                 if seed >= first + runs {
@@ -88,6 +90,8 @@ struct Scenario {
     takes: u64,
     /// Whether several versions go into one request.
     batch: bool,
+    /// Whether another version follows, outside a transaction.
+    outside: bool,
 }
 
 impl Scenario {
@@ -102,6 +106,7 @@ impl Scenario {
             broken: (rng.u8(..4) == 0).then(|| rng.u32(1..=VERSIONS)),
             takes: [0, 0, 5, 40][rng.usize(..4)],
             batch: rng.bool(),
+            outside: rng.u8(..16) == 0,
         }
     }
 
@@ -113,7 +118,11 @@ impl Scenario {
                 format!("select pg_sleep({}::float / 1000);\n{fails}", self.takes)
             })
             .collect();
-        steps(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        match self.outside {
+            true => steps_and_index(&texts),
+            false => steps(&texts),
+        }
     }
 }
 
@@ -175,10 +184,17 @@ async fn try_seed(network: Arc<Network>, seed: u64) -> Vec<&'static str> {
     // Without faults nothing is given up, however busy the machine is.
     let end = start(network.config(), "after").await;
     let end = Some(end.expect("it does not panic"));
-    let missing: Vec<_> = (1..=scenario.reachable())
-        .filter(|version| !truth.versions().contains(version))
-        .collect();
+    let missing = (1..=scenario.reachable()).filter(|version| !truth.versions().contains(version));
+    let missing: Vec<_> = missing.collect();
     let truth = network.truth().await;
+    // What another one has begun outside a transaction stays its own.
+    let begun =
+        |version: &u32| *version > VERSIONS && !truth.versions_by("after").contains(version);
+    let missing: Vec<_> = missing
+        .into_iter()
+        .filter(|version| !begun(version))
+        .collect();
+    assert_eq!(truth.running, 0, "{truth:#?}");
     scenario.must_allow(&truth);
     scenario.must_be_true(&truth, "after", &end);
     assert_eq!(truth.versions_by("after"), missing, "{end:?} {truth:#?}");
@@ -188,9 +204,13 @@ async fn try_seed(network: Arc<Network>, seed: u64) -> Vec<&'static str> {
 }
 
 impl Scenario {
+    fn versions(&self) -> u32 {
+        VERSIONS + u32::from(self.outside)
+    }
+
     /// The highest version that can be applied.
     fn reachable(&self) -> u32 {
-        self.broken.map_or(VERSIONS, |version| version - 1)
+        self.broken.map_or(self.versions(), |version| version - 1)
     }
 
     /// What must be so in the database, whatever was reported.
@@ -234,8 +254,8 @@ impl Scenario {
         match end {
             Ok(report) => {
                 assert_eq!(numbers(&report.applied), recorded, "{}", about());
-                assert_eq!(report.current_version.get(), VERSIONS, "{}", about());
-                assert_eq!(truth.ledger.len() as u32, VERSIONS, "{}", about());
+                assert_eq!(report.current_version.get(), self.versions(), "{}", about());
+                assert_eq!(truth.ledger.len() as u32, self.versions(), "{}", about());
             }
             Err(RunError { applied, error, .. }) => {
                 let mut applied = numbers(applied);

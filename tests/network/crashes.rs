@@ -231,6 +231,7 @@ fn one_connection() -> Options {
     Options {
         pool: 1,
         pool_timeout: Duration::from_millis(100),
+        ..Options::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Versions that run outside a transaction: exactly once, whatever the network, the server and other clients do.
 
+mod cron;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -7,6 +9,7 @@ use std::{
 
 use ctx0_schema::{
     CancelReport, Error, LockMode, Migrations, Preview, Progress, Verification, WaitReason, Way,
+    uninstall_sql,
 };
 use ctx0_stack::{
     fault::{Fault, Page},
@@ -247,6 +250,27 @@ async fn while_it_runs_nothing_else_begins_and_it_can_be_stopped() {
 }
 
 #[tokio::test]
+async fn while_it_runs_the_functions_cannot_be_removed() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let app = writer(&network).await;
+    let run = Running::start(manager.apply_all_pending());
+    network.until_blocked().await;
+    run.task.abort();
+    let words = "version 2 is running outside a transaction, so nothing was removed";
+    let by_hand = network.stack.sql(uninstall_sql()).await.unwrap_err();
+    assert!(format!("{by_hand:?}").contains(words), "{by_hand:?}");
+    for uninstall in [manager.uninstall(), manager.uninstall().forget_history()] {
+        let error = uninstall.await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error:?}");
+    }
+    app.end().await;
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
+    manager.uninstall().await.unwrap();
+}
+
+#[tokio::test]
 async fn rows_that_an_index_refuses_fail_the_version_and_leave_no_index() {
     let network = at_1().await;
     let manager = network.manager(&notes(UNIQUE, NO_INDEX));
@@ -265,6 +289,37 @@ async fn rows_that_an_index_refuses_fail_the_version_and_leave_no_index() {
     manager.apply_all_pending().await.unwrap();
     assert_eq!(network.state().await, AFTER);
     assert_eq!(network.attempts().await, "apply 2 failed, apply 2 applied");
+}
+
+#[tokio::test]
+async fn a_statement_timeout_of_the_role_that_runs_it_is_named() {
+    let network = at_1().await;
+    let manager = network.manager(&notes(INDEX, NO_INDEX));
+    let app = writer(&network).await;
+    let limit = |limit: &str| format!("alter role postgres set statement_timeout = {limit}");
+    network.stack.admin_sql(&limit("'2s'")).await.unwrap();
+    let mut run = Running::start(manager.apply_all_pending());
+    run.until_waiting_for(WaitReason::Running).await;
+    network
+        .until("exists (select from ctx0_private.ctx0_schema_outside where failure is not null)")
+        .await;
+    app.end().await;
+    let error = run.failure().await.error;
+    let Error::MigrationFailed(failure) = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(failure.sqlstate, "57014");
+    assert!(
+        failure
+            .hint
+            .as_ref()
+            .is_some_and(|hint| hint.contains("alter role postgres set statement_timeout")),
+        "{failure:?}"
+    );
+    assert_eq!(network.state().await, BEFORE);
+    network.stack.admin_sql(&limit("0")).await.unwrap();
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(network.state().await, AFTER);
 }
 
 #[tokio::test]
@@ -368,6 +423,12 @@ async fn a_table_is_vacuumed_and_its_indexes_are_made_anew() {
             preview.to_string().contains("not seen: the statement"),
             "{preview}"
         );
+        let locks = &preview.versions[0].locks;
+        assert_eq!(locks.len(), 1, "{preview}");
+        assert_eq!(
+            (&*locks[0].relation, locks[0].mode),
+            ("public.notes", LockMode::ShareUpdateExclusive)
+        );
         let app = writer(&network).await;
         network
             .proxy
@@ -391,6 +452,126 @@ async fn a_table_is_vacuumed_and_its_indexes_are_made_anew() {
             "versions 1,2 running 0 indexes notes_pkey"
         );
         manager.rollback_to(version(1)).await.unwrap();
+    }
+}
+
+const PARTS: &str = "
+create table public.parts (id int, at int) partition by range (at);
+create table public.parts_1 partition of public.parts for values from (0) to (10);
+create table public.parts_2 partition of public.parts for values from (10) to (20);
+insert into public.parts select i, i % 20 from generate_series(1, 1000) i;";
+const DETACH: &str = "alter table parts detach partition parts_1 concurrently;";
+const ATTACH: &str =
+    "alter table public.parts attach partition public.parts_1 for values from (0) to (10);";
+
+/// What the table has, and the rows that it shows.
+const PARTITIONS: &str = "
+select concat_ws(' ', (select string_agg(concat(inhrelid::regclass, case when inhdetachpending then ' (pending)' end), ',' order by inhrelid::regclass::text)
+                         from pg_inherits where inhparent = 'public.parts'::regclass),
+                      (select count(*) from public.parts), (select count(*) from ctx0_private.ctx0_schema_outside))";
+
+/// A partition, and a query of the app that detaching it has to wait for.
+async fn partitions() -> (Arc<Network>, AppTransaction) {
+    let network = at_1().await;
+    network.sql(PARTS).await;
+    assert_eq!(network.value(PARTITIONS).await, "parts_1,parts_2 1000 0");
+    let app = AppTransaction::begin(&network, "begin; select * from public.parts limit 1").await;
+    (network, app)
+}
+
+#[tokio::test]
+async fn a_partition_is_detached_and_attached_again() {
+    let (network, app) = partitions().await;
+    let manager = network.manager(&notes(DETACH, ATTACH));
+    app.end().await;
+    let preview = manager.preview().await.unwrap();
+    let version_2 = &preview.versions[0];
+    assert!(
+        version_2.outside.is_some() && preview.succeeds(),
+        "{preview}"
+    );
+    let locks = version_2.locks.iter();
+    let locks: Vec<_> = locks.map(|lock| (&*lock.relation, lock.mode)).collect();
+    assert_eq!(
+        locks,
+        [
+            ("public.parts", LockMode::ShareUpdateExclusive),
+            ("public.parts_1", LockMode::AccessExclusive)
+        ]
+    );
+    assert_eq!(network.value(PARTITIONS).await, "parts_1,parts_2 1000 0");
+
+    // The gateway gives up in the middle.
+    let app = AppTransaction::begin(&network, "begin; select * from public.parts limit 1").await;
+    network
+        .proxy
+        .gateway_timeout(Some(Duration::from_millis(500)));
+    let mut run = Running::start(manager.apply_all_pending());
+    network.until_blocked().await;
+    run.until_waiting_for(WaitReason::Running).await;
+    app.end().await;
+    assert_eq!(run.success().await, (vec![2], 2));
+    assert_eq!(network.value(PARTITIONS).await, "parts_2 500 0");
+    manager.rollback_to(version(1)).await.unwrap();
+    assert_eq!(network.value(PARTITIONS).await, "parts_1,parts_2 1000 0");
+}
+
+#[tokio::test]
+async fn a_partition_that_a_killed_server_left_half_detached_is_detached_to_the_end() {
+    for stopped in [false, true] {
+        let (network, _app) = partitions().await;
+        let manager = network.manager(&notes(DETACH, ATTACH));
+        let run = Running::start(manager.apply_all_pending());
+        network.until_blocked().await;
+        network.stack.kill_database().await.unwrap();
+        network.stack.start_database().await.unwrap();
+        assert_eq!(
+            network.value(PARTITIONS).await,
+            "parts_1 (pending),parts_2 500 1"
+        );
+        if stopped {
+            let report = manager.cancel().await.unwrap();
+            assert!(
+                matches!(report, CancelReport::Finished { version: ended, .. } if ended == version(2)),
+                "{report:?}"
+            );
+        }
+        run.success().await;
+        assert_eq!(network.value(PARTITIONS).await, "parts_2 500 0");
+        assert_eq!(network.attempts().await, "apply 2 applied");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_be_detached_is_refused_before_anything_runs() {
+    for (prepared, sqlstate) in [
+        ("drop table public.parts_1", "42P01"),
+        (
+            "alter table public.parts detach partition public.parts_1",
+            "42P01",
+        ),
+        (
+            "create table public.parts_0 partition of public.parts default",
+            "55000",
+        ),
+    ] {
+        let (network, app) = partitions().await;
+        app.end().await;
+        network.sql(prepared).await;
+        let manager = network.manager(&notes(DETACH, ATTACH));
+        let error = manager.apply_all_pending().await.unwrap_err().error;
+        assert!(
+            matches!(&error, Error::MigrationFailed(failure) if failure.sqlstate == sqlstate),
+            "{prepared}: {error:?}"
+        );
+        let records = network.proxy.records();
+        assert!(
+            !records
+                .iter()
+                .any(|record| record.path.ends_with("/pg/query"))
+        );
+        let running = "select count(*) from ctx0_private.ctx0_schema_outside";
+        assert_eq!(network.value(running).await, "0");
     }
 }
 
@@ -427,10 +608,21 @@ async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
         let locks = version.locks.iter();
         let locks: Vec<_> = locks.map(|lock| (&*lock.relation, lock.mode)).collect();
         assert_eq!(locks, [("public.notes", LockMode::ShareUpdateExclusive)]);
+        let table = version.outside_table.as_ref().expect("a table");
+        assert_eq!(table.relation, "public.notes");
+        assert!(
+            table.bytes > 0 && table.fastest_secs <= table.slowest_secs,
+            "{table:?}"
+        );
         preview.to_string()
     };
     let text = shown(manager.preview().await.unwrap());
     assert!(text.contains("runs outside a transaction"), "{text}");
+    assert!(text.contains("  works on notes ("), "{text}");
+    assert!(
+        text.contains("about 1 s, an estimate from its size"),
+        "{text}"
+    );
     assert_eq!(network.state().await, BEFORE);
     manager.apply_all_pending().await.unwrap();
     shown(manager.preview_rollback(version(1)).await.unwrap());

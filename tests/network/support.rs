@@ -12,6 +12,7 @@ use ctx0_stack::{
     fault::{Fault, FaultProxy, Page},
 };
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::JoinHandle,
@@ -40,7 +41,12 @@ pub(crate) struct Network {
 impl Network {
     /// The functions are installed, and every request passes.
     pub(crate) async fn start() -> Self {
-        let network = Self::without_functions(Options::default()).await;
+        Self::with(Options::default()).await
+    }
+
+    /// Like [`Network::start`], on a stack with these options.
+    pub(crate) async fn with(options: Options) -> Self {
+        let network = Self::without_functions(options).await;
         network.install().await;
         network
     }
@@ -162,6 +168,41 @@ pub(crate) fn steps(texts: &[&str]) -> Migrations {
     migrations(&files)
 }
 
+/// The same, and behind them a version outside a transaction that makes an index on the last table.
+pub(crate) fn steps_and_index(texts: &[&str]) -> Migrations {
+    let steps = steps(texts);
+    let tables = u32::try_from(texts.len()).expect("few");
+    let number = tables + 1;
+    let name = format!("{number:03}_index");
+    let mut entries: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            json!({"version": step.version().get(), "name": step.name(), "description": step.description(),
+                   "file": format!("{}.sql", step.name())})
+        })
+        .collect();
+    entries.push(
+        json!({"version": number, "name": &name, "description": "an index", "file": format!("{name}.sql"),
+               "transaction": false}),
+    );
+    let manifest = json!({"currentVersion": number, "migrations": entries}).to_string();
+    let mut files = vec![("manifest.json".to_owned(), manifest)];
+    files.extend(
+        steps
+            .iter()
+            .map(|step| (format!("{}.sql", step.name()), step.sql().to_owned())),
+    );
+    files.push((
+        format!("{name}.sql"),
+        format!("create index concurrently step_{number} on public.step_{tables} (id);"),
+    ));
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    Migrations::embedded(&files).expect("valid migrations")
+}
+
 /// The numbers of an apply's versions.
 pub(crate) fn numbers(versions: &[ctx0_schema::Version]) -> Vec<u32> {
     versions.iter().map(|version| version.get()).collect()
@@ -264,8 +305,10 @@ impl AppTransaction {
 pub(crate) struct Truth {
     pub(crate) ledger: Vec<Applied>,
     pub(crate) attempts: Vec<Attempt>,
-    /// The steps whose tables there are.
+    /// The steps whose tables and indexes there are.
     tables: Vec<u32>,
+    /// Whether a version is running outside a transaction.
+    pub(crate) running: u32,
     /// The steps that were begun, and how often.
     executions: BTreeMap<u32, u64>,
     /// Locks that a transaction or a session still holds, in words.
@@ -357,9 +400,11 @@ create table public.gate (open boolean);
 
 /// Without `truncate`, which would make new files.
 const FORGET: &str = "
-drop table if exists public.step_1, public.step_2, public.step_3, public.step_4, public.step_5;
+drop table if exists public.step_1, public.step_2, public.step_3;
+drop table if exists public.step_4, public.step_5;
 delete from public.ctx0_schema_versions;
 delete from ctx0_private.ctx0_schema_attempts;
+delete from ctx0_private.ctx0_schema_outside;
 alter sequence public.executed_1 restart;
 alter sequence public.executed_2 restart;
 alter sequence public.executed_3 restart;
@@ -381,8 +426,10 @@ select jsonb_build_object(
   'tables', (
     select coalesce(jsonb_agg(step order by step), '[]')
       from (select substr(relname, 6)::int
-              from pg_class
-             where relnamespace = 'public'::regnamespace and relkind = 'r' and relname like 'step\_%') t (step)),
+              from pg_class c
+              left join pg_index i on i.indexrelid = c.oid
+             where relnamespace = 'public'::regnamespace and relname ~ '^step_\d+$' and i.indisvalid is not false) t (step)),
+  'running', (select count(*) from ctx0_private.ctx0_schema_outside),
   'executions', (
     select coalesce(jsonb_object_agg(substr(sequencename, 10), last_value), '{}')
       from pg_sequences

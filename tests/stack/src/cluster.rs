@@ -28,7 +28,8 @@ const READY: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     account: Account,
     binaries: PathBuf,
-    connections: u32,
+    /// On the command line of the server.
+    settings: Vec<String>,
     port: Port,
     password: String,
     /// Stopped before the directory goes: fields are dropped in this order.
@@ -39,12 +40,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Copies the template of this PostgreSQL and starts a server on it.
     pub(crate) async fn start() -> Result<Cluster, StackError> {
-        Cluster::with_connections(100).await
+        Cluster::with_settings(Vec::new()).await
     }
 
-    /// Like [`Cluster::start`], for this many connections instead of PostgreSQL's default.
-    pub(crate) async fn with_connections(connections: u32) -> Result<Cluster, StackError> {
-        let mut cluster = tokio::task::spawn_blocking(move || prepare(connections))
+    /// Like [`Cluster::start`], with these settings, such as `max_connections=500`.
+    pub(crate) async fn with_settings(settings: Vec<String>) -> Result<Cluster, StackError> {
+        let mut cluster = tokio::task::spawn_blocking(move || prepare(settings))
             .await
             .map_err(io::Error::other)??;
         cluster.launch().await?;
@@ -136,8 +137,7 @@ impl Cluster {
                 .arg("-k")
                 .arg(directory)
                 .args(["-p", &self.port.number().to_string()])
-                .arg("-N")
-                .arg(self.connections.to_string())
+                .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log),
@@ -202,7 +202,7 @@ impl Drop for Server {
 }
 
 /// Everything up to the start of the server; it takes a moment and blocks.
-fn prepare(connections: u32) -> Result<Cluster, StackError> {
+fn prepare(settings: Vec<String>) -> Result<Cluster, StackError> {
     let account = Account::unprivileged()?;
     let (binaries, version) = find_binaries()?;
     let pg_ctl = binaries.join("pg_ctl");
@@ -220,12 +220,18 @@ fn prepare(connections: u32) -> Result<Cluster, StackError> {
     Ok(Cluster {
         account,
         binaries,
-        connections,
+        settings,
         port: Port::reserve()?,
         password: random_word()?,
         server: None,
         scratch,
     })
+}
+
+/// Whether that PostgreSQL has the extension pg_cron.
+pub(crate) fn has_cron() -> Result<bool, StackError> {
+    let (binaries, _) = find_binaries()?;
+    Ok(binaries.join("../lib/pg_cron.so").is_file())
 }
 
 /// The first PostgreSQL 15 or newer, and its version. Only the directory of

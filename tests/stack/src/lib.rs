@@ -18,7 +18,7 @@
 //! ```
 //!
 //! [`Many`](many::Many) has many projects on one PostgreSQL. [`Stack::serve_sql`] puts the real
-//! postgres-meta behind `/pg/`, where a self-hosted Supabase has it.
+//! postgres-meta behind `/pg/`, where a self-hosted Supabase has it. [`Options::cron`] has the real pg_cron.
 //!
 //! `cargo run -p ctx0-stack` starts one to poke at by hand, with `--postgres`
 //! on a real PostgreSQL.
@@ -102,7 +102,7 @@ pub use error::StackError;
 pub use keys::{JWT_SECRET, SECRET_KEY};
 pub use port::Port;
 pub use sql::{Parser, Rows};
-pub use stack::{Kind, Options, Stack};
+pub use stack::{Cron, Kind, Options, Stack};
 
 /// What makes a fresh database Supabase's.
 const BOOTSTRAP: &str = include_str!("bootstrap.sql");

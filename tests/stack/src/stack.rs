@@ -5,7 +5,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Port, StackError,
-    cluster::Cluster,
+    cluster::{self, Cluster},
     embedded::{self, Embedded},
     external, keys,
     meta::{Meta, Served},
@@ -32,6 +32,17 @@ pub struct Options {
     /// How long a request waits for one of these connections; 10 s as in
     /// PostgREST.
     pub pool_timeout: Duration,
+    /// How the extension pg_cron runs its jobs. Without it there is no such extension.
+    pub cron: Option<Cron>,
+}
+
+/// How the extension pg_cron runs its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cron {
+    /// In processes of its own.
+    Workers,
+    /// In connections to the server, which asks for a password, so that none comes about.
+    Connections,
 }
 
 impl Default for Options {
@@ -39,6 +50,7 @@ impl Default for Options {
         Options {
             pool: 10,
             pool_timeout: Duration::from_secs(10),
+            cron: None,
         }
     }
 }
@@ -92,6 +104,15 @@ impl Stack {
         Stack::behind_rest(Database::Embedded(embedded), settings).await
     }
 
+    /// Whether the machine's own PostgreSQL has the extension that [`Options::cron`] needs.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such PostgreSQL.
+    pub fn has_cron() -> Result<bool, StackError> {
+        cluster::has_cron()
+    }
+
     /// Starts the machine's own PostgreSQL, 15 or newer, on a fresh cluster:
     /// the first one of `CTX0_TEST_PG_BIN` (alone, where it is set), `PATH`
     /// and `/usr/lib/postgresql/*/bin`.
@@ -109,7 +130,13 @@ impl Stack {
     ///
     /// As for [`Stack::postgres`].
     pub async fn postgres_with(options: Options) -> Result<Stack, StackError> {
-        let cluster = Cluster::start().await?;
+        let cluster = match options.cron {
+            None => Cluster::start().await?,
+            Some(cron) => Cluster::with_settings(cron.settings()).await?,
+        };
+        if options.cron.is_some() {
+            sql::run(&cluster.options("supabase_admin"), CRON).await?;
+        }
         let settings = Settings {
             login: cluster.options("authenticator"),
             upkeep: Some(cluster.options("supabase_admin")),
@@ -388,6 +415,29 @@ impl Stack {
             *rest = Some(Rest::start(settings.clone(), port.number()).await?);
         }
         Ok(())
+    }
+}
+
+/// The extension with the privileges that Supabase gives.
+const CRON: &str = "
+create extension pg_cron;
+grant usage on schema cron to postgres with grant option;
+grant all on all tables in schema cron to postgres with grant option;
+revoke all on table cron.job from postgres;
+grant select on table cron.job to postgres with grant option;
+";
+
+impl Cron {
+    fn settings(self) -> Vec<String> {
+        let workers = match self {
+            Cron::Workers => "on",
+            Cron::Connections => "off",
+        };
+        vec![
+            "shared_preload_libraries=pg_cron".to_owned(),
+            "cron.database_name=postgres".to_owned(),
+            format!("cron.use_background_workers={workers}"),
+        ]
     }
 }
 

@@ -174,6 +174,7 @@ async fn an_exhausted_pool_refuses_after_its_timeout() {
     let stack = stack(Options {
         pool: 2,
         pool_timeout: Duration::from_millis(100),
+        ..Options::default()
     })
     .await;
     let slow = || outcome(call(&stack, "service_role", "keep_slowly", json!({})));
