@@ -85,7 +85,7 @@ async fn a_page_in_electron_uses_the_same_banner_and_client() {
         .await;
     window.go(&daemon.address).await;
     window
-        .until("Object.keys(window.schema).length === 12")
+        .until("typeof window.schema?.on === 'function'")
         .await;
 
     // The page may come too late for the event.

@@ -110,14 +110,14 @@ pub(crate) struct Gate;
 
 impl Gate {
     pub(crate) const SQL: &str = "do $$ begin
-  while not exists (select from public.ctx0_gate) loop
+  while not exists (select from public.app_gate) loop
     perform pg_catalog.pg_sleep(0.02);
   end loop;
 end $$;";
 
     pub(crate) async fn close(project: &Project) {
         project
-            .sql("create table public.ctx0_gate (open boolean)")
+            .sql("create table public.app_gate (open boolean)")
             .await;
     }
 
@@ -129,7 +129,7 @@ end $$;";
 
     pub(crate) async fn open(project: &Project) {
         project
-            .sql("insert into public.ctx0_gate values (true)")
+            .sql("insert into public.app_gate values (true)")
             .await;
     }
 }
