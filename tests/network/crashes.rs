@@ -44,10 +44,13 @@ async fn the_next_call_carries_on_after_a_database_that_was_killed() {
     assert_eq!(version.get(), 2);
 
     network.stack.start_database().await.expect("it starts");
+    // A request that was given up may still wait for the database, and read the ledger then.
+    network.proxy.settle().await;
     assert_eq!(network.truth().await.versions(), [1]);
     network.open_gate().await;
     let next = Running::start(network.manager(&migrations).apply_all_pending());
     assert_eq!(next.success().await, (vec![2, 3], 3));
+    network.proxy.settle().await;
     network.truth().await;
 }
 
@@ -77,6 +80,7 @@ async fn a_database_that_stays_away_is_given_up_and_nothing_has_run() {
         "{error}"
     );
     network.stack.start_database().await.expect("it starts");
+    network.proxy.settle().await;
     assert_eq!(network.truth().await.attempts, []);
 }
 

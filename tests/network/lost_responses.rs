@@ -121,7 +121,9 @@ async fn survives_first(fault: Fault) {
     for batch in [false, true] {
         let faults = vec![[fault.clone(), Fault::Pass]; 3];
         let records = survives(faults.concat(), batch).await;
-        let (made, least) = (records.len(), 2 * requests(batch));
+        // A client on a busy machine may open another connection, just in case, and not need it.
+        let last = records.iter().rposition(|record| !record.path.is_empty());
+        let (made, least) = (last.map_or(0, |last| last + 1), 2 * requests(batch));
         assert!(made == least || may_run && made > least, "{records:?}");
     }
 }

@@ -106,6 +106,7 @@ async fn a_database_that_is_killed_during_a_preview_has_nothing_of_it() {
     network.stack.kill_database().await.expect("it is killed");
     network.stack.start_database().await.expect("it starts");
     assert_eq!(network.everything().await, before);
+    network.proxy.settle().await;
     assert_eq!(network.truth().await.versions(), [0; 0]);
 }
 
