@@ -357,7 +357,6 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     let busy = "const bar = parts('progress')[0]; return [parts('section')[0].ariaBusy ?? '', parts('ul')[0].ariaBusy, bar.value, bar.max];";
     assert_eq!(window.js(busy, &[]).await, json!(["", "true", 1, 3]));
     window.picture("applying").await;
-    window.picture_for_readme("progress").await;
 
     // Neither a second click nor another command begins a second run.
     window.click("Applying…").await;

@@ -128,6 +128,7 @@ async fn an_index_grows_beside_the_app_and_moves_the_bar() {
     let_go(&project, 331, first).await;
     window.until(&bar(0.7, 0.85)).await;
     window.picture("outside-building-on").await;
+    window.picture_for_readme("building").await;
     let_go(&project, 771, second).await;
     window.until_state("applied").await;
     assert_eq!(window.js(APPLIED_WITH, &[]).await, json!({}));
