@@ -688,49 +688,40 @@ impl Error {
     }
 }
 
-/// What was not done.
-fn not_done(action: AttemptAction, version: Version) -> String {
+/// What an action does something to, and the participle of that.
+fn done(action: AttemptAction, version: Version) -> (String, String) {
     match action {
-        AttemptAction::Change(Action::Apply) => format!("version {version} was not applied"),
+        AttemptAction::Change(Action::Apply) => {
+            (format!("version {version}"), "applied".to_owned())
+        }
         AttemptAction::Change(Action::Rollback) => {
-            format!("version {version} was not rolled back")
+            (format!("version {version}"), "rolled back".to_owned())
         }
-        AttemptAction::Repair(_) => {
-            format!("the ledger was not repaired for version {version}")
-        }
+        AttemptAction::Repair(_) => (
+            "the ledger".to_owned(),
+            format!("repaired for version {version}"),
+        ),
     }
 }
 
-/// What is not done yet.
+fn not_done(action: AttemptAction, version: Version) -> String {
+    let (what, done) = done(action, version);
+    format!("{what} was not {done}")
+}
+
 fn not_yet(action: AttemptAction, version: Version) -> String {
-    match action {
-        AttemptAction::Change(Action::Apply) => format!("version {version} is not applied yet"),
-        AttemptAction::Change(Action::Rollback) => {
-            format!("version {version} is not rolled back yet")
-        }
-        AttemptAction::Repair(_) => {
-            format!("the ledger is not repaired for version {version} yet")
-        }
-    }
+    let (what, done) = done(action, version);
+    format!("{what} is not {done} yet")
 }
 
 /// Whether what is not known, why, and how to find out.
 fn unknown(action: AttemptAction, version: Version) -> String {
-    let (what, next) = match action {
-        AttemptAction::Change(Action::Apply) => (
-            format!("version {version} was applied"),
-            "check for updates again",
-        ),
-        AttemptAction::Change(Action::Rollback) => (
-            format!("version {version} was rolled back"),
-            "check for updates again",
-        ),
-        AttemptAction::Repair(_) => (
-            format!("the ledger was repaired for version {version}"),
-            "read the ledger again",
-        ),
+    let (what, done) = done(action, version);
+    let next = match action {
+        AttemptAction::Change(_) => "check for updates again",
+        AttemptAction::Repair(_) => "read the ledger again",
     };
-    format!("whether {what}, because the response was lost: {next} to find out")
+    format!("whether {what} was {done}, because the response was lost: {next} to find out")
 }
 
 fn not_below(version: Version, current: Version) -> String {

@@ -390,6 +390,13 @@ impl Preview {
         self.versions.iter().flat_map(|version| &version.warnings)
     }
 
+    /// The versions that cannot run inside a transaction, with how they run.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn outside(&self) -> impl Iterator<Item = (Version, &OutsidePreview)> {
+        let versions = self.versions.iter();
+        versions.filter_map(|seen| Some((seen.version, seen.outside.as_ref()?)))
+    }
+
     /// The same text as `Display`, with the colours of a terminal.
     #[must_use]
     pub fn in_colour(&self) -> impl fmt::Display {

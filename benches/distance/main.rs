@@ -39,6 +39,8 @@ const ROUND_TRIPS: [u64; 3] = [0, 20, 100];
 const STATEMENTS: usize = 20_000;
 /// Rows of the long ledger.
 const ROWS: usize = 5_000;
+/// What can be measured alone.
+const PARTS: [&str; 4] = ["distance", "text", "gateway", "growth"];
 
 /// The project, and the folders of migrations.
 struct Site {
@@ -71,6 +73,9 @@ async fn main() -> Result<()> {
         .skip(1)
         .filter(|word| !word.starts_with("--"))
         .collect();
+    if let Some(word) = only.iter().find(|word| !PARTS.contains(&word.as_str())) {
+        return Err(format!("{word}: not one of {}", PARTS.join(", ")).into());
+    }
     let wanted = |part: &str| only.is_empty() || only.iter().any(|word| word == part);
     let mut report = match only.is_empty() {
         true => Report::default(),

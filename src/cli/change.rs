@@ -245,19 +245,14 @@ async fn follow(terminal: &Terminal, run: Run) -> Result<RunReport, Failure> {
 
 /// The error with which a version would end that nothing runs.
 fn nothing_runs(preview: &Preview) -> Option<Error> {
-    let versions = preview.versions.iter();
-    let mut closed = versions.filter_map(|seen| {
-        let outside = seen
-            .outside
-            .as_ref()
-            .filter(|outside| outside.way.is_none())?;
-        Some(Error::NothingRunsSql {
-            version: seen.version,
-            reason: outside.reason.clone().unwrap_or_default(),
-            may_lock: false,
-        })
-    });
-    closed.next()
+    let (version, closed) = preview
+        .outside()
+        .find(|(_, outside)| outside.way.is_none())?;
+    Some(Error::NothingRunsSql {
+        version,
+        reason: closed.reason.clone().unwrap_or_default(),
+        may_lock: false,
+    })
 }
 
 /// How a preview ended.

@@ -345,11 +345,12 @@ fn objection(preview: &Preview, consent: &FleetConsent) -> Option<&'static str> 
         .backup
         .as_ref()
         .is_some_and(|advice| advice.level == Backup::Required);
+    let outside = || preview.outside().map(|(_, outside)| outside);
     if requires_backup && consent.backup_by.is_none() {
         Some("a version requires a backup; make one, then say who made it")
-    } else if outside(preview).any(|outside| outside.way.is_none()) {
+    } else if outside().any(|outside| outside.way.is_none()) {
         Some("a version cannot run inside a transaction, and nothing runs it outside one")
-    } else if outside(preview).any(OutsidePreview::needs_consent) && !consent.may_lock {
+    } else if outside().any(OutsidePreview::needs_consent) && !consent.may_lock {
         Some(
             "nothing runs a version outside a transaction, and to lock its table instead was not agreed to",
         )
@@ -360,14 +361,6 @@ fn objection(preview: &Preview, consent: &FleetConsent) -> Option<&'static str> 
     } else {
         None
     }
-}
-
-/// The versions that cannot run inside a transaction.
-fn outside(preview: &Preview) -> impl Iterator<Item = &OutsidePreview> {
-    preview
-        .versions
-        .iter()
-        .filter_map(|version| version.outside.as_ref())
 }
 
 fn loses_data(preview: &Preview) -> bool {

@@ -136,9 +136,9 @@ impl Run {
     }
 
     /// Whether an index may be made inside a transaction where nothing runs `create index concurrently` outside
-    /// one: neither `/pg/query`, nor pg_cron, nor the Management API. That blocks writes to its table until it is made. A version may forbid it
-    /// ([`Migration::lock_instead`](crate::Migration::lock_instead)). Without this, such a version fails with
-    /// [`Error::NothingRunsSql`].
+    /// one: neither `/pg/query`, nor pg_cron, nor the Management API. That blocks writes to its table until it is made.
+    /// A version may forbid it ([`Migration::lock_instead`](crate::Migration::lock_instead)). Without this, such a
+    /// version fails with [`Error::NothingRunsSql`].
     pub fn may_lock(mut self, agreed: bool) -> Self {
         self.may_lock = agreed;
         self

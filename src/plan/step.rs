@@ -108,7 +108,7 @@ impl Step {
     }
 
     /// The table of an index that it makes, or of a partition that it detaches, as it is written.
-    pub(crate) fn index_table(&self) -> Option<&str> {
+    pub(crate) fn outside_table(&self) -> Option<&str> {
         match self.runs()?.outside()? {
             Outside::CreateIndex { table, .. } | Outside::DetachPartition { table, .. } => {
                 Some(table)

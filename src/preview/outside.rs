@@ -96,7 +96,7 @@ fn waits(step: &Step, seen: &SeenVersion) -> String {
         .max_by_key(|lock| lock.mode);
     let table = lock
         .map(|lock| short(&lock.relation))
-        .or_else(|| step.index_table().map(short))
+        .or_else(|| step.outside_table().map(short))
         .unwrap_or("its table");
     let what = match lock.map(|lock| lock.mode) {
         Some(LockMode::AccessExclusive) => "reading and writing",

@@ -57,11 +57,9 @@ impl Question {
                 .as_ref()
                 .is_some_and(|advice| required(advice.level)),
             waits: preview
-                .versions
-                .iter()
-                .filter_map(|seen| {
-                    let waits = seen.outside.as_ref()?.waits.as_ref()?;
-                    Some(format!("v{}: {waits}", seen.version))
+                .outside()
+                .filter_map(|(version, outside)| {
+                    Some(format!("v{version}: {}", outside.waits.as_ref()?))
                 })
                 .collect(),
         }
