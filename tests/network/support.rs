@@ -103,7 +103,13 @@ impl Network {
     /// What the database says of itself. It must hold together at any time that no migration
     /// runs and nobody has taken one back.
     pub(crate) async fn truth(&self) -> Truth {
-        let truth = self.look().await;
+        let asked = Instant::now();
+        let mut truth = self.look().await;
+        // PostgreSQL sends an error before it releases the locks of the transaction that failed.
+        while !truth.left_over.is_empty() && asked.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(5)).await;
+            truth = self.look().await;
+        }
         truth.must_hold_together();
         truth
     }
