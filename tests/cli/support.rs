@@ -16,6 +16,17 @@ fn program() -> String {
     env::var("CTX0_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_ctx0-schema").to_owned())
 }
 
+/// Whether a variable of this name changes what the program does or how it shows it. `CI` makes it
+/// use colours on every terminal.
+fn is_setting(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["CI", "NO_COLOR"].contains(&&*name)
+        || ["CLICOLOR", "CTX0_", "SUPABASE_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        || name.ends_with("_PROXY")
+}
+
 /// Longer than anything here takes. Nothing waits for it unless something is wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
@@ -94,13 +105,7 @@ impl Cli {
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        for name in [
-            "NO_COLOR",
-            "CLICOLOR",
-            "CLICOLOR_FORCE",
-            "CTX0_CA_FILE",
-            "CTX0_ALLOW_PLAIN_HTTP_TO",
-        ] {
+        for (name, _) in env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command
