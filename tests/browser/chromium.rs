@@ -208,6 +208,12 @@ impl Window {
         }
     }
 
+    /// Waits until the log has this text so many times.
+    pub(crate) async fn until_said(&self, times: usize, text: &str) {
+        self.until(&format!("log().split('{text}').length > {times}"))
+            .await;
+    }
+
     /// Waits until the banner is in a state; in none it is not there.
     pub(crate) async fn until_state(&self, state: &str) {
         self.until(&format!(

@@ -75,17 +75,16 @@ async fn an_older_app_goes_on_and_says_once_that_it_can_be_updated() {
     window.picture("newer").await;
     window.click("View Changes").await;
     assert!(window.text().await.contains("v2: Added labels to sessions"));
+    // Said at the start, and then by the event and by the answer of each check.
     window.command("check").await;
-    window.until("log().includes('can work with it')").await;
+    window.until_said(3, "can work with it").await;
     window.until_state("newer").await;
 
     window.click("Dismiss").await;
     window.until_state("").await;
     // Neither the next check nor the next start says it again.
     window.command("check").await;
-    window
-        .until("log().split('can work with it').length > 5")
-        .await;
+    window.until_said(5, "can work with it").await;
     window.until_state("").await;
     window.go(&daemon.address).await;
     window.until("log().includes('can work with it')").await;
@@ -508,9 +507,7 @@ async fn a_window_in_the_background_notifies_once_a_version() {
     let notified = json!([["ctx0 schema update available (v1 → v2)", "ctx0-schema-v2"]]);
     assert_eq!(window.js("return notified;", &[]).await, notified);
     window.command("check").await;
-    window
-        .until("log().match(/is available/g).length === 3")
-        .await;
+    window.until_said(3, "is available").await;
     assert_eq!(window.js("return notified;", &[]).await, notified);
     // Nor does the window notify again after it was loaded again.
     window.go(&daemon.address).await;
