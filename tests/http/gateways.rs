@@ -10,7 +10,7 @@ use wiremock::ResponseTemplate;
 
 use crate::support::{
     APPLY, LEDGER, Parrot, SECRET_KEY, STATUS, Supabase, build, config, hasty, http,
-    in_its_own_process, json_answer, ledger_to, listen, manager, once, refusal, url_of_parent,
+    in_its_own_process, json_answer, ledger_to, listen, manager, refusal, url_of_parent,
 };
 
 const HTML: &str = "text/html; charset=UTF-8";
@@ -332,10 +332,7 @@ async fn https_to_a_port_of_plain_http_is_not_called_a_certificate() {
         let _ = stream.write_all(&answer()).await;
     })
     .await;
-    let manager = build(once(config(&format!(
-        "https://localhost:{}",
-        address.port()
-    ))));
+    let manager = manager(&format!("https://localhost:{}", address.port()));
     let error = manager.check_for_updates().await.unwrap_err();
     assert!(matches!(error, Error::NotTls { .. }), "{error:?}");
     assert!(error.to_string().contains("http://"), "{error}");

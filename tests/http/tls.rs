@@ -21,7 +21,9 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::support::{build, config, converse, every_text, http, listen, migrations, once};
+use crate::support::{
+    build, config, converse, every_text, http, listen, manager, migrations, once,
+};
 
 #[tokio::test]
 async fn a_private_authority_is_trusted_where_its_file_is_named() {
@@ -85,11 +87,8 @@ async fn a_server_without_tls_is_reported_as_such() {
         let _ = stream.write_all(&http("400 Bad Request", &[], "")).await;
     })
     .await;
-    let url = format!("https://{address}");
-    let error = build(once(config(&url)))
-        .check_for_updates()
-        .await
-        .unwrap_err();
+    let manager = manager(&format!("https://{address}"));
+    let error = manager.check_for_updates().await.unwrap_err();
     assert!(matches!(error, Error::NotTls { .. }), "{error:?}");
 }
 
