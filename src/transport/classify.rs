@@ -268,9 +268,7 @@ fn is_raised(code: &str) -> bool {
 fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
     let status = response.status;
     let body_text = body.and_then(Body::text);
-    let excerpt = body_text
-        .clone()
-        .unwrap_or_else(|| excerpt(&response.body, EXCERPT));
+    let excerpt = body_text.clone().unwrap_or_else(|| said(&response.body));
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match status {
         401 if asks_for_password(response) => {
@@ -371,11 +369,10 @@ fn not_installed(function: &'static str) -> RequestError {
 }
 
 fn foreign(response: &HttpResponse, effect: Effect) -> RequestError {
-    let excerpt = excerpt(&response.body, EXCERPT);
     request_error(
         Error::NotSupabase {
             status: response.status,
-            excerpt,
+            excerpt: said(&response.body),
         },
         effect,
         Retry::No,
@@ -415,6 +412,31 @@ fn title(page: &str) -> Option<&str> {
         let end = start + small[start..].find("</")?;
         Some(page[start..end].trim()).filter(|title| !title.is_empty())
     })
+}
+
+/// What a foreign body says: its message where it is JSON that has one, or the beginning of its text.
+fn said(body: &str) -> String {
+    let json = serde_json::from_str::<Value>(body).ok();
+    let message = json.as_ref().and_then(message);
+    excerpt(message.unwrap_or(body), EXCERPT)
+}
+
+/// The first text in a JSON body under a name that gateways have for it.
+fn message(body: &Value) -> Option<&str> {
+    const NAMES: [&str; 6] = [
+        "message",
+        "msg",
+        "error_description",
+        "error",
+        "errors",
+        "detail",
+    ];
+    match body {
+        Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()),
+        Value::Array(items) => items.iter().find_map(message),
+        Value::Object(fields) => NAMES.iter().find_map(|name| message(fields.get(*name)?)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 /// The beginning of a text in one line, without control characters.

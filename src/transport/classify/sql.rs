@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    EXCERPT, Effect, RequestError, Retry, by_status, excerpt, foreign, is_sqlstate, lost,
-    request_error,
+    Effect, RequestError, Retry, by_status, excerpt, foreign, is_sqlstate, lost, request_error,
+    said,
 };
 use crate::{
     error::Error,
@@ -28,7 +28,7 @@ pub(super) fn classify_sql(response: &HttpResponse) -> Result<Response, RequestE
         (400, Ok(_)) => Err(request_error(
             Error::Gateway {
                 status,
-                excerpt: excerpt(&response.body, EXCERPT),
+                excerpt: said(&response.body),
             },
             Effect::Unknown,
             Retry::Yes,
@@ -138,6 +138,53 @@ mod tests {
                 (Effect::Unknown, Retry::Yes),
                 "{body}"
             );
+        }
+    }
+    #[test]
+    fn an_error_has_the_message_of_the_body_and_not_its_json() {
+        let long = format!(r#"{{"status":{}}}"#, "1".repeat(200));
+        let shortened = format!(r#"{{"status":{}…"#, "1".repeat(110));
+        for (status, body, expected) in [
+            (
+                400,
+                r#"{"error":"connect ECONNREFUSED 127.0.0.1:5432","code":"ECONNREFUSED"}"#,
+                "connect ECONNREFUSED 127.0.0.1:5432",
+            ),
+            (
+                400,
+                r#"{"statusCode":400,"code":"FST_ERR_CTP_EMPTY_JSON_BODY","error":"Bad Request","message":"Body cannot be empty"}"#,
+                "Body cannot be empty",
+            ),
+            (
+                404,
+                r#"{"message":"no Route matched with those values"}"#,
+                "no Route matched with those values",
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"upstream is\ndown"}}"#,
+                "upstream is down",
+            ),
+            (
+                403,
+                r#"{"errors":[{"detail":"not for this key"}]}"#,
+                "not for this key",
+            ),
+            (401, r#""Unauthorized""#, "Unauthorized"),
+            (404, r#"{"message":"","error":"Not Found"}"#, "Not Found"),
+            (404, r#"{"status":404}"#, r#"{"status":404}"#),
+            (404, "[]", "[]"),
+            (404, &long, &shortened),
+            (503, "no healthy upstream", "no healthy upstream"),
+            (404, "", "an empty body"),
+        ] {
+            let failed = classify_sql(&response(status, body)).unwrap_err();
+            let (Error::NotSupabase { excerpt, .. } | Error::Gateway { excerpt, .. }) =
+                &*failed.error
+            else {
+                panic!("{body}: {:?}", failed.error);
+            };
+            assert_eq!(excerpt, expected, "{body}");
         }
     }
 }
