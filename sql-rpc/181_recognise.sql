@@ -1,3 +1,36 @@
+-- kept_by_detach(p_outside): what `detach partition ... concurrently` leaves beside a partition of its own, as SQL, where
+-- the live table, in schema ctx0_aside, has it: a check of what the partition may hold. PostgreSQL adds none that another
+-- constraint implies, and none where the partition was detached inside a transaction.
+create function ctx0_private.kept_by_detach(p_outside jsonb)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id    regclass;
+  v_check text;
+begin
+  if p_outside ->> 'kind' <> 'detach_partition' then
+    return null;
+  end if;
+  perform set_config('search_path', 'public, extensions', true);
+  v_id := pg_catalog.to_regclass(p_outside ->> 'partition');
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  v_check := pg_get_partition_constraintdef(v_id);
+  return (
+    select format('alter table %s add check (%s)', v_id, v_check)
+      from pg_class c
+      join pg_constraint k on k.conrelid = c.oid and k.contype = 'c'
+     where c.relnamespace = to_regnamespace('ctx0_aside') and c.relname = (select relname from pg_class where oid = v_id)
+       and replace(pg_get_constraintdef(k.oid), 'ctx0_aside.', 'public.') = format('CHECK (%s)', v_check)
+     limit 1);
+end
+$$;
+
+comment on function ctx0_private.kept_by_detach(jsonb) is
+  'ctx0: what detaching a partition concurrently leaves beside it';
+
 -- make_from_nothing(p_steps, p_live, p_stop_at): what the versions make in a schema that is empty, compared
 -- with the schema that is there.
 --
@@ -52,7 +85,8 @@ begin
         p_action => 'apply', p_version => (v_step ->> 'version')::integer, p_name => v_step ->> 'name',
         p_description => v_step ->> 'description',
         p_sql => case jsonb_typeof(v_step -> 'outside')
-                   when 'object' then array_remove(array[ctx0_private.inside_sql(p_outside => v_step -> 'outside')], null)
+                   when 'object' then array_remove(array[ctx0_private.inside_sql(p_outside => v_step -> 'outside'),
+                                                         ctx0_private.kept_by_detach(p_outside => v_step -> 'outside')], null)
                    else array(select jsonb_array_elements_text(v_step -> 'sql')) end,
         p_checksum => v_step ->> 'checksum', p_applied_by => 'comparison', p_attempt => null,
         p_lock_timeout => '2s', p_stop_at => p_stop_at);

@@ -245,3 +245,35 @@ async fn a_schema_that_was_made_by_hand_is_recognised_with_its_index() {
     manager.rollback_to(version(1)).await.unwrap();
     assert_eq!(project.ledger().await, [1]);
 }
+
+#[tokio::test]
+async fn a_schema_whose_partition_was_detached_concurrently_is_recognised() {
+    for (range, partition) in [
+        (
+            "id int",
+            "create table public.ctx0_part_1 partition of public.ctx0_parts for values in (1)",
+        ),
+        // The constraint says that already.
+        (
+            "id int not null",
+            "create table public.ctx0_part_1 (id int not null, check (id = 1)); \
+             alter table public.ctx0_parts attach partition public.ctx0_part_1 for values in (1)",
+        ),
+    ] {
+        let project = Project::on_own_server().await;
+        let table = format!(
+            "create table public.ctx0_parts ({range}) partition by list (id); {partition};"
+        );
+        let detach =
+            "alter table public.ctx0_parts detach partition public.ctx0_part_1 concurrently;";
+        project.sql(&table).await;
+        project.sql(detach).await;
+        project.install().await;
+        let attach =
+            "alter table public.ctx0_parts attach partition public.ctx0_part_1 for values in (1);";
+        let manager = project.manager(outside_of(&table, detach, attach));
+        let found = manager.recognise().await.unwrap();
+        let same: Vec<_> = found.same().map(|version| version.get()).collect();
+        assert_eq!(same, [2], "{found}");
+    }
+}
