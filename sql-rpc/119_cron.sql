@@ -1,10 +1,10 @@
 -- Runs a statement outside a transaction in a job of the extension pg_cron, which has a connection of its own.
 --
--- The job is due at one minute of the hour: releases before 1.5 know no seconds, and which hour it is depends on
--- cron.timezone, which only a superuser may read. Once it runs, its schedule becomes one that never comes. It is not
--- removed then: pg_cron ends the statement of a job that is removed while it runs. It is removed with the row in
--- ctx0_schema_outside. If every client dies before that, it runs again an hour later and finds the name of its index
--- taken; the next client that asks removes it.
+-- The job is due at one minute of each quarter of an hour: releases before 1.5 know no seconds, and in later ones the
+-- hour, and in some time zones the quarter, depends on cron.timezone, which only a superuser may read. Once it runs, its
+-- schedule becomes one that never comes. It is not removed then: pg_cron ends the statement of a job that is removed
+-- while it runs. It is removed with the row in ctx0_schema_outside. If every client dies before that, it runs again a
+-- quarter of an hour later and finds the name of its index taken; the next client that asks removes it.
 --
 -- Whether the statement has run is read from the catalog. What pg_cron records says only why it has not.
 
@@ -50,7 +50,7 @@ begin
   perform ctx0_private.remove_job(p_run => p_run);
   begin
     v_job := cron.schedule(
-      'ctx0 ' || p_run.attempt, format('%s * * * *', extract(minute from v_due at time zone 'UTC')),
+      'ctx0 ' || p_run.attempt, format('%s-59/15 * * * *', extract(minute from v_due)::integer % 15),
       format('%s /* %s */', p_sql, ctx0_private.outside_name(p_kind => p_run.statement ->> 'kind', p_attempt => p_run.attempt)));
   exception when others then
     v_problem := 'pg_cron: ' || sqlerrm;
@@ -120,20 +120,21 @@ as $$
 declare
   v_status  text;
   v_message text;
+  v_begun   boolean;
 begin
   if not exists (select from cron.job j where j.jobid = p_run.job) then
     return '{}';
   end if;
-  select d.status, nullif(rtrim(d.return_message, E' \n'), '')
-    into v_status, v_message
+  select d.status, nullif(rtrim(d.return_message, E' \n'), ''), d.job_pid is not null
+    into v_status, v_message, v_begun
     from cron.job_run_details d
    where d.jobid = p_run.job
    order by d.runid desc
    limit 1;
-  if v_status = 'failed' and v_message ~ '^(FATAL|PANIC)|^(connection lost|job cancell?ed|server restarted)$' then
-    return '{}';
-  elsif v_status = 'failed' and v_message ~ '^\w+: ' then
+  if v_status = 'failed' and v_message ~ '^\w+: ' and v_message !~ '^(FATAL|PANIC)' then
     return jsonb_build_object('failure', ctx0_private.failure('CTX06', regexp_replace(v_message, '^\w+: +', '')));
+  elsif v_status = 'failed' and (v_begun or v_message in ('job canceled', 'job cancelled', 'server restarted')) then
+    return '{}';
   elsif v_status = 'failed' then
     return jsonb_build_object('no_job', 'pg_cron: ' || coalesce(v_message, 'the job failed'));
   elsif v_status = 'succeeded' then

@@ -19,11 +19,17 @@ async fn a_job_of_pg_cron_runs_what_nothing_else_runs() {
         return;
     }
     let mut scenarios = JoinSet::new();
-    scenarios.spawn(a_job_makes_and_drops_an_index_and_is_gone_afterwards());
-    scenarios.spawn(what_the_statement_of_a_job_fails_with_is_told());
-    scenarios.spawn(a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on());
-    scenarios.spawn(an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again());
-    scenarios.spawn(a_job_can_be_stopped_before_it_begins_and_while_it_runs());
+    for cron in [Cron::Workers, Cron::Connections] {
+        scenarios.spawn(a_job_makes_and_drops_an_index_and_is_gone_afterwards(cron));
+        scenarios.spawn(what_the_statement_of_a_job_fails_with_is_told(cron));
+        scenarios
+            .spawn(a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on(cron));
+        scenarios
+            .spawn(an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again(cron));
+        scenarios.spawn(a_job_can_be_stopped_before_it_begins_and_while_it_runs(
+            cron,
+        ));
+    }
     scenarios.spawn(where_pg_cron_cannot_connect_the_next_way_is_taken());
     scenarios.spawn(where_pg_cron_may_not_be_used_nothing_waits_for_it());
     scenarios.join_all().await;
@@ -56,8 +62,8 @@ impl Running {
     }
 }
 
-async fn a_job_makes_and_drops_an_index_and_is_gone_afterwards() {
-    let network = with_cron(Cron::Workers).await;
+async fn a_job_makes_and_drops_an_index_and_is_gone_afterwards(cron: Cron) {
+    let network = with_cron(cron).await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
     let mut run = Running::start(manager.apply_all_pending());
     run.until(|progress| {
@@ -77,8 +83,8 @@ async fn a_job_makes_and_drops_an_index_and_is_gone_afterwards() {
     assert_eq!(network.value(RUNS).await, "2");
 }
 
-async fn what_the_statement_of_a_job_fails_with_is_told() {
-    let network = with_cron(Cron::Workers).await;
+async fn what_the_statement_of_a_job_fails_with_is_told(cron: Cron) {
+    let network = with_cron(cron).await;
     let manager = network.manager(&notes(UNIQUE, NO_INDEX));
     let error = manager.apply_all_pending().await.unwrap_err().error;
     let Error::MigrationFailed(failure) = &error else {
@@ -93,8 +99,8 @@ async fn what_the_statement_of_a_job_fails_with_is_told() {
     assert_eq!(network.value(JOBS).await, "0");
 }
 
-async fn a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on() {
-    let network = with_cron(Cron::Workers).await;
+async fn a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on(cron: Cron) {
+    let network = with_cron(cron).await;
     let first = network.config().applied_by("first");
     let first = crate::support::manager(first, &notes(INDEX, NO_INDEX));
     let first = Running::start(first.apply_all_pending());
@@ -102,7 +108,7 @@ async fn a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on()
     first.task.abort();
     let app = writer(&network).await;
     network.until_blocked().await;
-    // The second one looks while it runs: then it does not begin again an hour later.
+    // The second one looks while it runs: then it does not begin again a quarter of an hour later.
     let manager = network.manager(&notes(INDEX, NO_INDEX));
     let second = Running::start(manager.apply_all_pending());
     network
@@ -115,8 +121,8 @@ async fn a_job_that_a_killed_daemon_left_runs_once_and_the_next_daemon_goes_on()
     assert_eq!(network.value(RUNS).await, "1");
 }
 
-async fn an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again() {
-    let network = with_cron(Cron::Workers).await;
+async fn an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again(cron: Cron) {
+    let network = with_cron(cron).await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
     let _app = writer(&network).await;
     let run = Running::start(manager.apply_all_pending());
@@ -130,8 +136,8 @@ async fn an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again
     assert_eq!(network.value(JOBS).await, "0");
 }
 
-async fn a_job_can_be_stopped_before_it_begins_and_while_it_runs() {
-    let network = with_cron(Cron::Workers).await;
+async fn a_job_can_be_stopped_before_it_begins_and_while_it_runs(cron: Cron) {
+    let network = with_cron(cron).await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
     let run = Running::start(manager.apply_all_pending());
     network.until_scheduled().await;
@@ -185,7 +191,7 @@ async fn a_job_can_be_stopped_before_it_begins_and_while_it_runs() {
 }
 
 async fn where_pg_cron_cannot_connect_the_next_way_is_taken() {
-    let network = with_cron(Cron::Connections).await;
+    let network = with_cron(Cron::Refused).await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
     let error = manager.apply_all_pending().await.unwrap_err().error;
     let Error::NothingRunsSql { reason, .. } = &error else {

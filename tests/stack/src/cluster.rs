@@ -22,6 +22,9 @@ use crate::{Port, StackError, account::Account, scratch::Scratch, sql, template}
 /// seconds.
 const READY: Duration = Duration::from_secs(60);
 
+/// In a setting: the folder of the server's socket, where no password is asked for.
+pub(crate) const SOCKET: &str = "{socket}";
+
 /// A running server, stopped and removed when this is dropped and
 /// when the process ends.
 #[derive(Debug)]
@@ -128,6 +131,8 @@ impl Cluster {
             return Ok(());
         }
         let directory = self.scratch.path();
+        let socket = directory.to_string_lossy();
+        let settings = self.settings.iter().map(|it| it.replace(SOCKET, &socket));
         let log = fs::File::create(directory.join("log"))?;
         let mut server = Server::spawn(
             self.account
@@ -137,7 +142,7 @@ impl Cluster {
                 .arg("-k")
                 .arg(directory)
                 .args(["-p", &self.port.number().to_string()])
-                .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
+                .args(settings.flat_map(|setting| ["-c".to_owned(), setting]))
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log),

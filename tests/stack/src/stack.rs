@@ -41,8 +41,10 @@ pub struct Options {
 pub enum Cron {
     /// In processes of its own.
     Workers,
-    /// In connections to the server, which asks for a password, so that none comes about.
+    /// In connections to the server.
     Connections,
+    /// In connections to a server that asks for a password, so that none comes about.
+    Refused,
 }
 
 impl Default for Options {
@@ -429,14 +431,18 @@ grant select on table cron.job to postgres with grant option;
 
 impl Cron {
     fn settings(self) -> Vec<String> {
-        let workers = match self {
-            Cron::Workers => "on",
-            Cron::Connections => "off",
+        let (workers, host) = match self {
+            Cron::Workers => ("on", "localhost"),
+            Cron::Connections => ("off", cluster::SOCKET),
+            Cron::Refused => ("off", "localhost"),
         };
         vec![
             "shared_preload_libraries=pg_cron".to_owned(),
             "cron.database_name=postgres".to_owned(),
             format!("cron.use_background_workers={workers}"),
+            format!("cron.host={host}"),
+            // Its minutes are not those of UTC. Releases before 1.5 have no such setting.
+            "cron.timezone=Asia/Kathmandu".to_owned(),
         ]
     }
 }
