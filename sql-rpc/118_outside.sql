@@ -26,8 +26,8 @@ $$;
 comment on function ctx0_private.outside_index(ctx0_private.ctx0_schema_outside) is
   'ctx0: the index of a version that is running outside a transaction';
 
--- run_outside(p_sql): the response that asks a client to run this outside a transaction. cron: whether pg_cron can, if
--- the client cannot.
+-- run_outside(p_sql): the response that asks a client to run this outside a transaction. no_cron: why pg_cron does not
+-- run it if the client cannot; null where it does.
 create function ctx0_private.run_outside(p_sql text)
 returns jsonb
 language plpgsql
@@ -38,7 +38,7 @@ begin
   update ctx0_private.ctx0_schema_outside set runs = runs + 1, run_at = clock_timestamp() where only_row;
   return jsonb_build_object(
     'outcome', 'outside', 'sql', p_sql,
-    'cron', exists (select from ctx0_private.outside_run() where no_job is null) and ctx0_private.no_cron() is null);
+    'no_cron', coalesce((select no_job from ctx0_private.outside_run()), ctx0_private.no_cron()));
 end
 $$;
 

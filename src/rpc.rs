@@ -517,8 +517,8 @@ pub(crate) enum ChangeOutcome {
 #[derive(Deserialize)]
 pub(crate) struct OutsideStatement {
     pub(crate) sql: String,
-    /// Whether pg_cron can run it if the client cannot.
-    pub(crate) cron: bool,
+    /// Why pg_cron does not run it if the client cannot; `None` where it does.
+    pub(crate) no_cron: Option<String>,
 }
 
 /// What has the lock of the schema, and where it is.

@@ -240,7 +240,7 @@ impl Run {
     /// for a statement to be run outside a transaction.
     async fn follow(&mut self, steps: &[Step], continues: bool) -> Result<Taken, Error> {
         let (version, started) = (steps[0].version, Instant::now());
-        let mut last = None;
+        let (mut last, mut way) = (None, None);
         loop {
             let left = self.deadline.saturating_sub(started.elapsed());
             let taken = self.request(steps, continues, left, last.take()).await?;
@@ -258,22 +258,25 @@ impl Run {
             }
             last = Some((
                 attempt,
-                self.run_outside(&steps[0], attempt, statement).await,
+                self.run_outside(&steps[0], attempt, statement, &mut way)
+                    .await,
             ));
         }
     }
 
-    /// Runs a statement outside a transaction, or leaves it to pg_cron. What became of it the database says.
+    /// Runs a statement outside a transaction, or leaves it to pg_cron. What became of it the database says. `told`: the
+    /// last way that was reported.
     async fn run_outside(
         &mut self,
         step: &Step,
         attempt: Uuid,
         statement: &OutsideStatement,
+        told: &mut Option<Way>,
     ) -> Option<SqlEnd> {
         let (manager, version) = (&self.manager, step.version);
         let on_progress = &mut self.on_progress;
         let left_to_cron = match &manager.0.sql_api {
-            Some(SqlApi::Management { .. }) if statement.cron => {
+            Some(SqlApi::Management { .. }) if statement.no_cron.is_none() => {
                 Some("pg_cron comes first".to_owned())
             }
             _ => manager.no_sql_api(),
@@ -296,13 +299,15 @@ impl Run {
             }
         };
         let instead = instead(self.may_lock, step.lock_instead());
-        let next = match instead {
-            _ if statement.cron => Some(Way::PgCron),
-            Instead::Lock { .. } => Some(Way::Transaction),
-            Instead::Nothing => None,
+        let next = match (&statement.no_cron, instead) {
+            (None, _) => Some((Way::PgCron, reason.clone())),
+            (Some(no_cron), Instead::Lock { .. }) if step.may_run_inside() => {
+                Some((Way::Transaction, format!("{reason}; {no_cron}")))
+            }
+            (Some(_), Instead::Lock { .. } | Instead::Nothing) => None,
         };
-        if let Some(way) = next {
-            let reason = reason.clone();
+        if let Some((way, reason)) = next.filter(|(way, _)| *told != Some(*way)) {
+            *told = Some(way);
             on_progress(Progress::NextWay {
                 version,
                 way,

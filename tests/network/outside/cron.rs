@@ -206,8 +206,22 @@ async fn where_pg_cron_cannot_connect_the_next_way_is_taken() {
     assert_eq!(network.state().await, BEFORE);
     assert_eq!(network.value(JOBS).await, "0");
 
-    let run = Running::start(manager.apply_all_pending().may_lock(true));
-    assert_eq!(run.success_in_minutes().await, (vec![2], 2));
+    let ways = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&ways);
+    let run = manager.apply_all_pending().may_lock(true);
+    let run = run.on_progress(move |progress| {
+        if let Progress::NextWay { way, reason, .. } = progress {
+            told.lock().unwrap().push((way, reason));
+        }
+    });
+    timeout(MINUTES, run.into_future()).await.unwrap().unwrap();
+    let ways = ways.lock().unwrap().clone();
+    assert!(
+        matches!(&ways[..], [(Way::PgCron, first), (Way::Transaction, second)]
+            if first.contains("status 404") && !first.contains("pg_cron")
+            && second.contains("status 404") && second.contains("pg_cron: connection failed")),
+        "{ways:?}"
+    );
     assert_eq!(network.state().await, AFTER);
     assert_eq!(network.value(JOBS).await, "0");
 }
