@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::warnings::{bytes, short};
+use crate::manifest::Version;
 
 /// How many bytes PostgreSQL reads in a second: on a small and busy server, and on a fast one.
 const SLOW: u64 = 20_000_000;
@@ -20,11 +21,15 @@ pub struct OutsideTable {
     pub relation: String,
     /// Its size with its indexes.
     pub bytes: u64,
+    /// The same for the user: "2.2 GB".
+    pub size: String,
     /// How long the statement may take, in seconds: an estimate from what it reads of the table, at 100 MB/s.
     /// Both are 0 where it reads nothing.
     pub fastest_secs: u64,
     /// The same at 20 MB/s. However long it is, other transactions that it waits for come on top.
     pub slowest_secs: u64,
+    /// The same for the user: "about 24 s to 2 min".
+    pub takes: String,
 }
 
 /// The same as the database reports it.
@@ -38,13 +43,29 @@ pub(crate) struct SeenOutsideTable {
 
 impl From<SeenOutsideTable> for OutsideTable {
     fn from(seen: SeenOutsideTable) -> Self {
-        let secs = |speed| seen.reads.div_ceil(speed);
+        let [fastest_secs, slowest_secs] = [FAST, SLOW].map(|speed| seen.reads.div_ceil(speed));
+        let [fastest, slowest] = [fastest_secs, slowest_secs].map(time);
         Self {
             relation: seen.relation,
             bytes: seen.bytes,
-            fastest_secs: secs(FAST),
-            slowest_secs: secs(SLOW),
+            size: bytes(seen.bytes),
+            fastest_secs,
+            slowest_secs,
+            takes: match slowest_secs {
+                0 => "a moment".to_owned(),
+                _ if fastest == slowest => format!("about {slowest}"),
+                _ => format!("about {fastest} to {slowest}"),
+            },
         }
+    }
+}
+
+impl OutsideTable {
+    /// How long the version takes and why, in a sentence; none where it reads nothing of the table.
+    pub(crate) fn sentence(&self, version: Version) -> Option<String> {
+        let Self { size, takes, .. } = self;
+        let table = short(&self.relation);
+        (self.slowest_secs > 0).then(|| format!("v{version} takes {takes}: {table} has {size}."))
     }
 }
 
@@ -52,18 +73,14 @@ impl fmt::Display for OutsideTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             relation,
-            bytes: size,
-            fastest_secs: fastest,
-            slowest_secs: slowest,
+            size,
+            takes,
+            ..
         } = self;
-        write!(f, "works on {} ({}): ", short(relation), bytes(*size))?;
-        match slowest {
-            0 => write!(f, "reads none of it, so takes a moment")?,
-            _ if time(*fastest) == time(*slowest) => write!(f, "about {}", time(*slowest))?,
-            _ => write!(f, "about {} to {}", time(*fastest), time(*slowest))?,
-        }
-        if *slowest > 0 {
-            write!(f, ", an estimate from its size at 20 to 100 MB/s")?;
+        write!(f, "works on {} ({size}): ", short(relation))?;
+        match self.slowest_secs {
+            0 => write!(f, "reads none of it, so takes {takes}")?,
+            _ => write!(f, "{takes}, an estimate from its size at 20 to 100 MB/s")?,
         }
         write!(f, "; longer while other transactions use it")
     }
@@ -108,5 +125,22 @@ mod tests {
             };
             assert_eq!(OutsideTable::from(seen).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_sentence_says_how_long_it_takes_if_it_reads_the_table() {
+        let table = |reads| {
+            OutsideTable::from(SeenOutsideTable {
+                relation: "public.notes".to_owned(),
+                bytes: 3 << 30,
+                reads,
+            })
+        };
+        let version = Version::new(2).unwrap();
+        assert_eq!(table(0).sentence(version), None);
+        assert_eq!(
+            table(2_400_000_000).sentence(version).as_deref(),
+            Some("v2 takes about 24 s to 2 min: notes has 3.0 GB.")
+        );
     }
 }

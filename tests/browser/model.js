@@ -262,7 +262,8 @@ const OUTSIDE = { way: "postgresMeta", reason: null, waits: null };
 const LOCKS = { way: "transaction", reason: "/pg/query is closed", waits: "writing to ctx0_notes waits about 12 s" };
 const CLOSED = { way: null, reason: "/pg/query is closed", waits: null };
 const LOCKING = { type: "actLocking", now: 0 };
-const outside = (how) => seen(seenVersion(2, "tested", { outside: how }));
+const TABLE = { relation: "public.ctx0_notes", bytes: 3221225472, size: "3.0 GB", fastestSecs: 24, slowestSecs: 120, takes: "about 24 s to 2 min" };
+const outside = (how, outsideTable = null) => seen(seenVersion(2, "tested", { outside: how, outsideTable }));
 const notesOf = (model) => view(model).list[0].notes.map(({ text }) => text);
 
 test("a version that runs beside the app says so, before and after the test", () => {
@@ -272,6 +273,18 @@ test("a version that runs beside the app says so, before and after the test", ()
     equal([note.startsWith("Runs beside the app"), note.includes("isn't undone as a whole"), note.includes("removed by itself")], [true, true, true]);
     equal([view(model).consent, view(model).buttons.locking, view(model).buttons.primary], [undefined, undefined, "Apply Update"]);
   }
+});
+
+test("a version that runs beside the app says how long it takes where it reads its table", () => {
+  const said = (table) => notesOf(testedWith(outside(OUTSIDE, table))).filter((note) => note.startsWith("Takes"));
+  equal(said(TABLE), ["Takes about 24 s to 2 min: ctx0_notes has 3.0 GB."]);
+  equal([said({ ...TABLE, slowestSecs: 0, takes: "a moment" }), said(null)], [[], []]);
+});
+
+test("the consent to a lock says how large the table is", () => {
+  const { consent, buttons } = view(testedWith(outside(LOCKS, TABLE)));
+  equal(consent.endsWith("it runs all the same, and writing to ctx0_notes waits about 12 s (it has 3.0 GB)."), true);
+  equal(buttons.locking, "Apply Now; writing to ctx0_notes waits about 12 s");
 });
 
 test("a lock needs consent by its own words and button", () => {

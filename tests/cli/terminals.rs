@@ -317,7 +317,9 @@ async fn a_lock_is_asked_for_where_nothing_runs_a_version_outside_a_transaction(
     );
 
     let mut terminal = cli.terminal(80, &["apply", folder]);
-    terminal.see("waits a moment. Go on? [y/N]").await;
+    terminal
+        .see("waits a moment (it has 8.0 kB). Go on? [y/N]")
+        .await;
     terminal.press("n\n").await;
     assert_eq!(terminal.end().await, 7);
     assert_eq!(project.ledger().await, [1]);
@@ -328,7 +330,9 @@ async fn a_lock_is_asked_for_where_nothing_runs_a_version_outside_a_transaction(
     assert_eq!(project.ledger().await, [1]);
 
     let mut terminal = cli.terminal(80, &["apply", folder]);
-    terminal.see("waits a moment. Go on? [y/N]").await;
+    terminal
+        .see("waits a moment (it has 8.0 kB). Go on? [y/N]")
+        .await;
     terminal.press("y\n").await;
     terminal.see("Apply up to v2? [y/N]").await;
     terminal.press("y\n").await;

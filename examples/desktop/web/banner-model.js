@@ -97,7 +97,7 @@ export function canDiagnose({ view }) {
 
 /**
  * What the user has to agree to, because nothing runs a version outside a transaction: what waits while it runs
- * inside one, `[{version, waits, reason}]`. Undefined where nothing is to be agreed to.
+ * inside one, and on which table, `[{version, waits, reason, table}]`. Undefined where nothing is to be agreed to.
  */
 export function lockConsent(model) {
   const { view, preview, dismissed } = model;
@@ -106,7 +106,7 @@ export function lockConsent(model) {
   const seen = tested(model);
   if (seen) {
     const locking = seen.versions.filter(({ outside }) => outside?.way === "transaction");
-    return locking.length > 0 ? locking.map(({ version, outside }) => ({ version, ...outside })) : undefined;
+    return locking.length > 0 ? locking.map(({ version, outside, outsideTable: table }) => ({ version, table, ...outside })) : undefined;
   }
   return view.state === "failed" && view.error.mayLock ? [] : undefined;
 }

@@ -231,7 +231,10 @@ function consents(model) {
   }
   const what = versions(locking.map(({ version }) => version));
   const [{ reason, waits }] = locking;
-  const all = locking.length === 1 ? waits : locking.map(({ version, waits: each }) => `${each} (v${version})`).join(", ");
+  const all = locking.map(({ version, waits: each, table }) => {
+    const facts = [locking.length > 1 && `v${version}`, table && `it has ${table.size}`].filter(Boolean);
+    return facts.length > 0 ? `${each} (${facts.join(", ")})` : each;
+  }).join(", ");
   return {
     text: `${what} can't run beside the app here (${plain(reason)}). If you agree, it runs all the same, and ${all}.`,
     button: `${model.view.state === "rollback" ? "Roll Back" : "Apply"} Now; ${locking.length === 1 ? waits : "the app waits"}`,
@@ -432,7 +435,7 @@ function items(model) {
 }
 
 function item({ version, migration_name, description, ...next }, seen) {
-  const said = [...otherApps(next), ...(seen ? notes(seen) : []), ...beside(seen?.outside ?? next.outside)];
+  const said = [...otherApps(next), ...(seen ? notes(seen) : []), ...beside(seen?.outside ?? next.outside, seen?.outsideTable)];
   return { label: `v${version}`, text: description || migration_name, notes: said, diffs: seen?.changes.map(({ diff }) => diff) ?? [] };
 }
 
@@ -451,13 +454,17 @@ function otherApps({ breaking, min_app_version: oldest }) {
 const BESIDE =
   "Runs beside the app: reading and writing go on. If it breaks off, it isn't undone as a whole; what is left is removed by itself before the next try.";
 
-/** What it means that a version runs outside a transaction: `true` where only that is known, or the way it goes. */
-function beside(outside) {
+/**
+ * What it means that a version runs outside a transaction: `true` where only that is known, or the way it goes. `table`
+ * is what it works on, where that is known.
+ */
+function beside(outside, table) {
   if (!outside) return [];
   const { way, reason, waits } = outside === true ? { way: "" } : outside;
   if (way === "transaction") return [{ tone: "warning", text: `Can't run beside the app here: ${waits}.` }];
   if (way === null) return [{ tone: "grave", text: `Can't run here: nothing can run it beside the app (${plain(reason)}).` }];
-  return [{ tone: "", text: BESIDE }];
+  const takes = table?.slowestSecs > 0 && { tone: "", text: `Takes ${table.takes}: ${short(table.relation)} has ${table.size}.` };
+  return [takes, { tone: "", text: BESIDE }].filter(Boolean);
 }
 
 /** What a preview showed of a version, the important first. */

@@ -4,7 +4,7 @@ use super::super::args::Consent;
 use crate::{
     ledger::Action,
     manifest::{Backup, Version},
-    preview::{Preview, PreviewState, WarningKind},
+    preview::{Preview, PreviewState, PreviewedVersion, WarningKind},
 };
 
 /// What to ask about a change.
@@ -17,6 +17,8 @@ pub(super) struct Question {
     backup: bool,
     /// What waits for versions that nothing runs outside a transaction.
     waits: Vec<String>,
+    /// How long the versions take that something does.
+    takes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +58,8 @@ impl Question {
                 .backup
                 .as_ref()
                 .is_some_and(|advice| required(advice.level)),
-            waits: preview
-                .outside()
-                .filter_map(|(version, outside)| {
-                    Some(format!("v{version}: {}", outside.waits.as_ref()?))
-                })
-                .collect(),
+            waits: preview.versions.iter().filter_map(waits).collect(),
+            takes: preview.versions.iter().filter_map(takes).collect(),
         }
     }
 
@@ -99,9 +97,11 @@ impl Question {
             Some(Risk::Untested) => "Not all of it was tested, so it may delete data. ",
             None => "",
         };
+        let before = self.takes.iter().map(|takes| format!("{takes} "));
+        let before = before.chain([risk.to_owned()]).collect::<String>();
         match self.phrase() {
-            Some(phrase) => format!("\n{risk}To go on, type \"{phrase}\":"),
-            None => format!("\nApply up to v{}? [y/N]", self.target),
+            Some(phrase) => format!("\n{before}To go on, type \"{phrase}\":"),
+            None => format!("\n{before}Apply up to v{}? [y/N]", self.target),
         }
     }
 
@@ -144,12 +144,29 @@ impl Question {
     }
 }
 
-/// What Ctrl-C leaves behind, after this version was sent.
+/// What waits while a version locks its table, and how large that is.
+fn waits(version: &PreviewedVersion) -> Option<String> {
+    let waits = version.outside.as_ref()?.waits.as_ref()?;
+    let size = version.outside_table.as_ref();
+    let size = size.map_or_else(String::new, |table| format!(" (it has {})", table.size));
+    Some(format!("v{}: {waits}{size}", version.version))
+}
+
+/// How long a version takes that runs outside a transaction.
+fn takes(version: &PreviewedVersion) -> Option<String> {
+    let outside = version.outside.as_ref()?;
+    let table = version.outside_table.as_ref()?;
+    outside
+        .runs_outside()
+        .then(|| table.sentence(version.version))?
+}
+
 /// The question after Ctrl-C.
 pub(super) fn stop(version: Version) -> String {
     format!("Stop v{version} and undo it? Ctrl-C leaves it running. [y/N]")
 }
 
+/// What Ctrl-C leaves behind, after this version was sent.
 pub(super) fn interrupted(sent: Option<Version>) -> String {
     match sent {
         None => "interrupted: nothing was changed".to_owned(),
@@ -174,6 +191,7 @@ mod tests {
             risk,
             backup,
             waits: Vec::new(),
+            takes: Vec::new(),
         }
     }
 
@@ -280,6 +298,22 @@ mod tests {
             "{refused}"
         );
         assert_eq!(question.decide_without_asking(&consent(true)), Ok(()));
+    }
+
+    #[test]
+    fn how_long_it_takes_is_said_before_the_question() {
+        let question = |risk| Question {
+            takes: vec!["v2 takes about 2 min: ctx0_notes has 1.0 GB.".to_owned()],
+            ..question(Action::Apply, risk, false)
+        };
+        assert_eq!(
+            question(None).text(),
+            "\nv2 takes about 2 min: ctx0_notes has 1.0 GB. Apply up to v2? [y/N]"
+        );
+        assert_eq!(
+            question(Some(Risk::Seen)).text(),
+            "\nv2 takes about 2 min: ctx0_notes has 1.0 GB. This deletes data. To go on, type \"apply v2\":"
+        );
     }
 
     #[test]
