@@ -322,12 +322,12 @@ begin
     v_large := format('; its table is too large to be locked instead (%s)', pg_size_pretty(v_bytes));
   end if;
 
-  -- A copy of the statement that runs while another one does finds the name taken, and a server that is shut
-  -- down says nothing about the statement.
+  -- A copy of the statement that runs while another one does finds the name taken, or they wait for each other until
+  -- one of them ends in a deadlock. A server that is shut down says nothing about the statement.
   if v_run.failure is null and v_by_nobody and v_no_job is not null then
     v_run.failure := ctx0_private.failure('CTX05', concat(v_response ->> 'message', '; ', v_no_job, v_large));
   elsif v_run.failure is null and not v_by_nobody and not v_only_on
-        and v_response ->> 'sqlstate' not in ('42P07', '42704') and v_response ->> 'sqlstate' !~ '^(08|53|57P)' then
+        and v_response ->> 'sqlstate' not in ('42P07', '42704', '40P01') and v_response ->> 'sqlstate' !~ '^(08|53|57P)' then
     v_run.failure := ctx0_private.failure(
       p_sqlstate => v_response ->> 'sqlstate', p_message => v_response ->> 'message',
       p_hint => case v_response ->> 'sqlstate' when '57014' then

@@ -124,6 +124,32 @@ async fn an_index_is_made_and_dropped_without_blocking_writes() {
 }
 
 #[tokio::test]
+async fn a_statement_that_ended_in_a_deadlock_runs_again() {
+    let network = at_1().await;
+    let settings = "grant set on parameter deadlock_timeout to postgres; alter role postgres set deadlock_timeout = '5s'";
+    network.stack.admin_sql(settings).await.unwrap();
+    // PostgreSQL looks for a deadlock on behalf of the statement, which waits for this transaction, and not of this one.
+    let app = "set deadlock_timeout = '1h'; begin; insert into public.notes values (0, 0);
+        do $$ begin
+          while not exists (select from pg_stat_activity where wait_event = 'virtualxid') loop
+            perform pg_sleep(0.01), pg_stat_clear_snapshot();
+          end loop;
+        end $$;
+        lock table public.notes in share update exclusive mode";
+    let app = AppTransaction::begin(&network, app).await;
+    let run = Running::start(network.manager(&notes(INDEX, NO_INDEX)).apply_all_pending());
+    let locked = format!(
+        "exists (select from pg_locks where pid = {} and mode = 'ShareUpdateExclusiveLock' and granted)",
+        app.process
+    );
+    network.until(&locked).await;
+    app.end().await;
+    assert_eq!(run.success().await, (vec![2], 2));
+    assert_eq!(network.state().await, AFTER);
+    assert_eq!(network.attempts().await, "apply 2 applied");
+}
+
+#[tokio::test]
 async fn a_fault_at_any_request_is_survived() {
     // The ledger, the request that begins, the statement, the request that ends.
     for at in 1..4 {
