@@ -12,15 +12,27 @@ set search_path = pg_catalog, pg_temp
 -- Planning it takes longer than running it.
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_tables constant oid[] := array[
+    to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
+    to_regclass('ctx0_private.ctx0_schema_attempts'), to_regclass('ctx0_private.ctx0_schema_cancellations'),
+    to_regclass('ctx0_private.ctx0_schema_outside')];
 begin
+  -- It is asked before each version, and nearly always this is all that there is to know.
+  if not exists (
+       select from pg_class
+        where oid = any (v_tables)
+          and (relkind <> 'r' or relhastriggers or relhasrules or pg_get_userbyid(relowner) <> p_owner))
+     and not exists (
+       select from pg_namespace where nspname = 'ctx0_private' and pg_get_userbyid(nspowner) <> p_owner) then
+    return null;
+  end if;
   return (
     with tables as (
       select c.oid, c.relkind, c.relowner, format('%I.%I', n.nspname, c.relname) as name
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
-       where c.oid in (to_regclass('public.ctx0_schema_versions'), to_regclass('public.ctx0_schema_attempts'),
-                       to_regclass('ctx0_private.ctx0_schema_attempts'), to_regclass('ctx0_private.ctx0_schema_cancellations'),
-                       to_regclass('ctx0_private.ctx0_schema_outside'))
+       where c.oid = any (v_tables)
     ), problems (place, problem) as (
       select 1, format('%s is not a table: rename or drop it', name)
         from tables

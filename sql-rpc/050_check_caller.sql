@@ -14,8 +14,9 @@ as $$
 declare
   v_caller constant text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
 begin
-  if v_caller in ('service_role', current_user)
-     or exists (select from pg_roles where rolname = v_caller and rolsuper) then
+  if v_caller in ('service_role', current_user) then
+    return;
+  elsif exists (select from pg_roles where rolname = v_caller and rolsuper) then
     return;
   end if;
   raise insufficient_privilege using

@@ -6,8 +6,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
-    select encode(sha256(convert_to(array_to_string(p_sql, ''), 'UTF8')), 'hex'));
+  return encode(sha256(convert_to(array_to_string(p_sql, ''), 'UTF8')), 'hex');
 end
 $$;
 

@@ -8,8 +8,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
-    select p_sql is null or coalesce(ctx0_private.checksum(p_sql) = lower(p_checksum), false));
+  return p_sql is null or coalesce(ctx0_private.checksum(p_sql) = lower(p_checksum), false);
 end
 $$;
 

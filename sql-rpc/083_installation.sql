@@ -28,3 +28,32 @@ $$;
 
 comment on function ctx0_private.installation() is
   'ctx0: its functions and tables in one text';
+
+-- own_writes(): what this transaction has written so far to the ledger and to the catalog of functions, and which
+-- the tables of ctx0 are. While this text stays the same, so do installation() and the rows of the ledger, which
+-- cost more to read. Null where PostgreSQL does not count what a transaction writes.
+create function ctx0_private.own_writes()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_functions constant oid := 'pg_proc'::regclass;
+  v_ledger    constant oid := to_regclass('public.ctx0_schema_versions');
+begin
+  return case when current_setting('track_counts')::boolean then format(
+    '%s %s %s %s %s %s %s %s %s %s %s',
+    pg_stat_get_xact_tuples_inserted(v_functions), pg_stat_get_xact_tuples_updated(v_functions),
+    pg_stat_get_xact_tuples_deleted(v_functions),
+    pg_stat_get_xact_tuples_inserted(v_ledger), pg_stat_get_xact_tuples_updated(v_ledger),
+    pg_stat_get_xact_tuples_deleted(v_ledger),
+    -- `truncate` sets these numbers to 0 and gives the table another file.
+    v_ledger, pg_relation_filenode(v_ledger),
+    to_regclass('ctx0_private.ctx0_schema_attempts')::oid, to_regclass('ctx0_private.ctx0_schema_cancellations')::oid,
+    to_regclass('ctx0_private.ctx0_schema_outside')::oid) end;
+end
+$$;
+
+comment on function ctx0_private.own_writes() is
+  'ctx0: what this transaction has written to the ledger and to the catalog of functions';

@@ -8,7 +8,8 @@
 --   p_request       the first attempt of the request, under which it can be cancelled; null in a rehearsal
 --   p_preview       in a rehearsal its id: it can be cancelled between statements
 --   p_stop_at       in a rehearsal the time at which no further statement is begun
---   p_installation  the installation, which the statements must leave as it is, where the caller knows it
+--   p_installation  installation(), which the statements must leave as it is, where the caller knows it
+--   p_others        other_versions(), which they must leave as they are, where the caller knows them
 --   the others go to the row of the ledger
 --
 -- Result: jsonb with "outcome", and
@@ -37,7 +38,8 @@ create function ctx0_private.run_migration(
   p_stop_at      timestamptz default null,
   p_breaking     boolean default null,
   p_min_app_version text default null,
-  p_installation text default null
+  p_installation text default null,
+  p_others       bigint[] default null
 )
 returns jsonb
 language plpgsql
@@ -47,7 +49,9 @@ as $$
 declare
   v_started       constant timestamptz := clock_timestamp();
   v_installation  constant text := coalesce(p_installation, ctx0_private.installation());
-  v_others        constant text := ctx0_private.other_versions(p_version => p_version);
+  v_others        constant bigint[] := coalesce(p_others, ctx0_private.other_versions(p_version => p_version));
+  v_writes        text;
+  v_is_clean      boolean;
   v_named         constant text := current_setting('application_name');
   v_position      text := current_setting('application_name');
   v_statement_sql text;
@@ -72,6 +76,7 @@ begin
       values (p_version, p_name, p_description, v_started, coalesce(p_applied_by, 'bot0-daemon'), p_checksum, p_attempt,
               p_breaking, p_min_app_version);
     end if;
+    v_writes := ctx0_private.own_writes();
     perform set_config('search_path', 'public, extensions', true);
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
     perform pg_catalog.set_config('safeupdate.enabled', '0', true);
@@ -102,7 +107,8 @@ begin
     set constraints all immediate;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-    if ctx0_private.installation() is distinct from v_installation then
+    v_is_clean := coalesce(ctx0_private.own_writes() = v_writes, false);
+    if not v_is_clean and ctx0_private.installation() is distinct from v_installation then
       raise object_not_in_prerequisite_state using
         message = 'the migration changes what install_sql() has installed',
         hint = 'Leave the schema ctx0_private and the functions that return ctx0_private.answer alone.';
@@ -120,7 +126,7 @@ begin
       -- A down text that can also be run by hand has deleted the row already.
       delete from public.ctx0_schema_versions where version = p_version;
     end if;
-    if ctx0_private.other_versions(p_version => p_version) <> v_others then
+    if not v_is_clean and ctx0_private.other_versions(p_version => p_version) <> v_others then
       raise object_not_in_prerequisite_state using
         message = format('the SQL of version %s adds or removes other rows of ctx0_schema_versions', p_version),
         hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
@@ -165,5 +171,5 @@ begin
 end
 $$;
 
-comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text, text) is
+comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text, text, bigint[]) is
   'ctx0: runs the statements of one schema version and updates the ledger';

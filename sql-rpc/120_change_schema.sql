@@ -41,6 +41,7 @@ declare
   v_step    ctx0_private.schema_step;
   v_run     ctx0_private.ctx0_schema_outside;
   v_installation text;
+  v_others  bigint[];
   v_locked  jsonb;
   v_started timestamptz;
   v_counted timestamptz := clock_timestamp();
@@ -108,6 +109,7 @@ begin
         'outcome', 'cancelled', 'cancelled_by', ctx0_private.cancelled_by(p_attempt => v_first), 'statement', 0);
     end if;
     if v_answer is null then
+      v_others := coalesce(v_others, ctx0_private.other_versions(p_version => v_step.version));
       v_answer := ctx0_private.run_migration(
         p_action => p_action, p_version => v_step.version, p_name => v_step.name, p_description => v_step.description,
         p_sql => v_step.sql, p_checksum => v_step.checksum, p_applied_by => p_applied_by, p_attempt => v_step.attempt,
@@ -115,7 +117,9 @@ begin
         -- still be removed.
         p_lock_timeout => '5s',
         p_request => case when v_run.attempt is distinct from v_step.attempt or v_run.statement ->> 'kind' = 'create_index' then v_first end,
-        p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version, p_installation => v_installation);
+        p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version, p_installation => v_installation,
+        p_others => v_others);
+      v_others := ctx0_private.with_version(p_others => v_others, p_version => v_step.version);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       if v_run.attempt = v_step.attempt then

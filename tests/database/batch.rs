@@ -240,3 +240,68 @@ async fn a_run_that_was_interrupted_leaves_nothing_to_compare_with_until_the_nex
     let verified = manager.verify().await.unwrap();
     assert_eq!(verified.to_string(), "the schema is as version 2 left it");
 }
+
+/// The outcomes of two harmless versions and this one in one request, and that of this one alone afterwards.
+async fn after_two_others(text: &str) -> (Vec<String>, Value) {
+    let project = Project::installed().await;
+    let rest = Rest::of(&project);
+    let mut arguments = several(&["select 1", "select 2", text]);
+    let results = apply(&rest, &arguments).await;
+    let outcomes = outcomes(&results).into_iter().map(str::to_owned).collect();
+    arguments["p_steps"].as_array_mut().unwrap().drain(..2);
+    let mut alone = apply(&rest, &arguments).await;
+    (outcomes, alone.remove(0))
+}
+
+#[tokio::test]
+async fn a_version_after_others_may_not_write_to_their_rows_or_to_the_functions() {
+    let replaced =
+        "create or replace function ctx0_private.lock_key() returns integer language sql immutable
+                    set search_path = pg_catalog, pg_temp as 'select 1668577328'";
+    for text in [
+        "insert into public.ctx0_schema_versions (version, migration_name) values (7, '007_a')",
+        "delete from public.ctx0_schema_versions where version = 1",
+        "update public.ctx0_schema_versions set version = 9 where version = 1",
+        // As many rows are written as without it.
+        "create temp table kept as select * from public.ctx0_schema_versions where version = 3;
+         truncate public.ctx0_schema_versions;
+         insert into public.ctx0_schema_versions select * from kept",
+        replaced,
+        "drop function ctx0_private.words(text)",
+        "create function ctx0_private.mine() returns integer language sql as 'select 1'",
+    ] {
+        let (outcomes, alone) = after_two_others(text).await;
+        assert_eq!(outcomes, ["applied", "applied"], "{text}");
+        assert_eq!(alone["outcome"], "failed", "{text}");
+        assert_eq!(alone["sqlstate"], "55000", "{text}: {alone}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_after_others_may_describe_their_rows_and_make_functions() {
+    for text in [
+        "update public.ctx0_schema_versions set description = 'more' where version = 1",
+        "create function public.ctx0_mine() returns integer language sql as 'select 1'",
+    ] {
+        let (outcomes, alone) = after_two_others(text).await;
+        assert_eq!(outcomes, ["applied"; 3], "{text}");
+        assert_eq!(alone["outcome"], "applied", "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_version_begins_once_one_has_put_a_trigger_on_the_ledger() {
+    let project = Project::installed().await;
+    let rest = Rest::of(&project);
+    let mut arguments = several(&[
+        "select 1",
+        "create function public.ctx0_look() returns trigger language plpgsql as 'begin return new; end';
+         create trigger look after insert on public.ctx0_schema_versions execute function public.ctx0_look()",
+        "select 3",
+    ]);
+    let results = apply(&rest, &arguments).await;
+    assert_eq!(outcomes(&results), ["applied", "applied"]);
+    arguments["p_steps"].as_array_mut().unwrap().drain(..2);
+    let alone = apply(&rest, &arguments).await;
+    assert_eq!(alone[0]["reason"], "unsafe_table", "{alone:?}");
+}
