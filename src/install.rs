@@ -94,6 +94,7 @@ pub const fn install_sql() -> &'static str {
             "088_index_expressions"
             "089_sorted"
             "090_schema_objects"
+            "092_relation_parts"
             "100_describe_schema"
             "105_schema_step"
             "110_run_migration"

@@ -329,7 +329,9 @@ mod tests {
         let (_, sql) = sql
             .split_once("function ctx0_private.schema_objects(")
             .unwrap();
-        let (sql, _) = sql.split_once("\n$$;").unwrap();
+        let (sql, _) = sql
+            .split_once("function ctx0_private.describe_schema(")
+            .unwrap();
         let kinds = sql.split("array['").skip(1);
         let kinds = kinds.filter_map(|rest| rest.split_once('\''));
         let kinds: Vec<_> = kinds.filter(|(_, next)| next.starts_with(',')).collect();
