@@ -121,7 +121,7 @@ async fn example() -> Result<Preview, Box<dyn Error>> {
     const STATE: &str =
         "select md5(string_agg(n::text, '' order by ctid)) from public.ctx0_notes n";
     eprintln!("{ENV_URL} is not set: starting a temporary PostgreSQL with a million rows…");
-    let stack = Stack::embedded().await?;
+    let stack = Stack::temporary().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;
     stack.reload_schema().await?;

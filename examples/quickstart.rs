@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(yes: bool) -> Result<ExitCode, Box<dyn Error>> {
-    // Where it is embedded, the database lives as long as this binding.
+    // A temporary database lives as long as this binding.
     let (config, _stack) = database().await?;
     println!("database: {}", config.rest_url());
     let manager = SchemaVersionManager::new(&config, Migrations::bundled()?)?;
@@ -103,7 +103,7 @@ async fn database() -> Result<(Config, Option<Stack>), Box<dyn Error>> {
         return Ok((Config::from_env()?, None));
     }
     println!("{ENV_URL} is not set: starting a temporary PostgreSQL…");
-    let stack = Stack::embedded().await?;
+    let stack = Stack::temporary().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;
     stack.reload_schema().await?;

@@ -69,7 +69,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(folder) => Migrations::from_dir(folder)?,
         None => Migrations::bundled()?,
     };
-    // An embedded database lives as long as this binding.
+    // A temporary database lives as long as this binding.
     let (mut config, stack) = project().await?;
     config = config.app_version(APP_VERSION);
     if let Some(url) = &options.follow {
@@ -123,7 +123,7 @@ async fn project() -> Result<(ConfigBuilder, Option<Stack>), Box<dyn Error>> {
         return Ok((ConfigBuilder::from_env()?, None));
     }
     eprintln!("{ENV_URL} is not set: starting a temporary PostgreSQL …");
-    let stack = Stack::embedded().await?;
+    let stack = Stack::temporary().await?;
     // On a real project this is what a person pastes into the SQL editor once.
     stack.sql(install_sql()).await?;
     stack.reload_schema().await?;

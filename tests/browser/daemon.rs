@@ -1,10 +1,10 @@
 //! The example daemon, as a process of its own.
 
-use std::{env, path::PathBuf, process::Stdio, sync::OnceLock};
+use std::{path::PathBuf, process::Stdio, sync::OnceLock};
 
 use ctx0_schema::{ENV_KEY, ENV_URL};
 use ctx0_stack::Port;
-use ctx0_stack::project::Project;
+use ctx0_stack::{program, project::Project};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -20,7 +20,7 @@ pub(crate) struct Start(Command);
 
 impl Start {
     /// On a database of its own.
-    pub(crate) fn embedded() -> Self {
+    pub(crate) fn temporary() -> Self {
         let mut command = Command::new(binary());
         command
             .arg("--until-stdin-closes")
@@ -42,7 +42,7 @@ impl Start {
     }
 
     fn at(url: &str, key: &str) -> Self {
-        let Self(mut command) = Self::embedded();
+        let Self(mut command) = Self::temporary();
         command.env(ENV_URL, url).env(ENV_KEY, key);
         Self(command)
     }
@@ -119,28 +119,7 @@ impl Daemon {
 /// The example as the sources have it now: of the targets of a single suite, it is none.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(cargo) = env::var_os("CARGO") {
-            let mut cargo = std::process::Command::new(cargo);
-            cargo
-                .args("build --workspace --all-features --locked --example desktop".split(' '))
-                .current_dir(env!("CARGO_MANIFEST_DIR"));
-            // With other arguments than those of `tests/run`, or with what cargo tells a test of
-            // its package, dependencies would be built again, and again after that.
-            for (name, _) in env::vars_os() {
-                let reported = name.to_string_lossy();
-                if reported.starts_with("CARGO_PKG_") || reported.starts_with("CARGO_MANIFEST_") {
-                    cargo.env_remove(name);
-                }
-            }
-            let built = cargo.status().expect("cargo runs");
-            assert!(built.success(), "the example desktop does not build");
-        }
-        let tests = env::current_exe().expect("a path");
-        tests
-            .ancestors()
-            .nth(2)
-            .expect("a folder above")
-            .join("examples/desktop")
-    })
+    // With other arguments than those of `tests/run`, dependencies would be built again, and again after that.
+    let arguments = "--workspace --all-features --example desktop";
+    BINARY.get_or_init(|| program::build(arguments).expect("the example desktop builds"))
 }

@@ -180,7 +180,7 @@ async fn a_daemon_that_follows_the_hosted_service_offers_only_what_that_has() {
 
 #[tokio::test]
 async fn with_nothing_configured_the_daemon_brings_a_database_that_is_a_version_behind() {
-    let daemon = Start::embedded().start().await;
+    let daemon = Start::temporary().start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.until_state("available").await;

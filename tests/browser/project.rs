@@ -4,20 +4,18 @@
 use std::{fs, path::Path};
 
 use ctx0_schema::{Migrations, Run, Version};
-use ctx0_stack::{Stack, project::Project};
+use ctx0_stack::project::Project;
 use serde_json::json;
 use tempfile::TempDir;
 
 /// Nothing of ours.
 pub(crate) async fn empty() -> Project {
-    Project::on(Stack::postgres().await.expect("a stack starts")).await
+    Project::on_own_server().await
 }
 
 /// The functions are installed, no version is applied.
 pub(crate) async fn installed() -> Project {
-    let project = empty().await;
-    project.install().await;
-    project
+    Project::installed_on_own_server().await
 }
 
 /// As the specification's user has it: version 1 of this crate's migrations.

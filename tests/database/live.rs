@@ -10,8 +10,8 @@ use ctx0_schema::{
     Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
     install_sql,
 };
+use ctx0_stack::Options;
 use ctx0_stack::project::{Project, migrations, version};
-use ctx0_stack::{Options, Stack};
 use serde_json::json;
 
 use crate::rest::Rest;
@@ -21,9 +21,7 @@ async fn one_connection() -> Project {
         pool: 1,
         ..Options::default()
     };
-    let project = Project::on(Stack::postgres_with(options).await.expect("a stack starts")).await;
-    project.install().await;
-    project
+    Project::installed_with(options).await
 }
 
 async fn preview(project: &Project, sql: &str) -> Preview {

@@ -6,8 +6,8 @@ use ctx0_schema::{
     Action, Backup, Error, LockMode, Migrations, ObjectKind, Preview, PreviewState, Unfinished,
     WarningKind,
 };
+use ctx0_stack::Options;
 use ctx0_stack::project::{Project, migrations, version, warnings};
-use ctx0_stack::{Options, Stack};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -467,8 +467,7 @@ async fn with_data() -> Project {
         pool: 1,
         ..Options::default()
     };
-    let project = Project::on(Stack::postgres_with(options).await.expect("a stack starts")).await;
-    project.install().await;
+    let project = Project::installed_with(options).await;
     project.sql(DATA).await;
     project
         .stack

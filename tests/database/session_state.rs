@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use ctx0_stack::Options;
 use ctx0_stack::project::{Project, migrations};
-use ctx0_stack::{Options, Stack};
 use serde_json::json;
 
 use crate::rest::{Answer, Rest, arguments, call_text};
@@ -254,8 +254,7 @@ async fn one_connection() -> Project {
         pool: 1,
         ..Options::default()
     };
-    let project = Project::on(Stack::postgres_with(options).await.expect("a stack starts")).await;
-    project.install().await;
+    let project = Project::installed_with(options).await;
     // In PL/pgSQL, whose own settings are there once a session has used it.
     project
         .sql(&format!(

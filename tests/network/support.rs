@@ -46,9 +46,7 @@ impl Network {
 
     /// Like [`Network::start`], on a stack with these options.
     pub(crate) async fn with(options: Options) -> Self {
-        let network = Self::without_functions(options).await;
-        network.install().await;
-        network
+        Self::on(Project::installed_with(options).await).await
     }
 
     /// The REST server has not heard of the functions, and neither of what migrations do.
@@ -81,7 +79,10 @@ impl Network {
 
     async fn without_functions(options: Options) -> Self {
         let stack = Stack::postgres_with(options).await;
-        let project = Project::on(stack.expect("a stack starts")).await;
+        Self::on(Project::on(stack.expect("a stack starts")).await).await
+    }
+
+    async fn on(project: Project) -> Self {
         project.sql(COUNTERS_AND_GATE).await;
         let proxy = FaultProxy::start(project.stack.url()).await;
         let proxy = proxy.expect("a proxy starts");

@@ -6,15 +6,17 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use ctx0_schema::install_sql;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{
     ConnectOptions, Connection,
     postgres::{PgConnectOptions, PgSslMode},
 };
+use tokio::sync::OnceCell;
 
 use crate::{Port, StackError, account::Account, scratch::Scratch, sql, template};
 
@@ -31,6 +33,7 @@ pub(crate) const SOCKET: &str = "{socket}";
 pub(crate) struct Cluster {
     account: Account,
     binaries: PathBuf,
+    version: String,
     /// On the command line of the server.
     settings: Vec<String>,
     port: Port,
@@ -41,23 +44,45 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Copies the template of this PostgreSQL and starts a server on it.
-    pub(crate) async fn start() -> Result<Cluster, StackError> {
-        Cluster::with_settings(Vec::new()).await
+    /// Copies the template of this PostgreSQL and starts a server on it, with these settings, such
+    /// as `max_connections=500`.
+    pub(crate) async fn start(settings: Vec<String>) -> Result<Cluster, StackError> {
+        let cluster = blocking(move || {
+            let cluster = prepare(settings)?;
+            let (account, directory) = (&cluster.account, cluster.scratch.path());
+            template::copy(account, &cluster.binaries, &cluster.version, directory)?;
+            Ok(cluster)
+        });
+        cluster.await?.ready().await
     }
 
-    /// Like [`Cluster::start`], with these settings, such as `max_connections=500`.
-    pub(crate) async fn with_settings(settings: Vec<String>) -> Result<Cluster, StackError> {
-        let mut cluster = tokio::task::spawn_blocking(move || prepare(settings))
-            .await
-            .map_err(io::Error::other)??;
-        cluster.launch().await?;
-        sql::run(
-            &cluster.options("supabase_admin"),
-            &format!("alter role postgres password '{}'", cluster.password),
-        )
-        .await?;
-        Ok(cluster)
+    /// The same with ctx0's functions, which are installed once in a process: that takes as long as
+    /// all the rest of a start.
+    pub(crate) async fn installed(settings: Vec<String>) -> Result<Cluster, StackError> {
+        static INSTALLED: OnceCell<Cluster> = OnceCell::const_new();
+        let installed = INSTALLED.get_or_try_init(|| async {
+            let mut cluster = Cluster::start(Vec::new()).await?;
+            sql::run(&cluster.options("postgres"), install_sql()).await?;
+            if let Some(server) = cluster.server.take() {
+                blocking(move || Ok(server.stop()?)).await?;
+            }
+            Ok::<_, StackError>(cluster)
+        });
+        let data = installed.await?.scratch.path().join("data");
+        let cluster = blocking(move || {
+            let cluster = prepare(settings)?;
+            template::copy_of(&cluster.account, &data, cluster.scratch.path())?;
+            Ok(cluster)
+        });
+        cluster.await?.ready().await
+    }
+
+    /// Starts the server and gives `postgres` its password.
+    async fn ready(mut self) -> Result<Cluster, StackError> {
+        self.launch().await?;
+        let password = format!("alter role postgres password '{}'", self.password);
+        sql::run(&self.options("supabase_admin"), &password).await?;
+        Ok(self)
     }
 
     /// How to connect as `user`, over the socket.
@@ -192,6 +217,12 @@ impl Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+
+    /// SIGINT is PostgreSQL's fast shutdown: the data directory is whole after it.
+    fn stop(mut self) -> io::Result<ExitStatus> {
+        kill_process(Pid::from_child(&self.0), Signal::INT)?;
+        self.0.wait()
+    }
 }
 
 impl Drop for Server {
@@ -206,7 +237,16 @@ impl Drop for Server {
     }
 }
 
-/// Everything up to the start of the server; it takes a moment and blocks.
+/// Runs what takes a moment and blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StackError> + Send + 'static,
+) -> Result<T, StackError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Everything but the data directory and the server.
 fn prepare(settings: Vec<String>) -> Result<Cluster, StackError> {
     let account = Account::unprivileged()?;
     let (binaries, version) = find_binaries()?;
@@ -221,10 +261,10 @@ fn prepare(settings: Vec<String>) -> Result<Cluster, StackError> {
             "immediate".into(),
         ]
     })?;
-    template::copy(&account, &binaries, &version, scratch.path())?;
     Ok(Cluster {
         account,
         binaries,
+        version,
         settings,
         port: Port::reserve()?,
         password: random_word()?,

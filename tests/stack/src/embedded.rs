@@ -1,9 +1,12 @@
-//! PostgreSQL 18 as WebAssembly inside this process.
+//! PostgreSQL 18 as WebAssembly, in the process of a program that is built when it is first needed.
 
-use std::{ffi::OsString, sync::mpsc, time::Duration};
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+};
 
-use oliphaunt_pgwire_server::{AsyncOliphauntServer, ServerListen};
-use oliphaunt_wasix::Extension;
 use sqlx::{
     PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
@@ -12,6 +15,7 @@ use sqlx::{
 use crate::{
     BOOTSTRAP, StackError,
     account::Account,
+    program,
     scratch::Scratch,
     sql::{self, Rows},
 };
@@ -30,23 +34,32 @@ const AUTHENTICATOR: &str = "
 
 /// A database in memory. It serves one connection at a time, the others wait.
 pub(crate) struct Embedded {
-    server: AsyncOliphauntServer,
+    /// It ends with its standard input, so it cannot outlive this process.
+    server: Child,
     scratch: Scratch,
 }
 
 impl Embedded {
+    /// Builds the program where it is missing, and returns when it can be connected to.
     pub(crate) async fn start() -> Result<Embedded, StackError> {
+        let started = tokio::task::spawn_blocking(Embedded::launch).await;
+        started.map_err(std::io::Error::other)?
+    }
+
+    fn launch() -> Result<Embedded, StackError> {
+        let program = program::build("-p ctx0-embedded")?;
         let scratch = Scratch::new(&Account::own(), |_| vec![OsString::from("true")])?;
-        let server = AsyncOliphauntServer::builder()
-            // Over TCP each answer that follows an error would be 40 ms late.
-            .listen(ServerListen::unix(scratch.path()))
-            .extensions([
-                Extension::PGCRYPTO,
-                Extension::UUID_OSSP,
-                Extension::PG_TRGM,
-            ])
-            .start()
-            .await?;
+        let mut server = Command::new(program)
+            .arg(scratch.path())
+            // A group of its own, so that Ctrl-C in a terminal does not end it first.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = server.stdout.take().expect("it is piped");
+        if BufReader::new(output).read_line(&mut String::new())? == 0 {
+            return Err(StackError::Embedded(server.wait()?));
+        }
         Ok(Embedded { server, scratch })
     }
 
@@ -89,11 +102,8 @@ pub(crate) async fn run_as(
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        // The server's thread is asked to stop, and waited for.
-        let (stopped, stop) = mpsc::channel();
-        self.server.close_with_completion(move |_| {
-            let _ = stopped.send(());
-        });
-        let _ = stop.recv_timeout(Duration::from_secs(10));
+        drop(self.server.stdin.take());
+        // Nobody is left to be told of an error.
+        let _ = self.server.wait();
     }
 }

@@ -29,9 +29,13 @@ pub enum StackError {
         log: String,
     },
 
-    /// The embedded PostgreSQL could not be started or stopped.
-    #[error("the embedded PostgreSQL failed")]
-    Embedded(#[from] oliphaunt_pgwire_server::Error),
+    /// The embedded PostgreSQL did not start.
+    #[error("the embedded PostgreSQL ended with {0} before it was ready")]
+    Embedded(ExitStatus),
+
+    /// A program of this workspace does not build; cargo has said why.
+    #[error("cargo {0} failed")]
+    Build(String),
 
     /// The database refused a statement, or the connection broke.
     #[error("the database answered with an error")]

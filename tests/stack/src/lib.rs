@@ -28,7 +28,7 @@
 //! | | [`Stack::embedded`] | [`Stack::postgres`] | [`Stack::external`] |
 //! |---|---|---|---|
 //! | database | PostgreSQL 18 as WebAssembly, in memory | the machine's PostgreSQL, 15 or newer, in a fresh cluster | whatever is there |
-//! | needs | nothing | Debian's `postgresql`, or `CTX0_TEST_PG_BIN` | `CTX0_TEST_SUPABASE_URL`, `CTX0_TEST_SERVICE_KEY`, and `CTX0_TEST_DATABASE_URL` to look behind it |
+//! | needs | some minutes to build it once | Debian's `postgresql`, or `CTX0_TEST_PG_BIN` | `CTX0_TEST_SUPABASE_URL`, `CTX0_TEST_SERVICE_KEY`, and `CTX0_TEST_DATABASE_URL` to look behind it |
 //! | REST layer | this crate's | this crate's | its own |
 //! | kill and restart | the REST layer | both | nothing |
 //!
@@ -89,6 +89,7 @@ mod keys;
 pub mod many;
 mod meta;
 mod port;
+pub mod program;
 pub mod project;
 mod rest;
 mod schema;

@@ -62,8 +62,7 @@ impl Many {
         let connections = number
             .saturating_mul(CONNECTIONS)
             .saturating_add(CONNECTIONS_BESIDE);
-        let cluster =
-            Cluster::with_settings(vec![format!("max_connections={connections}")]).await?;
+        let cluster = Cluster::start(vec![format!("max_connections={connections}")]).await?;
         sql::run(&cluster.options("postgres"), setup).await?;
         // The first database is their template, to which nobody is connected but who copies it.
         let admin = cluster.options("supabase_admin");

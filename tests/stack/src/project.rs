@@ -18,7 +18,7 @@ use ctx0_schema::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{Kind, Rows, Stack};
+use crate::{Kind, Options, Rows, Stack};
 
 /// All that the tests leave in a database is named `ctx0_…`.
 const REMOVE_EVERYTHING: &str = r"
@@ -97,9 +97,14 @@ impl Project {
 
     /// A project in which the functions are installed.
     pub async fn installed() -> Self {
-        let project = Self::empty().await;
-        project.install().await;
-        project
+        match Stack::external().await.expect("a complete description") {
+            None => Self::installed_on_own_server().await,
+            Some(stack) => {
+                let project = Self::on(stack).await;
+                project.install().await;
+                project
+            }
+        }
     }
 
     /// A project without anything of ours, on a PostgreSQL of its own wherever the suite runs: for a
@@ -110,9 +115,20 @@ impl Project {
 
     /// [`Project::on_own_server`] with the functions installed.
     pub async fn installed_on_own_server() -> Self {
-        let project = Self::on_own_server().await;
-        project.install().await;
-        project
+        Self::installed_with(Options::default()).await
+    }
+
+    /// The same, set up differently.
+    pub async fn installed_with(options: Options) -> Self {
+        let options = Options {
+            installed: true,
+            ..options
+        };
+        let stack = Stack::postgres_with(options).await;
+        Self {
+            stack: stack.expect("a stack starts"),
+            external: None,
+        }
     }
 
     /// On this stack, which must not have anything of ctx0.

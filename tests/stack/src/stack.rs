@@ -16,7 +16,7 @@ use crate::{
 /// What stands behind the REST layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// PostgreSQL 18 as WebAssembly inside this process.
+    /// PostgreSQL 18 as WebAssembly.
     Embedded,
     /// The machine's own PostgreSQL, in a fresh cluster.
     Postgres,
@@ -34,6 +34,8 @@ pub struct Options {
     pub pool_timeout: Duration,
     /// How the extension pg_cron runs its jobs. Without it there is no such extension.
     pub cron: Option<Cron>,
+    /// Whether the functions of ctx0 are installed, as if someone had done that in the SQL editor.
+    pub installed: bool,
 }
 
 /// How the extension pg_cron runs its jobs.
@@ -53,6 +55,7 @@ impl Default for Options {
             pool: 10,
             pool_timeout: Duration::from_secs(10),
             cron: None,
+            installed: false,
         }
     }
 }
@@ -87,12 +90,25 @@ struct External {
 }
 
 impl Stack {
-    /// Starts PostgreSQL 18 inside this process: nothing to install, ready in
-    /// about 2 s, with the limits that the crate's documentation lists.
+    /// Starts the machine's own PostgreSQL as [`Stack::postgres`] does, or where there is none the
+    /// [embedded](Stack::embedded) one.
     ///
     /// # Errors
     ///
-    /// When the embedded PostgreSQL or the REST layer cannot be started.
+    /// When it or the REST layer cannot be started.
+    pub async fn temporary() -> Result<Stack, StackError> {
+        match Stack::postgres().await {
+            Err(StackError::NoPostgres) => Stack::embedded().await,
+            started => started,
+        }
+    }
+
+    /// Starts PostgreSQL 18 as WebAssembly: nothing to install, ready in about 2 s once cargo has
+    /// built it, with the limits that the crate's documentation lists.
+    ///
+    /// # Errors
+    ///
+    /// When the embedded PostgreSQL cannot be built, or it or the REST layer cannot be started.
     pub async fn embedded() -> Result<Stack, StackError> {
         let embedded = Embedded::start().await?;
         let settings = Settings {
@@ -132,9 +148,10 @@ impl Stack {
     ///
     /// As for [`Stack::postgres`].
     pub async fn postgres_with(options: Options) -> Result<Stack, StackError> {
-        let cluster = match options.cron {
-            None => Cluster::start().await?,
-            Some(cron) => Cluster::with_settings(cron.settings()).await?,
+        let settings = options.cron.map_or_else(Vec::new, Cron::settings);
+        let cluster = match options.installed {
+            true => Cluster::installed(settings).await?,
+            false => Cluster::start(settings).await?,
         };
         if options.cron.is_some() {
             sql::run(&cluster.options("supabase_admin"), CRON).await?;

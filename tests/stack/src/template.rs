@@ -71,10 +71,15 @@ pub(crate) fn copy(
             renamed => renamed?,
         }
     }
+    copy_of(account, &template, directory)
+}
+
+/// Puts a copy of a stopped server's data directory at `directory/data`.
+pub(crate) fn copy_of(account: &Account, data: &Path, directory: &Path) -> Result<(), StackError> {
     run(account
         .command("cp")
         .arg("-a")
-        .args([&template, &directory.join("data")]))
+        .args([data, &directory.join("data")]))
 }
 
 fn build(account: &Account, binaries: &Path, data: &Path) -> Result<(), StackError> {

@@ -1,4 +1,4 @@
-//! The database inside the process, which is the examples' default.
+//! The embedded database, which the examples use where no PostgreSQL is installed.
 
 use ctx0_stack::{Kind, Stack};
 use reqwest::Method;
