@@ -152,6 +152,9 @@ begin
         v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
         v_hint = pg_exception_hint, v_context = pg_exception_context, v_schema = schema_name,
         v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+      if v_state = '42P01' and v_hint = '' then
+        v_hint := ctx0_private.elsewhere(p_name => quote_ident(substring(v_message from '"([^"]+)"')), p_path => v_path);
+      end if;
       if p_request is not null then
         perform ctx0_private.show_undone();
       end if;

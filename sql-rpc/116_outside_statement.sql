@@ -105,8 +105,9 @@ declare
   v_there   pg_index;
   v_name    text;
   v_problem jsonb;
+  v_path    constant text := 'public, extensions';
 begin
-  perform set_config('search_path', 'public, extensions', true);
+  perform set_config('search_path', v_path, true);
   v_id := pg_catalog.to_regclass(coalesce(p_statement ->> 'table', p_statement ->> 'index', p_statement ->> 'relation'));
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   select * into v_class from pg_class where oid = v_id;
@@ -115,7 +116,8 @@ begin
   if p_statement ->> 'kind' = 'create_index' then
     v_name := p_statement ->> 'name';
     if v_id is null then
-      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', p_statement ->> 'table'));
+      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', p_statement ->> 'table'),
+        ctx0_private.elsewhere(p_name => p_statement ->> 'table', p_path => v_path));
     elsif v_class.relkind not in ('r', 'm') then
       v_problem := ctx0_private.failure('42809', format('an index on %s cannot be created concurrently', v_id),
         'Of a partitioned table, create the index on each partition, and then on the table without "concurrently".');
@@ -146,7 +148,9 @@ begin
   select * into v_there from pg_index where indexrelid = v_id;
   if p_statement ->> 'kind' in ('vacuum', 'reindex') then
     if v_id is null then
-      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', coalesce(p_statement ->> 'table', p_statement ->> 'relation')));
+      v_name := coalesce(p_statement ->> 'table', p_statement ->> 'relation');
+      v_problem := ctx0_private.failure('42P01', format('relation "%s" does not exist', v_name),
+        ctx0_private.elsewhere(p_name => v_name, p_path => v_path));
     elsif v_class.relkind not in ('r', 'm', 'i') then
       v_problem := ctx0_private.failure('42809', format('%s is neither a table nor an index, or it has partitions', v_id),
         'Name its partitions, each in a version of its own.');
@@ -159,7 +163,8 @@ begin
   elsif v_id is null and (p_statement ->> 'if_exists')::boolean then
     return p_statement || '{"nothing": true}';
   elsif v_id is null then
-    v_problem := ctx0_private.failure('42704', format('index "%s" does not exist', p_statement ->> 'index'));
+    v_problem := ctx0_private.failure('42704', format('index "%s" does not exist', p_statement ->> 'index'),
+      ctx0_private.elsewhere(p_name => p_statement ->> 'index', p_path => v_path));
   elsif v_class.relkind <> 'i' or v_class.relispartition then
     v_problem := ctx0_private.failure('42809', format('%s cannot be dropped concurrently', v_id),
       'Only an index of a table that is not partitioned can, and not a part of one.');

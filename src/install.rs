@@ -97,6 +97,7 @@ pub const fn install_sql() -> &'static str {
             "092_relation_parts"
             "100_describe_schema"
             "105_schema_step"
+            "108_elsewhere"
             "110_run_migration"
             "114_latest_change"
             "115_describe_change"

@@ -3,7 +3,7 @@
 use ctx0_schema::{Error, Migrations, Verification};
 use ctx0_stack::{
     Cron, Options, Stack,
-    project::{Project, skip, version},
+    project::{Project, migrations, skip, version},
 };
 use serde_json::json;
 
@@ -275,5 +275,35 @@ async fn a_schema_whose_partition_was_detached_concurrently_is_recognised() {
         let found = manager.recognise().await.unwrap();
         let same: Vec<_> = found.same().map(|version| version.get()).collect();
         assert_eq!(same, [2], "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_another_schema_is_named_where_it_was_not_found() {
+    let hint = "Not in the search_path (public, extensions), but there is ctx0_other.\"T\".";
+    for (transaction, up, expected) in [
+        (
+            false,
+            "create index concurrently ctx0_i on \"T\" (id);",
+            Some(hint),
+        ),
+        (false, "vacuum \"T\";", Some(hint)),
+        (false, "vacuum ctx0_nothing;", None),
+        (true, "alter table \"T\" add a int;", Some(hint)),
+        (true, "alter table ctx0_nothing add a int;", None),
+        // It is in the search_path, and not the reason.
+        (true, "select ctx0_notes.id;", None),
+    ] {
+        let project = serving_sql("postgres").await;
+        project.install().await;
+        let manager = match transaction {
+            true => project.manager(migrations(&[("001_notes", TABLE), ("002_more", up)])),
+            false => project.manager(outside(up, "select 1;")),
+        };
+        let error = manager.apply_all_pending().await.unwrap_err().error;
+        let Error::MigrationFailed(failure) = &error else {
+            panic!("{up}: {error}");
+        };
+        assert_eq!(failure.hint.as_deref(), expected, "{up}");
     }
 }
