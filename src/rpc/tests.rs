@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
-use super::*;
-use crate::{install::install_sql, manifest::Migrations};
+use super::{change::AppliedStep, *};
+use crate::{install::install_sql, ledger::Action, manifest::Migrations, plan::Step};
 
 /// A step with everything that a step can have.
 fn step() -> Step {
