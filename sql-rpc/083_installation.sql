@@ -31,7 +31,8 @@ comment on function ctx0_private.installation() is
 
 -- own_writes(): what this transaction has written so far to the ledger and to the catalog of functions, and which
 -- the tables of ctx0 are. While this text stays the same, so do installation() and the rows of the ledger, which
--- cost more to read. Null where PostgreSQL does not count what a transaction writes.
+-- cost more to read. Null where PostgreSQL does not count what a transaction writes (track_counts), which the row
+-- that each version to apply has in the ledger shows; and so for a rollback.
 create function ctx0_private.own_writes()
 returns text
 language plpgsql
@@ -42,7 +43,7 @@ declare
   v_functions constant oid := 'pg_proc'::regclass;
   v_ledger    constant oid := to_regclass('public.ctx0_schema_versions');
 begin
-  return case when current_setting('track_counts')::boolean then format(
+  return case when current_setting('track_counts')::boolean and pg_stat_get_xact_tuples_inserted(v_ledger) > 0 then format(
     '%s %s %s %s %s %s %s %s %s %s %s',
     pg_stat_get_xact_tuples_inserted(v_functions), pg_stat_get_xact_tuples_updated(v_functions),
     pg_stat_get_xact_tuples_deleted(v_functions),
