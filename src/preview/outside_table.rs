@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::warnings::{bytes, short};
-use crate::manifest::Version;
 
 /// How many bytes PostgreSQL reads in a second: on a small and busy server, and on a fast one.
 const SLOW: u64 = 20_000_000;
@@ -57,15 +56,6 @@ impl From<SeenOutsideTable> for OutsideTable {
                 _ => format!("about {fastest} to {slowest}"),
             },
         }
-    }
-}
-
-impl OutsideTable {
-    /// How long the version takes and why, in a sentence; none where it reads nothing of the table.
-    pub(crate) fn sentence(&self, version: Version) -> Option<String> {
-        let Self { size, takes, .. } = self;
-        let table = short(&self.relation);
-        (self.slowest_secs > 0).then(|| format!("v{version} takes {takes}: {table} has {size}."))
     }
 }
 
@@ -125,22 +115,5 @@ mod tests {
             };
             assert_eq!(OutsideTable::from(seen).to_string(), expected);
         }
-    }
-
-    #[test]
-    fn a_sentence_says_how_long_it_takes_if_it_reads_the_table() {
-        let table = |reads| {
-            OutsideTable::from(SeenOutsideTable {
-                relation: "public.notes".to_owned(),
-                bytes: 3 << 30,
-                reads,
-            })
-        };
-        let version = Version::new(2).unwrap();
-        assert_eq!(table(0).sentence(version), None);
-        assert_eq!(
-            table(2_400_000_000).sentence(version).as_deref(),
-            Some("v2 takes about 24 s to 2 min: notes has 3.0 GB.")
-        );
     }
 }

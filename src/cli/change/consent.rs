@@ -4,7 +4,7 @@ use super::super::args::Consent;
 use crate::{
     ledger::Action,
     manifest::{Backup, Version},
-    preview::{Preview, PreviewState, PreviewedVersion, WarningKind},
+    preview::{OutsideTable, Preview, PreviewState, PreviewedVersion, WarningKind, short},
 };
 
 /// What to ask about a change.
@@ -158,7 +158,13 @@ fn takes(version: &PreviewedVersion) -> Option<String> {
     let table = version.outside_table.as_ref()?;
     outside
         .runs_outside()
-        .then(|| table.sentence(version.version))?
+        .then(|| estimate(version.version, table))?
+}
+
+/// None where it reads nothing of the table.
+fn estimate(version: Version, table: &OutsideTable) -> Option<String> {
+    let (name, takes, size) = (short(&table.relation), &table.takes, &table.size);
+    (table.slowest_secs > 0).then(|| format!("v{version} takes {takes}: {name} has {size}."))
 }
 
 /// The question after Ctrl-C.
@@ -314,6 +320,23 @@ mod tests {
             question(Some(Risk::Seen)).text(),
             "\nv2 takes about 2 min: ctx0_notes has 1.0 GB. This deletes data. To go on, type \"apply v2\":"
         );
+    }
+
+    #[test]
+    fn the_estimate_is_of_a_version_that_reads_its_table() {
+        let version = Version::new(2).expect("a version");
+        let mut table = OutsideTable {
+            relation: "public.notes".to_owned(),
+            bytes: 3 << 30,
+            size: "3.0 GB".to_owned(),
+            fastest_secs: 24,
+            slowest_secs: 120,
+            takes: "about 24 s to 2 min".to_owned(),
+        };
+        let text = "v2 takes about 24 s to 2 min: notes has 3.0 GB.";
+        assert_eq!(estimate(version, &table).as_deref(), Some(text));
+        table.slowest_secs = 0;
+        assert_eq!(estimate(version, &table), None);
     }
 
     #[test]
