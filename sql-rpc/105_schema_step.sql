@@ -78,6 +78,8 @@ returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- See current_version().
+set enable_seqscan = off
 as $$
 declare
   v_current constant integer := ctx0_private.current_version();
@@ -126,6 +128,8 @@ returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- See current_version().
+set enable_seqscan = off
 as $$
 declare
   v_earlier ctx0_private.ctx0_schema_attempts;

@@ -115,10 +115,7 @@ begin
     end if;
     v_ms := ceil(extract(epoch from clock_timestamp() - v_started) * 1000);
     if p_action = 'apply' then
-      update public.ctx0_schema_versions
-         set execution_ms = v_ms
-       where version = p_version and attempt is not distinct from p_attempt;
-      if not found then
+      if not ctx0_private.record_duration(p_version => p_version, p_attempt => p_attempt, p_ms => v_ms) then
         raise object_not_in_prerequisite_state using
           message = 'the migration removed its own row from ctx0_schema_versions';
       end if;
@@ -176,3 +173,23 @@ $$;
 
 comment on function ctx0_private.run_migration(text, integer, text, text, text[], text, text, uuid, interval, uuid, uuid, timestamptz, boolean, text, text, bigint[]) is
   'ctx0: runs the statements of one schema version and updates the ledger';
+
+-- record_duration(...): writes how long a version took to its row of the ledger, and tells whether that is still there.
+create function ctx0_private.record_duration(p_version integer, p_attempt uuid, p_ms bigint)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+-- See current_version().
+set enable_seqscan = off
+as $$
+begin
+  update public.ctx0_schema_versions
+     set execution_ms = p_ms
+   where version = p_version and attempt is not distinct from p_attempt;
+  return found;
+end
+$$;
+
+comment on function ctx0_private.record_duration(integer, uuid, bigint) is
+  'ctx0: writes how long a version took to the ledger';

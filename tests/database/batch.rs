@@ -305,3 +305,32 @@ async fn no_version_begins_once_one_has_put_a_trigger_on_the_ledger() {
     let alone = apply(&rest, &arguments).await;
     assert_eq!(alone[0]["reason"], "unsafe_table", "{alone:?}");
 }
+
+#[tokio::test]
+async fn a_version_reads_no_more_rows_the_more_went_before_it() {
+    const VERSIONS: usize = 60;
+    let project = Project::installed().await;
+    // Statistics of short tables make PostgreSQL read all of a table where it is asked for one row.
+    project
+        .sql(
+            "insert into public.ctx0_schema_versions (version, migration_name) values (1, '001_a');
+             delete from public.ctx0_schema_versions",
+        )
+        .await;
+    for table in [
+        "public.ctx0_schema_versions",
+        "ctx0_private.ctx0_schema_attempts",
+    ] {
+        project.sql(&format!("vacuum analyze {table}")).await;
+    }
+    let mut texts = vec!["select 1"; VERSIONS];
+    texts.push(
+        "create table public.ctx0_read as
+           select sum(seq_tup_read)::bigint as rows from pg_stat_xact_all_tables where relname ~ '^ctx0_schema_'",
+    );
+    let results = apply(&Rest::of(&project), &several(&texts)).await;
+    assert_eq!(outcomes(&results), ["applied"; VERSIONS + 1]);
+    let read = project.value("select rows from public.ctx0_read").await;
+    let read: usize = read.parse().expect("a number");
+    assert!(read < VERSIONS, "{read} rows");
+}
