@@ -140,6 +140,7 @@ mod tests {
             );
         }
     }
+
     #[test]
     fn an_error_has_the_message_of_the_body_and_not_its_json() {
         let long = format!(r#"{{"status":{}}}"#, "1".repeat(200));
