@@ -67,7 +67,7 @@ pub struct Run {
     /// Whether several versions go into one request; `None` where the database's version decides.
     batch: Option<bool>,
     ending: Ending,
-    on_progress: Box<dyn FnMut(Progress) + Send>,
+    on_progress: Option<Box<dyn FnMut(Progress) + Send>>,
 }
 
 impl Run {
@@ -82,13 +82,15 @@ impl Run {
             may_lock: false,
             batch: None,
             ending: Ending::default(),
-            on_progress: Box::new(|_| {}),
+            on_progress: None,
         }
     }
 
     /// Calls `listener` with each event of the run. It must not block.
+    ///
+    /// For it, the database is asked how far a version is, every 1 to 3 s while the version runs.
     pub fn on_progress(mut self, listener: impl FnMut(Progress) + Send + 'static) -> Self {
-        self.on_progress = Box::new(listener);
+        self.on_progress = Some(Box::new(listener));
         self
     }
 
@@ -166,6 +168,12 @@ impl Run {
         }
     }
 
+    fn report(&mut self, progress: Progress) {
+        if let Some(listener) = &mut self.on_progress {
+            listener(progress);
+        }
+    }
+
     async fn run_into(&mut self, done: &mut Vec<Version>) -> Result<Version, Error> {
         if self
             .backup_by
@@ -204,7 +212,7 @@ impl Run {
         let mut rest = &steps[..];
         while let Some(first) = rest.first() {
             let position = steps.len() - rest.len() + 1;
-            (self.on_progress)(started(position));
+            self.report(started(position));
             let sent = next_batch(rest, several);
             let answer = self.follow(sent, sent.len() < rest.len()).await;
             self.ending.lock().attempt = None;
@@ -213,19 +221,19 @@ impl Run {
             } = answer.unwrap_or_else(Taken::failed);
             for ((step, end), position) in rest.iter().zip(&taken).zip(position..) {
                 if step.version != first.version {
-                    (self.on_progress)(started(position));
+                    self.report(started(position));
                 }
                 if end.by_this_run {
                     done.push(step.version);
                 }
-                (self.on_progress)(end.progress(step));
+                self.report(end.progress(step));
             }
             rest = &rest[taken.len()..];
             if let (Some(error), Some(step)) = (error, rest.first()) {
                 if !taken.is_empty() {
-                    (self.on_progress)(started(position + taken.len()));
+                    self.report(started(position + taken.len()));
                 }
-                (self.on_progress)(Progress::Failed {
+                self.report(Progress::Failed {
                     version: step.version,
                     end: FailedEnd::from(&error),
                     error: error.to_string(),
@@ -274,7 +282,6 @@ impl Run {
         told: &mut Option<Way>,
     ) -> Option<SqlEnd> {
         let (manager, version) = (&self.manager, step.version);
-        let on_progress = &mut self.on_progress;
         let left_to_cron = match &manager.0.sql_api {
             Some(SqlApi::Management { .. }) if statement.no_cron.is_none() => {
                 Some("pg_cron comes first".to_owned())
@@ -285,8 +292,9 @@ impl Run {
             Some(reason) => reason,
             None => {
                 let migrations = &manager.0.migrations;
-                let on_wait =
-                    |wait, waited| on_progress(waiting(version, wait, waited, migrations));
+                let on_wait = self.on_progress.as_mut().map(|listener| {
+                    |wait, waited| listener(waiting(version, wait, waited, migrations))
+                });
                 match manager
                     .0
                     .rpc
@@ -308,7 +316,7 @@ impl Run {
         };
         if let Some((way, reason)) = next.filter(|(way, _)| *told != Some(*way)) {
             *told = Some(way);
-            on_progress(Progress::NextWay {
+            self.report(Progress::NextWay {
                 version,
                 way,
                 reason,
@@ -370,7 +378,9 @@ impl Run {
         };
         let prevented = || ending.prevented_by().map(|by| Taken::failed(cancelled(by)));
         let migrations = &manager.0.migrations;
-        let on_wait = |wait, waited| on_progress(waiting(version, wait, waited, migrations));
+        let on_wait = on_progress
+            .as_mut()
+            .map(|listener| |wait, waited| listener(waiting(version, wait, waited, migrations)));
         rpc.change(policy, attempt, decide, on_wait, prevented)
             .await
             .map_err(|end| match is_under_way {

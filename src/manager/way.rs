@@ -21,7 +21,10 @@ impl SchemaVersionManager {
             Some(SqlApi::Management { .. }) => Way::ManagementApi,
             None => return self.no_sql_api().map(Err),
         };
-        let nothing = self.0.rpc.run_outside("select 1", Uuid::nil(), |_, _| {});
+        let nothing = self
+            .0
+            .rpc
+            .run_outside("select 1", Uuid::nil(), None::<fn(_, _)>);
         Some(match nothing.await {
             Ok(_) => Ok(way),
             Err(error) => Err(self.why_closed(&error)),

@@ -1,12 +1,8 @@
 //! Runs the statement of a version that is no transaction.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Rpc, watch::Watched};
@@ -77,18 +73,9 @@ impl Rpc {
         &self,
         sql: &str,
         attempt: Uuid,
-        on_wait: impl FnMut(Wait, Duration) + Send,
+        on_wait: Option<impl FnMut(Wait, Duration) + Send>,
     ) -> Result<Option<SqlEnd>, Error> {
-        let started = Instant::now();
-        let on_wait = Mutex::new(on_wait);
-        let watched = Watched {
-            transport: &*self.transport,
-            attempt: Some(attempt),
-            on_seen: |wait| {
-                let mut on_wait = on_wait.lock().unwrap_or_else(PoisonError::into_inner);
-                on_wait(wait, started.elapsed());
-            },
-        };
+        let watched = Watched::new(&*self.transport, Some(attempt), on_wait);
         let request = Request::Sql {
             text: sql.into(),
             with_key: true,

@@ -55,20 +55,10 @@ impl Rpc {
         policy: RetryPolicy,
         mut change: impl FnMut() -> Option<ChangeSchema<'c>>,
         mut decide: impl FnMut(ChangeOutcomes) -> Result<Verdict<T>, RequestError>,
-        on_wait: impl FnMut(Wait, Duration) + Send,
+        on_wait: Option<impl FnMut(Wait, Duration) + Send>,
         cancelled: impl Fn() -> Option<T>,
     ) -> Result<T, ExchangeError> {
-        let started = Instant::now();
-        let on_wait = Mutex::new(on_wait);
-        let tell = |wait, waited| {
-            let mut on_wait = on_wait.lock().unwrap_or_else(PoisonError::into_inner);
-            on_wait(wait, waited);
-        };
-        let watched = Watched {
-            transport: &*self.transport,
-            attempt: None,
-            on_seen: |wait| tell(wait, started.elapsed()),
-        };
+        let watched = Watched::new(&*self.transport, None, on_wait);
         let mut last = None;
         let request = || {
             let next = change().map(|change| request(&change)).or(last.take());
@@ -76,35 +66,41 @@ impl Rpc {
             next.expect("there is a first request")
         };
         let decide = |response| decide(returned(response)?);
+        let tell = |wait, waited| watched.tell(wait, waited);
         exchange(&watched, policy, request, decide, tell, cancelled).await
     }
 }
 
-/// Sends requests, and looks at what the database does meanwhile.
+/// Sends requests, and looks at what the database does meanwhile, if anybody listens.
 pub(super) struct Watched<'a, F> {
-    pub(super) transport: &'a dyn Transport,
-    /// The attempt that a request belongs to which has none of its own.
-    pub(super) attempt: Option<Uuid>,
-    pub(super) on_seen: F,
+    transport: &'a dyn Transport,
+    attempt: Option<Uuid>,
+    started: Instant,
+    on_wait: Option<Mutex<F>>,
 }
 
-impl<F: Fn(Wait) + Send + Sync> Transport for Watched<'_, F> {
-    fn send<'a>(
-        &'a self,
-        request: &'a Request,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                response = self.transport.send(request, timeout) => response,
-                () = self.look(request.attempt().or(self.attempt)) => unreachable!("looking does not end"),
-            }
-        })
+impl<'a, F: FnMut(Wait, Duration) + Send> Watched<'a, F> {
+    /// `attempt`: the one that a request belongs to which has none of its own.
+    pub(super) fn new(
+        transport: &'a dyn Transport,
+        attempt: Option<Uuid>,
+        on_wait: Option<F>,
+    ) -> Self {
+        Self {
+            transport,
+            attempt,
+            started: Instant::now(),
+            on_wait: on_wait.map(Mutex::new),
+        }
     }
-}
 
-impl<F: Fn(Wait) + Send + Sync> Watched<'_, F> {
+    fn tell(&self, wait: Wait, waited: Duration) {
+        if let Some(on_wait) = &self.on_wait {
+            let mut on_wait = on_wait.lock().unwrap_or_else(PoisonError::into_inner);
+            on_wait(wait, waited);
+        }
+    }
+
     async fn look(&self, attempt: Option<Uuid>) {
         let [first, longest] = LOOKS;
         let mut backoff = Backoff::new(first, longest);
@@ -117,9 +113,29 @@ impl<F: Fn(Wait) + Send + Sync> Watched<'_, F> {
                 running: Some(running),
             }) = response
             {
-                (self.on_seen)(running.into());
+                self.tell(running.into(), self.started.elapsed());
             }
             sleep(backoff.delay()).await;
         }
+    }
+}
+
+impl<F: FnMut(Wait, Duration) + Send> Transport for Watched<'_, F> {
+    fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<HttpResponse, TransportError>> {
+        let response = self.transport.send(request, timeout);
+        if self.on_wait.is_none() {
+            return response;
+        }
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                response = response => response,
+                () = self.look(request.attempt().or(self.attempt)) => unreachable!("looking does not end"),
+            }
+        })
     }
 }

@@ -18,8 +18,9 @@ pub(crate) struct Fake(Arc<Mutex<State>>);
 struct State {
     script: Box<dyn FnMut(&Request) -> Scripted + Send>,
     remembers: bool,
-    /// What `ctx0_running` returns. Requests for it come in between, and are not recorded.
+    /// What `ctx0_running` returns. Requests for it come in between, and are only counted.
     running: Value,
+    looks: usize,
     asked: Vec<(Request, Instant)>,
 }
 
@@ -57,6 +58,7 @@ impl Fake {
             script: Box::new(script),
             remembers: true,
             running: Value::Null,
+            looks: 0,
             asked: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)))
@@ -73,6 +75,11 @@ impl Fake {
     pub(crate) fn telling(self, running: Value) -> Self {
         self.state().running = running;
         self
+    }
+
+    /// How often it was asked what it works on.
+    pub(crate) fn looks(&self) -> usize {
+        self.state().looks
     }
 
     /// The requests so far.
@@ -119,6 +126,7 @@ impl Transport for Fake {
         let mut scripted = {
             let mut state = self.state();
             if request.name() == "ctx0_running" {
+                state.looks += 1;
                 let body = json!({"running": state.running}).to_string();
                 return Box::pin(std::future::ready(Ok(HttpResponse {
                     status: 200,

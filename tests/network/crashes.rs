@@ -189,8 +189,8 @@ async fn functions_that_were_just_installed_are_waited_for() {
 async fn functions_that_stay_unknown_are_given_up_after_four_requests() {
     let network = Network::uninformed().await;
     let began = Instant::now();
-    let run = Running::start(network.manager(&steps(&[""])).apply_all_pending());
-    let error = run.failure().await;
+    let run = network.manager(&steps(&[""])).apply_all_pending();
+    let error = run.await.expect_err("it is given up");
     let took = began.elapsed();
     assert!(!error.error.is_retryable(), "{error}");
     assert!(

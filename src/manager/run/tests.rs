@@ -335,6 +335,25 @@ async fn a_version_that_is_applied_needs_no_request() {
     );
 }
 
+/// Nobody would hear what is seen, and a request more is a round trip more.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_nobody_listens_to_does_not_ask_how_far_it_is() {
+    for listens in [false, true] {
+        let minute = Duration::from_secs(60);
+        let queue = [
+            empty_ledger(),
+            Scripted::Later(minute, Box::new(applied(60_000))),
+        ];
+        let fake = Fake::new(queue);
+        let mut run = SchemaVersionManager::on(&fake).apply_migration(Version::new(1).unwrap());
+        if listens {
+            run = run.on_progress(|_| {});
+        }
+        run.await.unwrap();
+        assert_eq!((fake.asked().len(), fake.looks() > 0), (2, listens));
+    }
+}
+
 /// Applies two versions over an empty ledger, in one request if the database takes both: the result,
 /// the requests, and what was reported.
 async fn run_both(
