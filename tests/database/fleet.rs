@@ -12,7 +12,11 @@ use ctx0_schema::{
     ProjectOutcome, StopRule, WaitReason,
 };
 use ctx0_stack::project::{Project, migrations};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpListener,
+    sync::{Notify, mpsc},
+};
 
 const FILES: [(&str, &str); 2] = [
     (
@@ -269,9 +273,16 @@ async fn data_is_deleted_only_where_that_was_agreed_to() {
 #[tokio::test]
 async fn a_project_that_hangs_holds_up_nobody() {
     let projects = installed(2).await;
-    // It accepts connections and never responds.
-    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let hangs = format!("http://{}", hangs.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = format!("http://{}", listener.local_addr().unwrap());
+    let others_ended = Arc::new(Notify::new());
+    let released = Arc::clone(&others_ended);
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        released.notified().await;
+        let refusal = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+        connection.write_all(refusal).await.unwrap();
+    });
     let key = ctx0_stack::SECRET_KEY;
     let file = file(&[
         ("h", &hangs, key, ""),
@@ -284,11 +295,14 @@ async fn a_project_that_hangs_holds_up_nobody() {
         .concurrency(2)
         .configure(|config| {
             config
-                .request_timeout(Duration::from_secs(3))
-                .retry_deadline(Duration::from_secs(6))
+                .request_timeout(Duration::from_secs(120))
+                .retry_deadline(Duration::from_secs(120))
         })
         .on_event(move |event| {
             if let FleetEvent::Finished(project) = event {
+                if project.name == "b" {
+                    others_ended.notify_one();
+                }
                 order.lock().unwrap().push(project.name);
             }
         })
