@@ -227,6 +227,70 @@ $$;
 comment on function ctx0_private.drop_inside(text) is
   'ctx0: removes an index in this transaction';
 
+-- settle_job(p_run, p_cancelled): ends the job of pg_cron that was to run the statement, and records why. Result: as
+-- job_end(), null while nothing is known.
+create function ctx0_private.settle_job(p_run ctx0_private.ctx0_schema_outside, p_cancelled boolean)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- This may be what the job is to remove.
+  v_left_over constant text := ctx0_private.outside_left_over(p_run => p_run);
+  v_end       constant jsonb := case when p_cancelled and v_left_over is null then '{}'
+                                     else ctx0_private.job_end(p_run => p_run, p_left_over => v_left_over) end;
+begin
+  if v_end is not null then
+    perform ctx0_private.remove_job(p_run => p_run);
+    update ctx0_private.ctx0_schema_outside
+       set job = null, no_job = v_end ->> 'no_job', failure = coalesce(failure, v_end -> 'failure'),
+           runs = runs - (v_end ? 'no_job')::integer,
+           run_at = case when p_cancelled then clock_timestamp() else run_at end
+     where only_row;
+  end if;
+  return v_end;
+end
+$$;
+
+comment on function ctx0_private.settle_job(ctx0_private.ctx0_schema_outside, boolean) is
+  'ctx0: ends the job of a version that is running outside a transaction';
+
+-- outside_failure(p_run, p_response, p_no_way): why the statement is not run again, as failure(), or null. p_no_way: why
+-- nothing runs it, or null.
+create function ctx0_private.outside_failure(p_run ctx0_private.ctx0_schema_outside, p_response jsonb, p_no_way text)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_state constant text := p_response ->> 'sqlstate';
+begin
+  if p_run.failure is not null then
+    return p_run.failure;
+  elsif p_no_way is not null then
+    return ctx0_private.failure(p_sqlstate => 'CTX05', p_message => p_no_way);
+  -- A copy of the statement that runs while another one does finds the name taken, or they wait for each other until
+  -- one of them ends in a deadlock. A server that is shut down says nothing about the statement.
+  elsif v_state not in ('CTX05', '42P07', '42704', '40P01') and v_state !~ '^(08|53|57P)'
+        and not ctx0_private.is_past_return(p_run => p_run) then
+    return ctx0_private.failure(
+      p_sqlstate => v_state, p_message => p_response ->> 'message',
+      p_hint => case v_state when '57014' then
+        'If that was a statement_timeout: it is one of the role that /pg/query connects as, or of the database. Set it higher, such as '
+        '"alter role postgres set statement_timeout = ''2h''", then try again.' end);
+  elsif p_run.runs >= 6 then
+    return ctx0_private.failure('CTX04', format('the statement was interrupted %s times', p_run.runs),
+      'Ask whoever runs the database why, such as a statement_timeout or a restart.');
+  end if;
+  return null;
+end
+$$;
+
+comment on function ctx0_private.outside_failure(ctx0_private.ctx0_schema_outside, jsonb, text) is
+  'ctx0: why a statement outside a transaction is not run again';
+
 -- step_outside(...): what is next for a version that runs outside a transaction. Each copy of its request asks,
 -- the first one and those that follow it. The caller holds the lock.
 --
@@ -254,18 +318,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_response  jsonb := p_response;
-  v_by_nobody boolean := coalesce(p_response ->> 'sqlstate' = 'CTX05', false);
-  v_run       ctx0_private.ctx0_schema_outside;
-  v_left_over text;
-  v_done      boolean;
-  v_cancelled text;
-  v_no_job    text;
-  v_job_end   jsonb;
-  v_bytes     bigint;
-  v_large     text;
-  v_next      text;
-  v_only_on   boolean;
+  v_is_running constant jsonb := '{"outcome": "locked", "held_by": "attempt"}';
+  v_inside     constant text := ctx0_private.inside_sql(p_outside => p_step.outside);
+  v_response   jsonb := p_response;
+  v_run        ctx0_private.ctx0_schema_outside;
+  v_cancelled  text;
+  v_done       boolean;
+  v_job_end    jsonb;
+  v_left_over  text;
+  v_by_cron    boolean := false; -- whether pg_cron runs it
+  v_no_way     text; -- why nothing runs it
+  v_bytes      bigint;
+  v_next       text;
 begin
   select * into v_run from ctx0_private.outside_run();
   if not found then
@@ -276,7 +340,7 @@ begin
     v_left_over := ctx0_private.stray_index();
     if v_left_over is not null and p_response is null then
       return ctx0_private.run_outside(p_sql => ctx0_private.removal(p_index => v_left_over));
-    elsif v_left_over is not null and v_by_nobody then
+    elsif v_left_over is not null and p_response ->> 'sqlstate' = 'CTX05' then
       perform ctx0_private.drop_inside(p_index => v_left_over);
     end if;
     return ctx0_private.begin_outside(p_action => p_action, p_step => p_step, p_applied_by => p_applied_by);
@@ -284,59 +348,37 @@ begin
 
   if ctx0_private.outside_backend(p_run => v_run) is not null then
     perform ctx0_private.disarm_job(p_run => v_run);
-    return '{"outcome": "locked", "held_by": "attempt"}';
+    return v_is_running;
   end if;
   v_cancelled := ctx0_private.cancelled_by(p_attempt => v_run.attempt);
-  v_left_over := ctx0_private.outside_left_over(p_run => v_run);
   v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => v_response);
   if v_run.job is not null and (not v_done or v_cancelled is not null or v_run.failure is not null) then
-    -- What is left over may be what the job is to remove.
-    v_job_end := case when v_cancelled is not null and v_left_over is null then '{}'
-                      else ctx0_private.job_end(p_run => v_run, p_left_over => v_left_over) end;
+    v_job_end := ctx0_private.settle_job(p_run => v_run, p_cancelled => v_cancelled is not null);
     if v_job_end is null then
-      return '{"outcome": "locked", "held_by": "attempt"}';
+      return v_is_running;
     end if;
-    perform ctx0_private.remove_job(p_run => v_run);
-    update ctx0_private.ctx0_schema_outside
-       set job = null, no_job = v_job_end ->> 'no_job', failure = coalesce(failure, v_job_end -> 'failure'),
-           runs = runs - (v_job_end ? 'no_job')::integer,
-           run_at = case when v_cancelled is null then run_at else clock_timestamp() end
-     where only_row;
-    select * into v_run from ctx0_private.outside_run();
     -- What the client says is from the time before the job.
     v_response := case when v_job_end ? 'ran' then '{}'::jsonb end;
-    v_by_nobody := false;
-    v_left_over := ctx0_private.outside_left_over(p_run => v_run);
+    select * into v_run from ctx0_private.outside_run();
     v_done := ctx0_private.outside_is_done(p_run => v_run, p_response => v_response);
   end if;
-  v_only_on := ctx0_private.is_past_return(p_run => v_run);
+  v_left_over := ctx0_private.outside_left_over(p_run => v_run);
 
-  v_no_job := case when v_by_nobody then coalesce(v_run.no_job, ctx0_private.no_cron()) end;
-  if (v_response ->> 'inside')::boolean and v_no_job is not null and v_run.runs = 1 and v_left_over is null and not v_done
-     and ctx0_private.inside_sql(p_outside => p_step.outside) is not null then
+  if v_response ->> 'sqlstate' = 'CTX05' then
+    v_no_way := coalesce(v_run.no_job, ctx0_private.no_cron());
+    v_by_cron := v_no_way is null;
+    v_no_way := coalesce((v_response ->> 'message') || '; ', '') || v_no_way;
+  end if;
+  if v_no_way is not null and (v_response ->> 'inside')::boolean and v_inside is not null
+     and v_run.runs = 1 and v_left_over is null and not v_done then
     v_bytes := pg_total_relation_size((v_run.statement ->> 'table_id')::oid);
     if v_bytes < coalesce((v_response ->> 'below_bytes')::bigint, v_bytes + 1) then
       perform ctx0_private.undo_outside(p_run => v_run);
-      return jsonb_build_object('sql', jsonb_build_array(ctx0_private.inside_sql(p_outside => p_step.outside)));
+      return jsonb_build_object('sql', jsonb_build_array(v_inside));
     end if;
-    v_large := format('; its table is too large to be locked instead (%s)', pg_size_pretty(v_bytes));
+    v_no_way := concat(v_no_way, format('; its table is too large to be locked instead (%s)', pg_size_pretty(v_bytes)));
   end if;
-
-  -- A copy of the statement that runs while another one does finds the name taken, or they wait for each other until
-  -- one of them ends in a deadlock. A server that is shut down says nothing about the statement.
-  if v_run.failure is null and v_by_nobody and v_no_job is not null then
-    v_run.failure := ctx0_private.failure('CTX05', concat(v_response ->> 'message', '; ', v_no_job, v_large));
-  elsif v_run.failure is null and not v_by_nobody and not v_only_on
-        and v_response ->> 'sqlstate' not in ('42P07', '42704', '40P01') and v_response ->> 'sqlstate' !~ '^(08|53|57P)' then
-    v_run.failure := ctx0_private.failure(
-      p_sqlstate => v_response ->> 'sqlstate', p_message => v_response ->> 'message',
-      p_hint => case v_response ->> 'sqlstate' when '57014' then
-        'If that was a statement_timeout: it is one of the role that /pg/query connects as, or of the database. Set it higher, such as '
-        '"alter role postgres set statement_timeout = ''2h''", then try again.' end);
-  elsif v_run.failure is null and v_run.runs >= 6 then
-    v_run.failure := ctx0_private.failure('CTX04', format('the statement was interrupted %s times', v_run.runs),
-      'Ask whoever runs the database why, such as a statement_timeout or a restart.');
-  end if;
+  v_run.failure := ctx0_private.outside_failure(p_run => v_run, p_response => v_response, p_no_way => v_no_way);
 
   if v_done and v_run.statement ->> 'kind' = 'create_index' then
     if v_cancelled is null and v_run.failure is null then
@@ -345,28 +387,27 @@ begin
     end if;
   elsif v_done then
     return '{"sql": []}';
-  elsif v_only_on and v_run.runs < 12 then
+  elsif ctx0_private.is_past_return(p_run => v_run) and v_run.runs < 12 then
     v_cancelled := null;
     v_run.failure := null;
   end if;
   -- A copy of the statement may still be on its way.
   if (v_response is null or v_cancelled is not null) and clock_timestamp() < v_run.run_at + interval '3 s' then
-    return '{"outcome": "locked", "held_by": "attempt"}';
+    return v_is_running;
   end if;
 
-  if v_left_over is not null and v_by_nobody and v_no_job is not null then
+  if v_left_over is not null and v_no_way is not null then
     if not ctx0_private.drop_inside(p_index => v_left_over) then
-      return '{"outcome": "locked", "held_by": "attempt"}';
+      return v_is_running;
     end if;
     v_left_over := null;
   end if;
-
   v_next := case when v_left_over is not null then ctx0_private.removal(p_index => v_left_over)
                  when v_cancelled is null and v_run.failure is null then ctx0_private.outside_sql(p_run => v_run) end;
   if v_next is not null then
     update ctx0_private.ctx0_schema_outside set failure = v_run.failure where only_row;
-    if v_by_nobody and v_no_job is null and ctx0_private.begin_job(p_run => v_run, p_sql => v_next) then
-      return '{"outcome": "locked", "held_by": "attempt"}';
+    if v_by_cron and ctx0_private.begin_job(p_run => v_run, p_sql => v_next) then
+      return v_is_running;
     end if;
     return ctx0_private.run_outside(p_sql => v_next);
   end if;
