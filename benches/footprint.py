@@ -3,10 +3,11 @@
 
     benches/footprint.py
 
-builds a small daemon without and with the library, each in a temporary folder, and compares: crates, time of a
-release build from nothing, size of the stripped program, memory while it idles, and processor time of a check beside
-that of a plain request. It starts the stand-in Supabase on the machine's PostgreSQL for the latter, prints a table, and writes
-benches/footprint.json and the sentence of the README. It needs psql, and Linux for /proc.
+builds a small daemon without and with the library, each in a temporary folder, with the default release profile and with
+link-time optimization. It compares crates, time of a build from nothing, size of the stripped program, memory while it
+idles, and processor time of a check beside that of a plain request. For the latter it starts the stand-in Supabase on
+the machine's PostgreSQL. It prints a table, and writes benches/footprint.json and the paragraph of the README. It
+needs psql, and Linux for /proc.
 """
 
 import json
@@ -20,8 +21,12 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROUNDS = 5
+ROUNDS = 15
 CHECKS = 500
+PROFILES = {
+    "release": "strip = true",
+    "lto": 'strip = true\nlto = "fat"\ncodegen-units = 1',
+}
 
 DEPENDENCIES = """
 reqwest = { version = "0.13", default-features = false, features = ["rustls", "http2"] }
@@ -75,14 +80,15 @@ def run(*command, **options):
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, **options).stdout
 
 
-def build(folder, name, with_library):
+def build(folder, name, profile):
     """Builds the daemon from nothing: its program, its crates and the seconds that took."""
-    project = folder / name
+    with_library = name == "with"
+    project = folder / profile / name
     (project / "src").mkdir(parents=True)
     library = f'ctx0-schema = {{ path = "{ROOT}" }}\n' if with_library else ""
     (project / "Cargo.toml").write_text(
         f'[package]\nname = "{name}"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n'
-        f'[profile.release]\nstrip = true\n[dependencies]\n{library}{DEPENDENCIES}')
+        f'[profile.release]\n{PROFILES[profile]}\n[dependencies]\n{library}{DEPENDENCIES}')
     start = "let _scheduler = ctx0_schema::Scheduler::builder(manager.clone()).start();" if with_library else ""
     main = MAIN.replace("PREPARE", WITH if with_library else WITHOUT).replace("START", start).replace("COUNT", str(CHECKS))
     (project / "src/main.rs").write_text(main)
@@ -91,9 +97,9 @@ def build(folder, name, with_library):
     tree = run("cargo", "tree", "--prefix", "none", "--edges", "normal,build", cwd=project)
     crates = {" ".join(line.split()[:2]) for line in tree.splitlines() if line} - {f"{name} v0.0.0"}
     began = time.monotonic()
-    run("cargo", "build", "--release", "--quiet", "--target-dir", str(folder / f"{name}-target"), cwd=project)
+    run("cargo", "build", "--release", "--quiet", "--target-dir", str(project / "target"), cwd=project)
     took = time.monotonic() - began
-    return folder / f"{name}-target/release/{name}", len(crates), took
+    return project / f"target/release/{name}", len(crates), took
 
 
 def once(program, environment):
@@ -108,7 +114,8 @@ def once(program, environment):
 
 
 def measure(folder):
-    built = {name: build(folder, name, name == "with") for name in ["without", "with"]}
+    daemons = [(profile, name) for profile in PROFILES for name in ["without", "with"]]
+    built = {daemon: build(folder, daemon[1], daemon[0]) for daemon in daemons}
     run("cargo", "build", "--quiet", "--workspace", "--all-features", "--locked", "--bins", "--examples", cwd=ROOT)
     stack = subprocess.Popen(
         [ROOT / "target/debug/ctx0-stack", "--postgres"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -117,41 +124,47 @@ def measure(folder):
         script = folder / "install.sql"
         run(ROOT / "target/debug/examples/install_sql", script)
         run("psql", "-X", "-q", "-1", "-d", told["DATABASE_URL"], "-f", script)
-        runs = {name: [] for name in built}
+        os.sync()  # As where a program was installed a while ago.
+        runs = {daemon: [] for daemon in daemons}
         for _ in range(ROUNDS):
-            for name, (program, _, _) in built.items():
-                runs[name].append(once(program, os.environ | told))
+            for daemon in daemons:
+                runs[daemon].append(once(built[daemon][0], os.environ | told))
         stack.stdin.close()
-    return {
-        name: {
+    measured = {profile: {} for profile in PROFILES}
+    for profile, name in daemons:
+        program, crates, took = built[profile, name]
+        measured[profile][name] = {
             "crates": crates,
             "build_s": round(took, 1),
             "program_mib": round(program.stat().st_size / 2**20, 2),
-            "idle_kib": statistics.median(own for _, own in runs[name]),
-            "request_us": round(statistics.median(spent for spent, _ in runs[name]) / 1000, 1),
+            "idle_kib": statistics.median(own for _, own in runs[profile, name]),
+            "request_us": round(statistics.median(spent for spent, _ in runs[profile, name]) / 1000, 1),
         }
-        for name, (program, crates, took) in built.items()
-    }
+    return measured
 
 
-def sentence(measured):
-    more = {what: measured["with"][what] - measured["without"][what] for what in measured["with"]}
+def paragraph(measured):
+    release, lto = ({what: of["with"][what] - of["without"][what] for what in of["with"]}
+                    for of in (measured["release"], measured["lto"]))
     return (
-        f'A daemon that has tokio and reqwest grows by {more["crates"]} crates, {more["build_s"]:.0f} s of a release build, '
-        f'{more["program_mib"]:.1f} MiB of program and {more["idle_kib"] / 1024:.1f} MiB of memory.\nA check takes '
-        f'{more["request_us"]:.0f} µs more of processor time than a bare request (`benches/footprint.py`).\n')
+        f'A daemon that has tokio and reqwest grows by {release["crates"]} crates and {release["build_s"]:.0f} s of a release '
+        f'build. Built with link-time optimization, it\ngrows by {lto["program_mib"]:.1f} MiB of program and '
+        f'{lto["idle_kib"] / 1024:.1f} MiB of memory; with the default profile by {release["program_mib"]:.1f} and '
+        f'{release["idle_kib"] / 1024:.1f} MiB. A check\ntakes {release["request_us"]:.0f} µs more of processor time than a '
+        f'bare request (`benches/footprint.py`).\n')
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(pathlib.Path(folder))
-    for what in measured["with"]:
-        print(f'{what:<12} {measured["without"][what]:>10} {measured["with"][what]:>10}')
+    for profile, of in measured.items():
+        for what in of["with"]:
+            print(f'{profile:<8} {what:<12} {of["without"][what]:>10} {of["with"][what]:>10}')
     figures, readme = ROOT / "benches/footprint.json", ROOT / "README.md"
     # A test holds the README to these figures.
-    before = sentence(json.loads(figures.read_text()))
+    before = paragraph(json.loads(figures.read_text()))
     figures.write_text(json.dumps(measured, indent=2) + "\n")
-    readme.write_text(readme.read_text().replace(before, sentence(measured)))
+    readme.write_text(readme.read_text().replace(before, paragraph(measured)))
 
 
 if __name__ == "__main__":
