@@ -8,10 +8,11 @@
 -- Result: one row per object. Its definition is a list of parts, each as
 --   {part, name, definition, id, flags}
 -- with part one of: column, constraint, index, trigger, policy, rule, statistics, publication,
--- comment, grant, option, value, body. The id stays the same when a part is renamed. Flags of a
--- column: n (not null), d (has a default, an identity or is generated), g (generated); of a
--- policy: a, u (lets anon or authenticated through); of the options of a view: i (security_invoker);
--- of a function: s (security definer, and can be called).
+-- comment, grant, option, value, body. The id stays the same when a part is renamed; that of a
+-- parent is its oid. Flags of a column: n (not null), d (has a default, an identity or is generated),
+-- g (generated); of a policy: a, u (lets anon or authenticated through), r (restrictive: it limits
+-- them); of the options of a view: i (security_invoker); of a function: s (security definer, and can
+-- be called).
 --
 -- p_only: only these, where p_ours is false.
 --

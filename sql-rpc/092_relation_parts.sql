@@ -103,7 +103,7 @@ begin
     return query
     select i.inhrelid, 0, i.inhseqno, array['option', case when r.relispartition then 'partition of' else 'inherits' end,
              concat_ws(' ', i.inhparent::regclass, pg_get_expr(r.relpartbound, r.oid),
-                       case when i.inhdetachpending then '(being detached)' end), null, null]
+                       case when i.inhdetachpending then '(being detached)' end), i.inhparent::text, null]
       from pg_inherits i
       join pg_class r on r.oid = i.inhrelid
      where i.inhrelid = any (p_relations);
@@ -242,8 +242,9 @@ begin
                          from unnest(p.polroles) o),
              'using (' || chr(1) || u.expression || chr(2) || ')',
              'with check (' || chr(1) || w.expression || chr(2) || ')'), p.oid::text,
-             case when p.polpermissive and coalesce(u.expression, w.expression) <> 'false' then
-               concat(case when p.polroles && array[0, to_regrole('anon')::oid] then 'a' end,
+             case when not p.polpermissive or coalesce(u.expression, w.expression) <> 'false' then
+               concat(case when not p.polpermissive then 'r' end,
+                      case when p.polroles && array[0, to_regrole('anon')::oid] then 'a' end,
                       case when p.polroles && array[0, to_regrole('authenticated')::oid] then 'u' end) end]
       from pg_policy p
       cross join lateral (select pg_get_expr(p.polqual, p.polrelid)) u (expression)

@@ -32,7 +32,7 @@ begin
       -- The plain conversion: a value that differs after converting it there and back is changed.
       begin
         execute format('select exists (select from %1$s where (%2$I::%3$s)::%4$s is distinct from %2$I)',
-                       v_table::regclass, v_name, p_column ->> 'type', v_type)
+                       ctx0_private.own_rows(p_table => v_table), v_name, p_column ->> 'type', v_type)
            into v_changed;
       exception when others then
         v_changed := null; -- Such as json, which cannot be compared.

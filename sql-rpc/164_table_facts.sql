@@ -56,8 +56,8 @@ begin
         left join dropped d on d.id = i.id
     )
     select c.oid as id, format('%I.%I', n.nspname, c.relname) as name, c.relkind, t.dropped,
-           coalesce((select string_agg(format('case when exists (select from %I.%I where %I is not null) then %s end',
-                                              n.nspname, c.relname, a.attname, a.attnum), ', ')
+           coalesce((select string_agg(format('case when exists (select from %s where %I is not null) then %s end',
+                                              ctx0_private.own_rows(p_table => c.oid), a.attname, a.attnum), ', ')
                        from pg_attribute a
                       where a.attrelid = c.oid and a.attnum::text = any (t.dropped) and a.attgenerated = ''
                         and not a.attisdropped), '') as values
@@ -70,7 +70,8 @@ begin
       if p_stop_at is not null and clock_timestamp() > p_stop_at then
         raise sqlstate 'CTX02';
       end if;
-      execute format('select exists (select from %s), array_remove(array[%s]::integer[], null)', v_table.name, v_table.values)
+      execute format('select exists (select from %s), array_remove(array[%s]::integer[], null)', ctx0_private.own_rows(p_table => v_table.id),
+                     v_table.values)
          into v_has_rows, v_filled;
       v_count := ctx0_private.count_rows(p_table => v_table.id) -> 'count';
     exception when query_canceled or others then
@@ -86,7 +87,7 @@ begin
     end if;
     v_facts[cardinality(v_facts) + 1] := jsonb_strip_nulls(jsonb_build_object(
       'id', v_table.id::text, 'relation', v_table.name,
-      'bytes', case when v_table.relkind = 'p' then 0 else pg_total_relation_size(v_table.id) end,
+      'bytes', ctx0_private.table_bytes(p_table => v_table.id, p_whole => true),
       'count', v_count, 'has_rows', v_has_rows, 'filled', v_filled, 'altered', v_altered));
   end loop;
   return to_jsonb(v_facts);

@@ -68,9 +68,12 @@ pub struct Part {
     /// For a column: whether its values are computed.
     #[serde(skip)]
     pub(crate) generated: bool,
-    /// For a policy: whom it lets through.
+    /// For a policy: whom it lets through, or limits if it is restrictive.
     #[serde(skip)]
-    pub(crate) lets_through: Vec<&'static str>,
+    pub(crate) concerns: Vec<&'static str>,
+    /// For a policy: whether rows need it beside another one.
+    #[serde(skip)]
+    pub(crate) restrictive: bool,
     /// For the body of a function: whether it runs with its owner's rights and can be called. For
     /// the options of a view: `security_invoker`, whether it reads with the rights of its caller.
     #[serde(skip)]
@@ -282,11 +285,12 @@ impl From<PartRow> for Part {
             required: flags.contains('n'),
             filled: flags.contains('d'),
             generated: flags.contains('g'),
-            lets_through: [('a', "anon"), ('u', "authenticated")]
+            concerns: [('a', "anon"), ('u', "authenticated")]
                 .into_iter()
                 .filter(|(flag, _)| flags.contains(*flag))
                 .map(|(_, role)| role)
                 .collect(),
+            restrictive: flags.contains('r'),
             security: flags.contains(['s', 'i']),
         }
     }

@@ -41,7 +41,7 @@ pub enum WarningKind {
     DataLost,
     /// Other roles can read or change data that they could not before.
     Opened,
-    /// Existing rows are changed.
+    /// Existing rows are changed, or leave the table with their partition.
     RowsChanged,
     /// A rollback does not restore what its version deleted or changed.
     NotRestored,
@@ -276,6 +276,17 @@ impl Warnings {
                 ),
             );
         }
+        if let Some(table) = tables.get(&before.id).filter(|table| table.has_rows) {
+            for parent in before.parents() {
+                if !after.parents().any(|now| now.id == parent.id) {
+                    let (parent, extent) = (parent.parent_name(), extent(table));
+                    self.add(
+                        WarningKind::RowsChanged,
+                        format!("takes {name} and its rows out of {parent} ({extent})"),
+                    );
+                }
+            }
+        }
         for old in before.columns() {
             let old_name = old.name();
             match after.columns().find(|new| new.id == old.id) {
@@ -438,23 +449,16 @@ impl Warnings {
         }
     }
 
-    /// A policy of a table that was there lets more through: permissive policies add up.
+    /// A policy of a table that was there lets more through. Permissive policies add up, and of the rows that they
+    /// let through restrictive ones take away.
     fn let_through(&mut self, object: &SeenObject, after: &Definition) {
         let Some(before) = &object.before else { return };
-        let policies = |definition: &Definition| -> Vec<Part> {
-            let parts = definition.parts.iter();
-            parts
-                .filter(|part| part.part == PartKind::Policy)
-                .cloned()
-                .collect()
-        };
-        let old = policies(before);
-        for policy in policies(after) {
-            if policy.lets_through.is_empty() || old.contains(&policy) {
+        let table = short(&after.name);
+        for policy in after.policies(false) {
+            if policy.concerns.is_empty() || policy.is_one_of(before.policies(false)) {
                 continue;
             }
-            let (name, table) = (policy.name(), short(&after.name));
-            let roles = policy.lets_through.join(" and ");
+            let (name, roles) = (policy.name(), policy.concerns.join(" and "));
             self.add(
                 WarningKind::Opened,
                 format!(
@@ -463,10 +467,43 @@ impl Warnings {
                 ),
             );
         }
+        for policy in before.policies(true) {
+            let mut roles = policy.concerns.clone();
+            roles.retain(|role| {
+                after
+                    .policies(false)
+                    .any(|other| other.concerns.contains(role))
+            });
+            if roles.is_empty() || policy.is_one_of(after.policies(true)) {
+                continue;
+            }
+            let (name, roles) = (policy.name(), roles.join(" and "));
+            let how = match after.policies(true).find(|now| now.name == policy.name) {
+                Some(now) => format!("the policy {name} becomes: {}", now.definition),
+                None => format!("the restrictive policy {name} is deleted"),
+            };
+            self.add(
+                WarningKind::Opened,
+                format!("opens table {table} to {roles}: {how}"),
+            );
+        }
     }
 }
 
 impl Definition {
+    fn policies(&self, restrictive: bool) -> impl Iterator<Item = &Part> {
+        self.parts
+            .iter()
+            .filter(move |part| part.part == PartKind::Policy && part.restrictive == restrictive)
+    }
+
+    /// The tables that its rows are rows of too.
+    fn parents(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| {
+            part.part == PartKind::Option && ["partition of", "inherits"].contains(&part.name())
+        })
+    }
+
     fn columns(&self) -> impl Iterator<Item = &Part> {
         self.parts
             .iter()
@@ -514,6 +551,18 @@ impl Definition {
 }
 
 impl Part {
+    /// Of a policy: whether one of these does the same.
+    fn is_one_of<'a>(&self, mut policies: impl Iterator<Item = &'a Part>) -> bool {
+        policies.any(|other| other.definition == self.definition)
+    }
+
+    /// Of a partition or an inheriting table: the name of its parent.
+    fn parent_name(&self) -> &str {
+        let ends = [" FOR VALUES ", " DEFAULT"];
+        let ends = ends.iter().filter_map(|end| self.definition.find(end));
+        short(&self.definition[..ends.min().unwrap_or(self.definition.len())])
+    }
+
     /// Of a column: its number.
     fn number(&self) -> Option<u32> {
         self.id.as_ref()?.parse().ok()

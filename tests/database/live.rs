@@ -503,6 +503,8 @@ async fn a_warning_says_what_opens_data_however_it_is_written() {
              create table public.ctx0_diary (id int primary key, owner uuid, body text);
              alter table public.ctx0_diary enable row level security;
              create policy own on public.ctx0_diary for select to authenticated using (owner is not null);
+             create policy short on public.ctx0_diary as restrictive to authenticated using (length(body) < 9);
+             create policy nobody on public.ctx0_diary as restrictive to anon using (false);
              create table public.ctx0_closed (id int, body text);
              revoke all on public.ctx0_closed from anon, authenticated;",
         )
@@ -513,6 +515,16 @@ async fn a_warning_says_what_opens_data_however_it_is_written() {
             true,
         ),
         ("alter policy own on ctx0_diary using (true)", true),
+        ("alter policy own on ctx0_diary rename to mine", false),
+        (
+            "drop policy own on ctx0_diary; create policy own on ctx0_diary for select to authenticated using (owner is not null)",
+            false,
+        ),
+        ("drop policy short on ctx0_diary", true),
+        ("alter policy short on ctx0_diary using (true)", true),
+        ("alter policy short on ctx0_diary to anon", true),
+        ("alter policy short on ctx0_diary rename to brief", false),
+        ("drop policy nobody on ctx0_diary", false),
         (
             "create policy narrow on ctx0_diary as restrictive for select to anon using (true)",
             false,

@@ -22,6 +22,21 @@ create function public.ctx0_answer() returns integer language sql immutable set 
 create type public.ctx0_mood as enum ('good', 'bad');
 alter table public.ctx0_full add constraint ctx0_amount check (amount >= 0);
 create sequence public.ctx0_numbers;
+create table public.ctx0_days (day int) partition by range (day);
+create table public.ctx0_may partition of public.ctx0_days for values from (1) to (10);
+create table public.ctx0_june partition of public.ctx0_days for values from (10) to (20);
+create table public.ctx0_more (day int);
+insert into public.ctx0_more values (21);
+alter table public.ctx0_more enable row level security;
+create table public.ctx0_top (id bigint, note text);
+create table public.ctx0_child () inherits (public.ctx0_top);
+alter table public.ctx0_top enable row level security;
+alter table public.ctx0_days enable row level security;
+alter table public.ctx0_may enable row level security;
+alter table public.ctx0_june enable row level security;
+alter table public.ctx0_child enable row level security;
+insert into public.ctx0_days values (1), (2);
+insert into public.ctx0_child values (1, 'one');
 ";
 
 use WarningKind::{DataLost, Dropped, Locked, Opened, Renamed, Required, Rewritten, RowsChanged};
@@ -29,7 +44,7 @@ use WarningKind::{DataLost, Dropped, Locked, Opened, Renamed, Required, Rewritte
 /// What runs, and all that is to be said of it.
 type Case = (&'static str, &'static [(WarningKind, &'static str)]);
 
-const RISKY: [Case; 24] = [
+const RISKY: [Case; 30] = [
     (
         "drop table ctx0_full cascade",
         &[
@@ -189,6 +204,56 @@ const RISKY: [Case; 24] = [
         )],
     ),
     (
+        "drop table ctx0_days",
+        &[
+            (DataLost, "deletes the table ctx0_days and its data (2 rows, "),
+            (DataLost, "deletes the table ctx0_may and its data (2 rows, "),
+            (
+                Dropped,
+                "deletes the table ctx0_june: anything that still uses it will fail",
+            ),
+        ],
+    ),
+    (
+        "alter table ctx0_top alter column note type varchar(50)",
+        &[
+            (Rewritten, "rewrites ctx0_child ("),
+            (Locked, "ctx0_child can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_top drop column note",
+        &[
+            (
+                DataLost,
+                "deletes the column note of ctx0_child and the data in it",
+            ),
+            (
+                Dropped,
+                "deletes the column note of ctx0_top: anything that still uses it will fail",
+            ),
+        ],
+    ),
+    (
+        "alter table ctx0_days detach partition ctx0_may",
+        &[(
+            RowsChanged,
+            "takes ctx0_may and its rows out of ctx0_days (2 rows, ",
+        )],
+    ),
+    (
+        "create table ctx0_years (day int) partition by range (day); alter table ctx0_years enable row level security;
+         alter table ctx0_days detach partition ctx0_may; alter table ctx0_years attach partition ctx0_may for values from (0) to (10)",
+        &[(RowsChanged, "takes ctx0_may and its rows out of ctx0_days (2 rows, ")],
+    ),
+    (
+        "alter table ctx0_child no inherit ctx0_top",
+        &[(
+            RowsChanged,
+            "takes ctx0_child and its rows out of ctx0_top (1 row, ",
+        )],
+    ),
+    (
         "drop table ctx0_empty; create table ctx0_empty (id bigint); alter table ctx0_empty enable row level security",
         &[(
             Dropped,
@@ -197,7 +262,10 @@ const RISKY: [Case; 24] = [
     ),
 ];
 
-const HARMLESS: [&str; 22] = [
+const HARMLESS: [&str; 25] = [
+    "alter table ctx0_days detach partition ctx0_june",
+    "alter table ctx0_days detach partition ctx0_may; alter table ctx0_days attach partition ctx0_may for values from (0) to (10)",
+    "alter table ctx0_days attach partition ctx0_more for values from (20) to (30)",
     "create table ctx0_new (id int primary key); alter table ctx0_new enable row level security",
     "create table ctx0_new (id int); alter table ctx0_new enable row level security; drop table ctx0_new",
     "create table ctx0_new (id int); alter table ctx0_new enable row level security;
