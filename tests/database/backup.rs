@@ -2,7 +2,7 @@
 
 use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use ctx0_stack::project::{Project, migrations, skip};
+use ctx0_stack::project::{LONGEST, Project, migrations, skip};
 
 use crate::drift::pg_dump_release;
 
@@ -52,6 +52,7 @@ async fn a_backup_by_the_printed_commands_brings_back_every_row() {
     let manager = project.manager(migrations(&[entries, lossy]));
     let instructions = manager
         .preview()
+        .budget(LONGEST)
         .await
         .unwrap()
         .backup

@@ -2,7 +2,7 @@
 
 use ctx0_schema::{Migrations, Verification, install_sql};
 use ctx0_stack::Stack;
-use ctx0_stack::project::{Project, version, warnings};
+use ctx0_stack::project::{LONGEST, Project, version, warnings};
 
 fn text(version_number: u32) -> String {
     Migrations::bundled()
@@ -68,12 +68,16 @@ async fn hold_together(project: &Project) {
 
     // The same through the functions, seen beforehand.
     let nothing = ctx0_schema::Version::ZERO;
-    let preview = manager.preview_rollback(nothing).await.unwrap();
+    let preview = manager
+        .preview_rollback(nothing)
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert!(preview.succeeds(), "{preview}");
     assert_eq!(project.catalog().await, step_by_step);
     let back = manager.rollback_to(nothing).agreed_to(preview.token).await;
     assert_eq!(back.unwrap().rolled_back.len(), steps.len());
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert!(preview.succeeds(), "{preview}");
     assert!(warnings(&preview).is_empty(), "{preview}");
     manager

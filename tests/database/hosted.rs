@@ -6,7 +6,7 @@ use ctx0_schema::{
     ConfigBuilder, Error, HostedComparison, HostedPolicy, HostedState, SchemaVersionManager,
     UpdateCheck,
 };
-use ctx0_stack::project::{Project, migrations, version};
+use ctx0_stack::project::{LONGEST, Project, migrations, version};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wiremock::{
@@ -121,7 +121,7 @@ async fn follow_plans_previews_and_applies_nothing_that_the_hosted_service_lacks
             .collect::<Vec<_>>(),
         [3]
     );
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert_eq!(preview.target_version, version(2));
     let report = manager
         .apply_all_pending()
@@ -148,7 +148,7 @@ async fn follow_plans_previews_and_applies_nothing_that_the_hosted_service_lacks
 
     // A preview of what is released no longer is refused.
     hosted.has(3).await;
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     hosted.has(2).await;
     let refused = manager
         .apply_all_pending()

@@ -11,7 +11,7 @@ use ctx0_schema::{
     install_sql,
 };
 use ctx0_stack::Options;
-use ctx0_stack::project::{Project, migrations, version};
+use ctx0_stack::project::{LONGEST, Project, migrations, version};
 use serde_json::json;
 
 use crate::rest::Rest;
@@ -26,7 +26,7 @@ async fn one_connection() -> Project {
 
 async fn preview(project: &Project, sql: &str) -> Preview {
     let manager = project.manager(migrations(&[("001_test", sql)]));
-    manager.preview().await.expect("a preview")
+    manager.preview().budget(LONGEST).await.expect("a preview")
 }
 
 fn said(preview: &Preview) -> Vec<(WarningKind, &str)> {
@@ -142,7 +142,7 @@ async fn a_sequence_is_set_back_when_a_preview_is_cancelled_while_it_looks() {
     let sql = "do $$ begin perform setval('public.ord' || 'ers_id_seq', 30000); end $$;
                alter table ctx0_slow_values alter column a type ctx0_slow using row(a)::ctx0_slow;";
     let manager = project.manager(migrations(&[("001_test", sql)]));
-    let request = manager.preview();
+    let request = manager.preview().budget(LONGEST);
     let canceller = request.canceller();
     let cancel = async {
         let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
@@ -319,7 +319,7 @@ async fn concurrent_ddl_neither_breaks_a_preview_nor_appears_in_it() {
     };
     let previews = async {
         for _ in 0..60 {
-            let preview = manager.preview().await.expect("a preview");
+            let preview = manager.preview().budget(LONGEST).await.expect("a preview");
             assert!(preview.succeeds(), "{preview}");
             let changed: Vec<_> = preview.versions[0]
                 .changes
@@ -378,7 +378,7 @@ async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
         ("003_use", uses),
     ]));
     manager.apply_migration(version(1)).await.unwrap();
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     let states: Vec<_> = preview.versions.iter().map(|seen| seen.state).collect();
     assert_eq!(
         states,
@@ -400,7 +400,7 @@ async fn a_value_that_an_earlier_version_adds_can_be_tested_later() {
         ("003_use", uses),
         ("004_both", both),
     ]));
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert_eq!(preview.failure().expect("it fails").sqlstate, "55P04");
 }
 
@@ -606,7 +606,11 @@ async fn a_rollback_says_what_it_does_not_bring_back() {
     .unwrap();
     let manager = project.manager(migrations);
     manager.apply_all_pending().await.unwrap();
-    let preview = manager.preview_rollback(version(1)).await.unwrap();
+    let preview = manager
+        .preview_rollback(version(1))
+        .budget(LONGEST)
+        .await
+        .unwrap();
     let not_restored: Vec<_> = said(&preview)
         .into_iter()
         .filter(|(kind, _)| *kind == WarningKind::NotRestored)
@@ -760,7 +764,7 @@ async fn strings_are_read_as_they_were_cut_whatever_a_setting_says() {
     );
     project.sql("create table public.ctx0_texts (a text)").await;
     let manager = project.manager(migrations(&[("001_hidden", &hidden)]));
-    assert!(manager.preview().await.unwrap().succeeds());
+    assert!(manager.preview().budget(LONGEST).await.unwrap().succeeds());
     manager.apply_all_pending().await.unwrap();
     for owner in ["database postgres", "role authenticator"] {
         let off = format!("alter {owner} set standard_conforming_strings = off");
@@ -790,7 +794,7 @@ async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name()
         .await;
     let manager = project.manager(migrations(&[("001_test", "select 1")]));
     for error in [
-        manager.preview().await.unwrap_err(),
+        manager.preview().budget(LONGEST).await.unwrap_err(),
         manager.apply_all_pending().await.unwrap_err().error,
     ] {
         let Error::Conflict {
@@ -872,7 +876,7 @@ async fn prepared_statements_that_a_block_drops_break_no_later_request() {
     let project = one_connection().await;
     let sql = "do $$ begin execute 'deallocate all'; end $$";
     let manager = project.manager(migrations(&[("001_test", sql)]));
-    manager.preview().await.expect("a preview");
+    manager.preview().budget(LONGEST).await.expect("a preview");
     for _ in 0..3 {
         manager
             .status()

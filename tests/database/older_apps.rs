@@ -1,7 +1,7 @@
 //! Apps of several releases on one database: which of them go on after one has updated the schema.
 
 use ctx0_schema::{Error, LedgerError, Migrations, SchemaVersionManager};
-use ctx0_stack::project::{Project, version};
+use ctx0_stack::project::{LONGEST, Project, version};
 use serde_json::{Value, json, to_value};
 
 /// Versions that say this about older apps, after two that every app has.
@@ -66,7 +66,15 @@ async fn goes_on(project: &Project, app: Option<&str>) -> Vec<Value> {
         check.is_up_to_date() && check.problem.is_none(),
         "{check:?}"
     );
-    assert!(manager.preview().await.unwrap().versions.is_empty());
+    assert!(
+        manager
+            .preview()
+            .budget(LONGEST)
+            .await
+            .unwrap()
+            .versions
+            .is_empty()
+    );
     let report = manager.apply_all_pending().await.unwrap();
     assert_eq!(report.applied, []);
     assert_eq!(Some(report.current_version.get()), before.last().copied());
@@ -93,7 +101,7 @@ async fn stops(project: &Project, app: Option<&str>) -> Option<String> {
     );
     for error in [
         manager.apply_all_pending().await.unwrap_err().error,
-        manager.preview().await.unwrap_err(),
+        manager.preview().budget(LONGEST).await.unwrap_err(),
     ] {
         assert!(
             matches!(error, Error::Ledger(LedgerError::DatabaseAhead { .. })),

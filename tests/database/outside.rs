@@ -3,7 +3,7 @@
 use ctx0_schema::{Error, Migrations, Verification};
 use ctx0_stack::{
     Cron, Options, Stack,
-    project::{Project, migrations, skip, version},
+    project::{LONGEST, Project, migrations, skip, version},
 };
 use serde_json::json;
 
@@ -118,7 +118,11 @@ async fn an_index_is_made_as_the_statement_says() {
                      where indisvalid and indexrelid::regclass::text ~* 'ctx0.*i\"*$' and not indisprimary
                      order by indexrelid desc limit 1";
         assert_eq!(project.value(made).await, definition, "{up}");
-        let preview = manager.preview_rollback(version(1)).await.unwrap();
+        let preview = manager
+            .preview_rollback(version(1))
+            .budget(LONGEST)
+            .await
+            .unwrap();
         assert!(preview.succeeds(), "{preview}");
     }
 }

@@ -7,7 +7,7 @@ use ctx0_schema::{
     WarningKind,
 };
 use ctx0_stack::Options;
-use ctx0_stack::project::{Project, migrations, version, warnings};
+use ctx0_stack::project::{LONGEST, Project, migrations, version, warnings};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
     let project = Project::installed().await;
     let manager = project.bundled();
     let before = project.everything().await;
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert_eq!(project.everything().await, before);
 
     assert!(preview.succeeds());
@@ -59,7 +59,7 @@ async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
 
     let report = manager.apply_all_pending().agreed_to(preview.token);
     assert_eq!(report.await.unwrap().current_version.get(), 2);
-    let nothing = manager.preview().await.unwrap();
+    let nothing = manager.preview().budget(LONGEST).await.unwrap();
     assert!(nothing.versions.is_empty());
     assert_eq!(nothing.to_string(), "v2: nothing to do\n");
 }
@@ -76,7 +76,12 @@ async fn a_preview_shows_rules_publications_and_the_replica_identity() {
                   alter publication supabase_realtime drop table public.ctx0_test_notes;
                   alter table public.ctx0_test_notes replica identity default;";
     let both = migrations(&[("001_a", first), ("002_b", second)]);
-    let preview = project.manager(both).preview().await.unwrap();
+    let preview = project
+        .manager(both)
+        .preview()
+        .budget(LONGEST)
+        .await
+        .unwrap();
     let [change] = &preview.versions[1].changes[..] else {
         panic!("{preview}")
     };
@@ -107,7 +112,7 @@ async fn a_preview_shows_definitions_before_and_after_locks_rewrites_and_rows() 
     let manager = project.manager(migrations(&[("001_notes", first), ("002_change", second)]));
     manager.apply_migration(version(1)).await.unwrap();
 
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     let [seen] = &preview.versions[..] else {
         panic!("{preview}")
     };
@@ -193,7 +198,7 @@ async fn a_version_that_would_fail_names_its_place() {
         ("003_after", after),
     ]));
     let before = project.everything().await;
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert_eq!(project.everything().await, before);
     let states: Vec<_> = preview.versions.iter().map(|seen| seen.state).collect();
     assert_eq!(
@@ -249,7 +254,7 @@ async fn what_a_version_defers_or_sets_does_not_reach_the_next_one() {
              create temp table ctx0_test_temp (b int);",
         ),
     ]));
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     assert!(preview.succeeds(), "{preview}");
     manager.apply_all_pending().await.unwrap();
 }
@@ -259,7 +264,7 @@ async fn consent_holds_for_what_was_seen_and_nothing_else() {
     let project = Project::installed().await;
     let files = [("001_a", "select 1;"), ("002_b", "select 2;")];
     let manager = project.manager(migrations(&files));
-    let seen = manager.preview().await.unwrap().token;
+    let seen = manager.preview().budget(LONGEST).await.unwrap().token;
 
     let another_text = project.manager(migrations(&[files[0], ("002_b", "select 3;")]));
     let one_more = project.manager(migrations(&[files[0], files[1], ("003_c", "select 3;")]));
@@ -273,7 +278,7 @@ async fn consent_holds_for_what_was_seen_and_nothing_else() {
     assert!(matches!(error.unwrap_err().error, Error::PreviewOutdated));
     assert_eq!(project.ledger().await, [1]);
 
-    let seen = manager.preview().await.unwrap().token;
+    let seen = manager.preview().budget(LONGEST).await.unwrap().token;
     let sent: ctx0_schema::PreviewToken =
         serde_json::from_value(serde_json::to_value(&seen).unwrap()).unwrap();
     manager.apply_all_pending().agreed_to(sent).await.unwrap();
@@ -295,12 +300,18 @@ async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
     // There is no data yet that the second one could lose.
     let advice = manager.check_for_updates().await.unwrap().backup.unwrap();
     assert_eq!(advice.level, Backup::Recommended);
-    assert_eq!(manager.preview().await.unwrap().backup, Some(advice));
+    assert_eq!(
+        manager.preview().budget(LONGEST).await.unwrap().backup,
+        Some(advice)
+    );
 
     manager.apply_migration(version(1)).await.unwrap();
     let advice = manager.check_for_updates().await.unwrap().backup.unwrap();
     assert_eq!(advice.level, Backup::Required);
-    assert_eq!(manager.preview().await.unwrap().backup, Some(advice));
+    assert_eq!(
+        manager.preview().budget(LONGEST).await.unwrap().backup,
+        Some(advice)
+    );
 
     let error = manager.apply_all_pending().await.unwrap_err();
     assert!(
@@ -336,7 +347,11 @@ async fn nothing_is_left_of_any_rehearsal() {
     let mut before = (project.everything().await, session(&rest).await);
     for seed in seeds() {
         let migrations = generated(&mut Rng::with_seed(seed));
-        let preview = project.manager(migrations.clone()).preview().await;
+        let preview = project
+            .manager(migrations.clone())
+            .preview()
+            .budget(LONGEST)
+            .await;
         let preview =
             preview.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", texts(&migrations)));
         figures[usize::from(preview.succeeds())] += 1;

@@ -3,7 +3,7 @@
 //! Always on a PostgreSQL of their own: these tests grant what nobody should grant.
 
 use ctx0_schema::{Version, install_sql, uninstall_sql};
-use ctx0_stack::project::Project;
+use ctx0_stack::project::{LONGEST, Project};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -339,7 +339,7 @@ async fn a_role_that_is_not_postgres_installs_and_owns_everything() {
     project.stack.admin_sql(&by_the_owner).await.unwrap();
     project.stack.reload_schema().await.unwrap();
     let manager = project.bundled();
-    assert!(manager.preview().await.unwrap().succeeds());
+    assert!(manager.preview().budget(LONGEST).await.unwrap().succeeds());
     manager.apply_all_pending().await.unwrap();
     assert_eq!(manager.status().await.unwrap().owner, "app_owner");
     let unchanged = manager.verify().await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use ctx0_schema::{Action, Error, Migrations, SchemaVersionManager, WarningKind};
-use ctx0_stack::project::{Project, migrations, version, warnings};
+use ctx0_stack::project::{LONGEST, Project, migrations, version, warnings};
 use serde_json::{json, to_value};
 
 const MANIFEST: &str = r#"{"currentVersion": 3, "migrations": [
@@ -114,10 +114,15 @@ async fn the_bundled_versions_can_be_rolled_back_and_applied_again() {
         .sql("insert into public.ctx0_entries (content) values ('remember this')")
         .await;
 
-    let preview = manager.preview_rollback(version(1)).await.unwrap();
+    let preview = manager
+        .preview_rollback(version(1))
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert!(warnings(&preview).is_empty(), "{preview}");
     let preview = manager
         .preview_rollback(ctx0_schema::Version::ZERO)
+        .budget(LONGEST)
         .await
         .unwrap();
     assert!(preview.succeeds(), "{preview}");
@@ -159,7 +164,11 @@ async fn an_older_build_takes_back_what_a_newer_one_applied() {
     three(&project).apply_all_pending().await.unwrap();
     let older = older(&project);
     assert!(older.check_for_updates().await.unwrap().problem.is_some());
-    let preview = older.preview_rollback(version(1)).await.unwrap();
+    let preview = older
+        .preview_rollback(version(1))
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert_eq!(preview.versions.len(), 2);
     assert_eq!(preview.versions[0].description, "C");
     let report = older.rollback_to(version(1)).await.unwrap();
@@ -181,7 +190,11 @@ async fn a_version_without_a_way_back_is_refused_before_anything_is_touched() {
     let before = project.catalog().await;
     for end in [
         manager.rollback_to(version(1)).await.unwrap_err().error,
-        manager.preview_rollback(version(1)).await.unwrap_err(),
+        manager
+            .preview_rollback(version(1))
+            .budget(LONGEST)
+            .await
+            .unwrap_err(),
     ] {
         assert!(
             matches!(end, Error::NotReversible { version, .. } if version.get() == 2),
@@ -223,7 +236,11 @@ async fn a_failed_rollback_keeps_its_version_and_earlier_rollbacks_stand() {
     );
     let manager = project.manager(Migrations::embedded(&files).unwrap());
     manager.apply_all_pending().await.unwrap();
-    let preview = manager.preview_rollback(version(1)).await.unwrap();
+    let preview = manager
+        .preview_rollback(version(1))
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert!(!preview.succeeds());
 
     let error = manager.rollback_to(version(1)).await.unwrap_err();

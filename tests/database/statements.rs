@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use ctx0_schema::{Error, Migrations};
-use ctx0_stack::project::{Project, migrations};
+use ctx0_stack::project::{LONGEST, Project, migrations};
 use ctx0_stack::{Parser, StackError};
 use fastrand::Rng;
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -337,7 +337,7 @@ async fn keywords_that_are_labels_and_columns_end_no_body() {
                insert into ctx0_test_span values (1, '2026-02-01', null);";
     let project = Project::installed().await;
     let manager = project.manager(migrations(&[("001_span", sql)]));
-    manager.preview().await.unwrap();
+    manager.preview().budget(LONGEST).await.unwrap();
     manager.apply_all_pending().await.unwrap();
     assert_eq!(project.value("select ctx0_test_end(1)").await, "2026-02-01");
     assert_eq!(project.value("select ctx0_test_kind(1)").await, "done");

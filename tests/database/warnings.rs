@@ -1,7 +1,7 @@
 //! What a preview warns of, over migrations whose true effect is known.
 
 use ctx0_schema::{Preview, WarningKind};
-use ctx0_stack::project::{Project, migrations, warnings};
+use ctx0_stack::project::{LONGEST, Project, migrations, warnings};
 
 /// What is there before each case: tables with rows and without, and what hangs on them.
 const BEFORE: &str = r"
@@ -293,7 +293,12 @@ const HARMLESS: [&str; 25] = [
 
 async fn preview(project: &Project, sql: &str) -> Preview {
     let migrations = migrations(&[("001_case", &format!("{sql};"))]);
-    let preview = project.manager(migrations).preview().await.unwrap();
+    let preview = project
+        .manager(migrations)
+        .preview()
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert!(preview.succeeds(), "{sql}\n{preview}");
     preview
 }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use ctx0_schema::Error;
+use ctx0_stack::Port;
 use flate2::{Compression, write::GzEncoder};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     Parrot, build, config, every_text, hasty, http, ledger_to, listen, manager, once, read_request,
@@ -251,9 +252,8 @@ async fn a_long_message_is_cut_and_kept_in_one_line() {
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_unreachable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let port = Port::reserve().unwrap();
+    let url = format!("http://127.0.0.1:{}", port.number());
     let error = hasty(&url).current_version().await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert!(error.is_retryable());

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use ctx0_schema::{ConfigError, Error, Version};
+use ctx0_stack::Port;
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
+use tokio::{io::AsyncWriteExt, time::Instant};
 use wiremock::ResponseTemplate;
 
 use crate::support::{
@@ -350,9 +351,8 @@ async fn a_dead_proxy_is_named_by_its_variable_and_without_its_password() {
         assert!(!text.contains("hush"), "{text}");
         return;
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = format!("http://me:hush@{}", listener.local_addr().unwrap());
-    drop(listener);
+    let port = Port::reserve().unwrap();
+    let proxy = format!("http://me:hush@127.0.0.1:{}", port.number());
     tokio::task::spawn_blocking(move || {
         in_its_own_process(
             "gateways::a_dead_proxy_is_named_by_its_variable_and_without_its_password",

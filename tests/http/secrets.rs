@@ -9,6 +9,7 @@ use std::{
 };
 
 use ctx0_schema::{Config, SchemaVersionManager};
+use ctx0_stack::Port;
 use serde_json::{Value, json};
 use tracing::{
     Dispatch,
@@ -271,11 +272,9 @@ async fn run_into_every_error(key: &str) -> Vec<ctx0_schema::Error> {
         );
     }
 
-    let nobody = tls::free_port().await;
-    for url in [
-        format!("http://127.0.0.1:{nobody}"),
-        format!("https://127.0.0.1:{nobody}"),
-    ] {
+    let nobody = Port::reserve().unwrap();
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://127.0.0.1:{}", nobody.number());
         errors.push(asking_once(&url, key).current_version().await.unwrap_err());
     }
     errors

@@ -14,7 +14,7 @@ use std::{
 use ctx0_schema::{ConfigError, Error, SchemaVersionManager};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::NamedTempFile;
-use tokio::{io::AsyncWriteExt, net::TcpListener, sync::oneshot};
+use tokio::{io::AsyncWriteExt, sync::oneshot};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer},
@@ -179,12 +179,6 @@ fn file_with(text: impl AsRef<[u8]>) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_ref()).unwrap();
     file
-}
-
-/// A port on which nobody listens.
-pub(crate) async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A certificate authority that only its own file vouches for.

@@ -13,7 +13,7 @@ use ctx0_schema::{
 };
 use ctx0_stack::{
     fault::{Fault, Page},
-    project::version,
+    project::{LONGEST, version},
 };
 use serde_json::{Value, json};
 
@@ -246,7 +246,7 @@ async fn while_it_runs_nothing_else_begins_and_it_can_be_stopped() {
     let run = Running::start(manager.apply_all_pending());
     network.until_blocked().await;
 
-    let preview = manager.preview_rollback(version(0)).await;
+    let preview = manager.preview_rollback(version(0)).budget(LONGEST).await;
     assert!(matches!(preview, Err(Error::ChangeRunning)), "{preview:?}");
     let mut other = Running::start(manager.rollback_to(version(0)));
     other.until_waiting_for(WaitReason::OtherChange).await;
@@ -444,7 +444,7 @@ async fn a_table_is_vacuumed_and_its_indexes_are_made_anew() {
             .value("select 'public.notes_pkey'::regclass::oid")
             .await;
         let manager = network.manager(&notes(up, "select 1;"));
-        let preview = manager.preview().await.unwrap();
+        let preview = manager.preview().budget(LONGEST).await.unwrap();
         assert!(
             preview.to_string().contains("not seen: the statement"),
             "{preview}"
@@ -510,7 +510,7 @@ async fn a_partition_is_detached_and_attached_again() {
     let (network, app) = partitions().await;
     let manager = network.manager(&notes(DETACH, ATTACH));
     app.end().await;
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     let version_2 = &preview.versions[0];
     assert!(
         version_2.outside.is_some() && preview.succeeds(),
@@ -642,7 +642,7 @@ async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
         );
         preview.to_string()
     };
-    let text = shown(manager.preview().await.unwrap());
+    let text = shown(manager.preview().budget(LONGEST).await.unwrap());
     assert!(text.contains("runs outside a transaction"), "{text}");
     assert!(text.contains("  works on notes ("), "{text}");
     assert!(
@@ -651,7 +651,13 @@ async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
     );
     assert_eq!(network.state().await, BEFORE);
     manager.apply_all_pending().await.unwrap();
-    shown(manager.preview_rollback(version(1)).await.unwrap());
+    shown(
+        manager
+            .preview_rollback(version(1))
+            .budget(LONGEST)
+            .await
+            .unwrap(),
+    );
     assert_eq!(network.state().await, AFTER);
 
     let manager = network.manager(&notes(
@@ -661,7 +667,7 @@ async fn a_preview_tests_the_statement_inside_a_transaction_and_says_so() {
     network.forget().await;
     network.sql("drop table public.notes").await;
     manager.apply_migration(version(1)).await.unwrap();
-    let preview = manager.preview().await.unwrap();
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
     let failure = preview.failure().expect("there is no such column");
     assert_eq!(failure.sqlstate, "42703");
     assert_eq!(failure.file.as_deref(), Some("002_index.sql"));
@@ -784,7 +790,11 @@ async fn a_preview_says_which_way_is_open_and_what_a_lock_would_cost() {
             .expect("it runs outside")
     };
 
-    let preview = manager(INDEX, json!(null)).preview().await.unwrap();
+    let preview = manager(INDEX, json!(null))
+        .preview()
+        .budget(LONGEST)
+        .await
+        .unwrap();
     let locks = outside(&preview);
     assert_eq!(locks.way, Some(Way::Transaction));
     assert!(locks.reason.unwrap().contains("status 404"));
@@ -806,7 +816,11 @@ async fn a_preview_says_which_way_is_open_and_what_a_lock_would_cost() {
 
     // Neither where the manifest forbids it, nor where there is no such statement inside a transaction.
     for (up, lock_instead) in [(INDEX, json!("never")), ("vacuum notes;", json!(null))] {
-        let preview = manager(up, lock_instead).preview().await.unwrap();
+        let preview = manager(up, lock_instead)
+            .preview()
+            .budget(LONGEST)
+            .await
+            .unwrap();
         let closed = outside(&preview);
         assert_eq!((closed.way, closed.waits), (None, None), "{up}");
         assert!(closed.reason.unwrap().contains("status 404"));
@@ -820,6 +834,7 @@ async fn a_preview_says_which_way_is_open_and_what_a_lock_would_cost() {
         .unwrap();
     let preview = manager(INDEX, json!(null))
         .preview_rollback(version(1))
+        .budget(LONGEST)
         .await
         .unwrap();
     assert_eq!(
@@ -834,6 +849,7 @@ async fn a_preview_says_which_way_is_open_and_what_a_lock_would_cost() {
         .script([Fault::Pass, Fault::Pass, Fault::Status(503, Page::Text)]);
     let preview = manager(INDEX, json!(null))
         .preview_rollback(version(1))
+        .budget(LONGEST)
         .await
         .unwrap();
     assert_eq!(outside(&preview).way, Some(Way::PostgresMeta));

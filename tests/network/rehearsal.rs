@@ -9,6 +9,7 @@ use ctx0_schema::{Error, Migrations, Version, WaitReason};
 use ctx0_stack::{
     Options,
     fault::{Fault, Page},
+    project::LONGEST,
 };
 
 use crate::support::{AppTransaction, GATE, Network, Running, steps};
@@ -47,7 +48,11 @@ async fn whatever_the_network_does_a_preview_is_right_or_an_error_and_leaves_not
     for fault in faults {
         // The ledger is read without trouble.
         network.proxy.script([Fault::Pass, fault.clone()]);
-        let preview = network.manager(&changes_notes()).preview().await;
+        let preview = network
+            .manager(&changes_notes())
+            .preview()
+            .budget(LONGEST)
+            .await;
         let preview = preview.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert!(preview.succeeds(), "{fault:?}: {preview}");
         assert_eq!(
@@ -68,7 +73,7 @@ async fn a_preview_that_is_given_up_in_the_middle_leaves_nothing() {
     let migrations = steps(&["insert into public.notes (text) values ('three');", GATE]);
     let manager = network.manager(&migrations);
     tokio::select! {
-        preview = manager.preview() => panic!("it waits for its gate: {preview:?}"),
+        preview = manager.preview().budget(LONGEST) => panic!("it waits for its gate: {preview:?}"),
         process = network.until_asleep() => assert!(!process.is_empty()),
     }
     // The database goes on with it, and takes it back at its end.
@@ -100,7 +105,7 @@ async fn a_database_that_is_killed_during_a_preview_has_nothing_of_it() {
     let migrations = steps(&["insert into public.notes (text) values ('three');", GATE]);
     let manager = network.manager(&migrations);
     tokio::select! {
-        preview = manager.preview() => panic!("it waits for its gate: {preview:?}"),
+        preview = manager.preview().budget(LONGEST) => panic!("it waits for its gate: {preview:?}"),
         _ = network.until_asleep() => {}
     }
     network.stack.kill_database().await.expect("it is killed");
@@ -117,7 +122,7 @@ async fn a_preview_is_refused_at_once_while_the_schema_is_changed() {
     let run = Running::start(manager.apply_all_pending());
     network.until_asleep().await;
     let before = network.proxy.records().len();
-    let error = manager.preview().await.unwrap_err();
+    let error = manager.preview().budget(LONGEST).await.unwrap_err();
     assert!(matches!(error, Error::ChangeRunning), "{error}");
     assert!(error.is_retryable());
     let asked = network.proxy.records().len() - before;
@@ -133,7 +138,7 @@ async fn a_change_waits_for_a_preview_and_previews_for_one_another() {
     let manager = network.manager(&steps(&[GATE]));
     let preview = tokio::spawn({
         let manager = manager.clone();
-        async move { manager.preview().await }
+        async move { manager.preview().budget(LONGEST).await }
     });
     network.until_asleep().await;
     assert!(
@@ -142,7 +147,7 @@ async fn a_change_waits_for_a_preview_and_previews_for_one_another() {
     );
     let another = tokio::spawn({
         let manager = manager.clone();
-        async move { manager.preview().await }
+        async move { manager.preview().budget(LONGEST).await }
     });
     let mut run = Running::start(manager.apply_all_pending());
     run.until_waiting_for(WaitReason::Preview).await;
@@ -168,7 +173,12 @@ async fn a_preview_waits_two_seconds_for_a_table_and_says_who_holds_it() {
         steps(&["do $$ begin alter table public.notes alter column text set not null; end $$;"]);
     for migrations in [changes_notes(), in_a_block] {
         let asked = Instant::now();
-        let preview = network.manager(&migrations).preview().await.unwrap();
+        let preview = network
+            .manager(&migrations)
+            .preview()
+            .budget(LONGEST)
+            .await
+            .unwrap();
         let took = asked.elapsed();
         // Waiting twice would need four.
         assert!(
@@ -185,6 +195,7 @@ async fn a_preview_waits_two_seconds_for_a_table_and_says_who_holds_it() {
         network
             .manager(&changes_notes())
             .preview()
+            .budget(LONGEST)
             .await
             .unwrap()
             .succeeds()
@@ -200,7 +211,12 @@ async fn numbers_of_a_sequence_in_use_are_used_up_and_that_is_said() {
     let last = "select last_value::text from public.notes_id_seq";
     assert_eq!(network.value(last).await, "3");
     let inserts = steps(&["insert into public.notes (text) values ('three');"]);
-    let preview = network.manager(&inserts).preview().await.unwrap();
+    let preview = network
+        .manager(&inserts)
+        .preview()
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert!(preview.succeeds());
     let moved: Vec<_> = preview
         .sequences
@@ -216,7 +232,12 @@ async fn numbers_of_a_sequence_in_use_are_used_up_and_that_is_said() {
     assert_eq!(network.value(last).await, "4");
     app.end().await;
     // Once nobody uses it, its numbers come back.
-    let preview = network.manager(&inserts).preview().await.unwrap();
+    let preview = network
+        .manager(&inserts)
+        .preview()
+        .budget(LONGEST)
+        .await
+        .unwrap();
     assert_eq!(preview.sequences, []);
     assert_eq!(network.value(last).await, "4");
 }

@@ -32,8 +32,9 @@ impl Port {
 
     fn bind(number: u16) -> io::Result<Port> {
         let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number)))?;
+        // After binding: two sockets that both have it before may bind the same port.
+        socket.set_reuseaddr(true)?;
         Ok(Port {
             number: socket.local_addr()?.port(),
             _bound: cfg!(target_os = "linux").then_some(socket),
@@ -83,5 +84,7 @@ mod tests {
         // Without `SO_REUSEADDR`, as one who chooses a port for himself.
         let other = TcpSocket::new_v4().unwrap();
         assert!(other.bind(SocketAddr::from(address)).is_err());
+        // As the second port of a pair.
+        assert!(Port::bind(port.number()).is_err());
     }
 }

@@ -10,11 +10,12 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    time::Duration,
 };
 
 use ctx0_schema::{
-    Config, ConfigBuilder, Migrations, Preview, SchemaVersionManager, Version, Warning,
-    WarningKind, install_sql,
+    Config, ConfigBuilder, Migrations, Preview, PreviewedVersion, SchemaVersionManager, Version,
+    Warning, WarningKind, install_sql,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -257,9 +258,18 @@ impl Drop for Project {
 
 /// What a preview warns of on a machine of any speed.
 pub fn warnings(preview: &Preview) -> Vec<&Warning> {
-    let warnings = preview.warnings();
-    warnings
-        .filter(|warning| warning.kind != WarningKind::Slow)
+    let at_any_speed = |seen: &PreviewedVersion, warning: &Warning| match warning.kind {
+        WarningKind::Slow => false,
+        // A lock is worth a warning where its table is rewritten, or the version is slow.
+        WarningKind::Locked => !seen.rewrites.is_empty(),
+        _ => true,
+    };
+    preview
+        .versions
+        .iter()
+        .flat_map(|seen| seen.warnings.iter().map(move |warning| (seen, warning)))
+        .filter(|(seen, warning)| at_any_speed(seen, warning))
+        .map(|(_, warning)| warning)
         .collect()
 }
 
@@ -267,6 +277,9 @@ pub fn warnings(preview: &Preview) -> Vec<&Warning> {
 pub fn skip(test: &str, needs: &str) {
     writeln!(io::stderr(), "skipped: {test} needs {needs}").expect("standard error");
 }
+
+/// The longest budget of a preview, for one that is to be tested to its end however busy the machine is.
+pub const LONGEST: Duration = Duration::from_secs(25);
 
 /// This version.
 pub fn version(number: u32) -> Version {

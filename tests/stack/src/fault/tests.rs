@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{Fault, FaultProxy, Page, Record};
+use crate::Port;
 
 #[tokio::test]
 async fn an_unscripted_request_passes() {
@@ -57,10 +58,8 @@ async fn an_upstream_that_is_no_http_url_is_refused() {
 
 #[tokio::test]
 async fn an_absent_upstream_cuts_the_client_off() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = free.local_addr().expect("an address");
-    drop(free);
-    let proxy = FaultProxy::start(&format!("http://{address}"))
+    let port = Port::reserve().expect("a port");
+    let proxy = FaultProxy::start(&format!("http://127.0.0.1:{}", port.number()))
         .await
         .expect("a proxy");
     assert_cut_off(&exchange(&proxy, &get("/")).await);
