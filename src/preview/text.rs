@@ -102,6 +102,14 @@ impl Text {
             };
             self.line(colour, &format!("  ! {}", warning.message));
         }
+        if version.action == Action::Rollback {
+            // Warnings say what the definitions tell; which rows a version has changed, nobody has recorded.
+            let message = format!(
+                "  does not bring back data that v{} changed or deleted",
+                version.version
+            );
+            self.line("", &message);
+        }
         for unseen in &version.unseen {
             self.line("", &format!("  not seen: {unseen}"));
         }

@@ -484,6 +484,12 @@ test("the line about data says the important first", () => {
   }
 });
 
+test("a rollback is not said to bring data back", () => {
+  const summary = (...result) => view(testedWith(seen(...result), ROLLBACK)).summary.text;
+  equal(summary(seenVersion(2), seenVersion(1)), "Nothing is deleted. Data that v1 and v2 changed or deleted doesn't come back.");
+  equal(summary(seenVersion(1, "failed", { failure: { message: "no" } })), "Rolling back will fail at v1 (no).");
+});
+
 test("a known failure is not the default", () => {
   const failed = seen(seenVersion(2, "failed", { failure: { message: "no" } }));
   equal(view(testedWith(failed)).isDefault, false);

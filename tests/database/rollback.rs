@@ -120,6 +120,8 @@ async fn the_bundled_versions_can_be_rolled_back_and_applied_again() {
         .await
         .unwrap();
     assert!(warnings(&preview).is_empty(), "{preview}");
+    let says = "does not bring back data that v2 changed or deleted";
+    assert!(preview.to_string().contains(says), "{preview}");
     let preview = manager
         .preview_rollback(ctx0_schema::Version::ZERO)
         .budget(LONGEST)

@@ -339,6 +339,8 @@ function summary({ versions: seen }, isRollback) {
   const isComplete = seen.every(isTested);
   if (losses.length === 0 && isComplete) parts.push(warnings.some(({ kind }) => kind === "dropped") ? "No data is deleted." : "Nothing is deleted.");
   if (!isComplete && failed < 0 && !ended) parts.push(later(seen.find(({ state }) => state.kind === "after")));
+  // Warnings say what the definitions tell; which rows a version has changed, nobody has recorded.
+  if (isRollback && failed < 0) parts.push(`Data that ${versions(seen.map(({ version }) => version))} changed or deleted doesn't come back.`);
   const tone = failed >= 0 || closed || losses.length > 0 ? "grave" : ended || others.length > 0 || !isComplete ? "warning" : "good";
   return { text: parts.map(stopped).join(" "), tone };
 }
