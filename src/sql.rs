@@ -44,7 +44,11 @@ pub(crate) enum SqlError {
     /// A byte order mark, which PostgreSQL reads as a letter.
     ByteOrderMark { line: usize },
     /// A statement that cannot run inside a transaction of a function.
-    NotTransactional { line: usize, what: String },
+    NotTransactional {
+        line: usize,
+        what: String,
+        remedy: &'static str,
+    },
     /// A statement that a version can consist of which is no transaction.
     OutsideOnly { line: usize, what: String },
     /// Of a text that is one statement outside a transaction: the second one.

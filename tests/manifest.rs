@@ -690,12 +690,13 @@ mod refused_files {
 
     #[test]
     fn sql_that_cannot_run_inside_one_transaction_with_its_line() {
-        for (sql, command) in [
-            ("VACUUM (full) t", "vacuum"),
-            ("begin", "begin"),
-            ("Commit", "commit"),
-            ("\\connect other", "the psql command \\connect"),
-            ("copy t (a) from stdin", "copy … from stdin"),
+        for (sql, command, remedy) in [
+            ("VACUUM (full) t", "vacuum", "in a version of its own"),
+            ("begin", "begin", "remove it"),
+            ("Commit", "commit", "remove it"),
+            ("alter system reset all", "alter system", "by hand"),
+            ("\\connect other", "\\connect", "a command of psql"),
+            ("copy t (a) from stdin", "copy … from stdin", "`insert`"),
         ] {
             // What looks like a command on the lines before is none.
             let sql =
@@ -710,7 +711,7 @@ mod refused_files {
                     "{sql}: {error:?}"
                 );
                 let place = format!("`{command}` on line 4 ");
-                assert_names(&error, role.file, Some(1), "remove it");
+                assert_names(&error, role.file, Some(1), remedy);
                 assert!(error.to_string().contains(&place), "{error}");
             }
         }

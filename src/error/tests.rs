@@ -406,7 +406,8 @@ fn of_a_list_of_migrations() {
         ByteOrderMark: [ManifestErrorKind::ByteOrderMark { line: 2 }],
         NotTransactional: [ManifestErrorKind::NotTransactional {
             line: 2,
-            what: "copy … from stdin".to_owned()
+            what: "copy … from stdin".to_owned(),
+            remedy: "write its rows as `insert` statements"
         }],
         OutsideOnly: [ManifestErrorKind::OutsideOnly {
             line: 2,

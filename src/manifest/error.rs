@@ -190,8 +190,7 @@ pub enum ManifestErrorKind {
     },
     /// A statement that cannot run inside the one transaction of a migration.
     #[error(
-        "`{what}` on line {line} cannot run inside a migration, which is one transaction: remove it \
-         (data goes into `insert` statements)"
+        "`{what}` on line {line} cannot run inside a migration, which is one transaction: {remedy}"
     )]
     #[non_exhaustive]
     NotTransactional {
@@ -199,6 +198,8 @@ pub enum ManifestErrorKind {
         line: usize,
         /// The command.
         what: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// A statement that PostgreSQL runs outside a transaction only.
     #[error(
@@ -275,7 +276,9 @@ impl From<SqlError> for ManifestErrorKind {
             SqlError::Unterminated { line, what } => Self::Unterminated { line, what },
             SqlError::ZeroByte { line } => Self::ZeroByte { line },
             SqlError::ByteOrderMark { line } => Self::ByteOrderMark { line },
-            SqlError::NotTransactional { line, what } => Self::NotTransactional { line, what },
+            SqlError::NotTransactional { line, what, remedy } => {
+                Self::NotTransactional { line, what, remedy }
+            }
             SqlError::OutsideOnly { line, what } => Self::OutsideOnly { line, what },
             SqlError::SecondStatement { line } => Self::SecondStatement { line },
             SqlError::NotOutside { line, what } => Self::NotOutside { line, what },

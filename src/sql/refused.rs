@@ -19,9 +19,14 @@ const TRANSACTION: &[&[&str]] = &[
     &["prepare", "transaction"],
 ];
 
+const VACUUM: &[&[&str]] = &[&["vacuum"]];
+
+/// For what a version of its own can be, if it is written otherwise.
+const OF_ITS_OWN: &str = "write it for one table or index, in a version of its own that has \"transaction\": false in the \
+                          manifest";
+
 /// The first words of what runs in no transaction, or in no function.
 const OUTSIDE_ONLY: &[&[&str]] = &[
-    &["vacuum"],
     &["discard", "all"],
     // It would run, and drop what PostgREST has prepared on the connection.
     &["deallocate", "all"],
@@ -69,8 +74,8 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
             false => Err(SqlError::OutsideOnly { line, what }),
         };
     }
-    if let Some(what) = not_transactional(statement, tokens.clone()) {
-        return Err(SqlError::NotTransactional { line, what });
+    if let Some((what, remedy)) = not_transactional(statement, tokens.clone()) {
+        return Err(SqlError::NotTransactional { line, what, remedy });
     }
     if selects_into(tokens.clone()) {
         return Err(SqlError::SelectInto { line });
@@ -81,32 +86,46 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
     Ok(())
 }
 
+/// What cannot run in one transaction, and what to do about it.
 fn not_transactional<'a>(
     statement: &'a str,
     tokens: impl Iterator<Item = Token<'a>> + Clone,
-) -> Option<String> {
+) -> Option<(String, &'static str)> {
     if let Some(backslash) = tokens.clone().find(|token| token.is_symbol("\\")) {
         let rest = &statement[backslash.at + 1..];
         let command = rest.split_whitespace().next().unwrap_or_default();
-        return Some(format!("the psql command \\{command}"));
+        let remedy = "it is a command of psql, so remove it";
+        return Some((format!("\\{command}"), remedy));
     }
-    let mut known = TRANSACTION.iter().chain(OUTSIDE_ONLY);
-    if let Some(words) = known.find(|words| starts(tokens.clone(), words)) {
-        return Some(words.join(" "));
+    for (list, remedy) in [
+        (TRANSACTION, "remove it"),
+        (VACUUM, OF_ITS_OWN),
+        (
+            OUTSIDE_ONLY,
+            "remove it, and run it by hand if it is needed",
+        ),
+    ] {
+        if let Some(words) = list.iter().find(|words| starts(tokens.clone(), words)) {
+            return Some((words.join(" "), remedy));
+        }
     }
     let has = |word| tokens.clone().any(|token| token.is(word));
     if starts(tokens.clone(), &["reindex"]) && has("concurrently") {
-        return Some("reindex concurrently".to_owned());
+        return Some(("reindex concurrently".to_owned(), OF_ITS_OWN));
     }
     if starts(tokens.clone(), &["alter", "table"]) && has("detach") && has("concurrently") {
-        return Some("alter table … detach partition … concurrently".to_owned());
+        let what = "alter table … detach partition … concurrently";
+        return Some((what.to_owned(), OF_ITS_OWN));
     }
     if starts(tokens.clone(), &["copy"]) {
         let tokens = outside_parentheses(tokens);
         let pairs = tokens.clone().zip(tokens.skip(1));
-        for (first, second) in [("from", "stdin"), ("to", "stdout")] {
+        for (first, second, remedy) in [
+            ("from", "stdin", "write its rows as `insert` statements"),
+            ("to", "stdout", "remove it"),
+        ] {
             if pairs.clone().any(|(a, b)| a.is(first) && b.is(second)) {
-                return Some(format!("copy … {first} {second}"));
+                return Some((format!("copy … {first} {second}"), remedy));
             }
         }
     }

@@ -137,8 +137,8 @@ fn what_cannot_run_inside_one_transaction_is_refused() {
         ("create database d", "create database"),
         ("alter system set work_mem = '1MB'", "alter system"),
         ("set role anon", "set role"),
-        ("\\i other.sql", "the psql command \\i"),
-        ("\\connect db", "the psql command \\connect"),
+        ("\\i other.sql", "\\i"),
+        ("\\connect db", "\\connect"),
     ] {
         assert_eq!(refused(&format!("select 1;\n{text};")), what, "{text}");
     }
