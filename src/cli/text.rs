@@ -131,6 +131,10 @@ pub(super) fn status(
     if let Some(setup) = setup {
         text.push('\n');
         text += &warning(&setup.message);
+        text += match setup.can_install {
+            true => "Next: `ctx0-schema install` runs that script.\n",
+            false => "Next: `ctx0-schema install --print` prints that script.\n",
+        };
     } else if unrecorded > 0 {
         text.push('\n');
         text += &warning(&format!(

@@ -26,6 +26,9 @@ async fn each_state_of_a_database_has_its_exit_code() {
 
     let status = cli.expect(5, &["status", "--json"]).await.json();
     assert_eq!(status["setup"]["code"], "rpcNotInstalled");
+    let status = cli.expect(5, &["status"]).await;
+    let next = "`ctx0-schema install` runs that script";
+    assert!(status.out.contains(next), "{}", status.out);
     let printed = cli.expect(0, &["install", "--print"]).await;
     assert_eq!(printed.out, install_sql());
     project.install().await;
