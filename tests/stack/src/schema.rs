@@ -84,10 +84,7 @@ const KEPT: usize = 16;
 impl Schema {
     /// Reads the schema as it is now.
     pub(crate) async fn load(pool: &PgPool, config: &AppConfig) -> Result<Arc<Schema>, StackError> {
-        // First, so that what changes meanwhile is not overlooked.
-        let version: String = sqlx::query_scalar(AssertSqlSafe(VERSION.as_str()))
-            .fetch_one(pool)
-            .await?;
+        let version = content(pool).await?;
         if let Some(known) = known(&version) {
             return Ok(known);
         }
@@ -102,7 +99,10 @@ impl Schema {
             functions: timeouts(pool, FUNCTION_TIMEOUTS).await?,
             roles: timeouts(pool, ROLE_TIMEOUTS).await?,
         });
-        keep(Arc::clone(&schema));
+        // What was read while something changed is not what this version has.
+        if content(pool).await? == schema.version {
+            keep(Arc::clone(&schema));
+        }
         Ok(schema)
     }
 
@@ -128,6 +128,11 @@ impl Schema {
             .find(|column| *column != "*" && !table.columns.contains_key(*column))
             .map(|column| format!("{name}.{column}"))
     }
+}
+
+async fn content(pool: &PgPool) -> Result<String, StackError> {
+    let sql = AssertSqlSafe(VERSION.as_str());
+    Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
 /// What was read of catalogs with this content.

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -60,6 +61,45 @@ async fn a_count_belongs_to_its_rows_whatever_is_committed_meanwhile() {
     let answer = read.await.unwrap().unwrap();
     let range = answer.headers()["content-range"].to_str().unwrap();
     assert_eq!((answer.status().as_u16(), range), (200, "0-0/1"));
+}
+
+/// Stacks in one process share what they have read.
+#[tokio::test]
+async fn what_was_read_during_a_change_is_not_taken_for_the_schema_of_another_stack() {
+    let options = Options::default;
+    let (changing, other) = (stack(options()).await, stack(options()).await);
+    for stack in [&changing, &other] {
+        let function = "create function passing() returns int language sql as 'select 1'";
+        stack.sql(function).await.unwrap();
+    }
+    let changing = Arc::new(changing);
+    let change = tokio::spawn({
+        let stack = Arc::clone(&changing);
+        // Reading begins with the tables and their triggers; the functions come later.
+        let sql = "do $$ begin
+                lock table pg_trigger;
+                perform wait_for_gate();
+                drop function passing();
+            end $$";
+        async move { stack.admin_sql(sql).await }
+    });
+    waiting(&changing, 1).await;
+    let reload = tokio::spawn({
+        let stack = Arc::clone(&changing);
+        async move { stack.reload_schema().await }
+    });
+    until(async || {
+        let sql = "select 1 from pg_locks where not granted and relation = 'pg_trigger'::regclass";
+        !changing.admin_sql(sql).await.unwrap().is_empty()
+    })
+    .await;
+    open_gate(&changing).await;
+    change.await.unwrap().unwrap();
+    reload.await.unwrap().unwrap();
+
+    other.reload_schema().await.unwrap();
+    let request = call(&other, "service_role", "passing", json!({}));
+    assert_eq!(outcome(request).await, (200, json!(1)));
 }
 
 /// Waits until `count` requests wait for the gate.
