@@ -278,6 +278,7 @@ impl Ipc {
         let task = tokio::spawn(async move {
             let done = work.await;
             if done.is_ok() {
+                ipc.0.scheduler.schema_changed();
                 // The scheduler reports a failed check itself.
                 let _ = ipc.0.scheduler.check_now().await;
             }

@@ -8,7 +8,7 @@ mod timetable;
 
 use std::{
     ops::RangeInclusive,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -36,12 +36,20 @@ const LONGEST_NAP: Duration = Duration::from_secs(45);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SchemaState {
-    /// No check has ended yet.
+    /// No check has ended yet, or none since the schema was changed.
     Unknown,
     /// The last check ended with this.
     Checked(Arc<UpdateCheck>),
     /// The last check failed; there will be another one soon.
     Failed(Arc<Error>),
+}
+
+/// What the worker publishes.
+#[derive(Debug)]
+struct Known {
+    state: SchemaState,
+    /// How often the schema was changed. What a check found before the last change is outdated.
+    changes: u64,
 }
 
 /// The result of a check, shared by everyone who asked for it.
@@ -65,7 +73,9 @@ type CheckResult = Result<Arc<UpdateCheck>, Arc<Error>>;
 #[derive(Debug)]
 pub struct Scheduler {
     requests: mpsc::UnboundedSender<oneshot::Sender<CheckResult>>,
-    state: watch::Receiver<SchemaState>,
+    known: watch::Receiver<Known>,
+    /// The worker owns it, so listeners learn when that has ended.
+    publisher: Weak<watch::Sender<Known>>,
     task: JoinHandle<()>,
 }
 
@@ -80,6 +90,8 @@ impl Scheduler {
 
     /// Checks now and returns the result. Joins a check that is already running.
     ///
+    /// After a change call [`Scheduler::schema_changed`] first.
+    ///
     /// # Errors
     /// As [`SchemaVersionManager::check_for_updates`], and [`Error::SchedulerStopped`] if the runtime
     /// on which the scheduler was started has been shut down.
@@ -90,26 +102,37 @@ impl Scheduler {
         receiver.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// Forgets what is known, because the schema was changed. A check that is running is made again:
+    /// it may have read the ledger before the change.
+    pub fn schema_changed(&self) {
+        if let Some(publisher) = self.publisher.upgrade() {
+            publisher.send_modify(|known| {
+                known.state = SchemaState::Unknown;
+                known.changes += 1;
+            });
+        }
+    }
+
     /// Listens for states: the current one first, then every later one.
     #[must_use]
     pub fn listen(&self) -> Listener {
-        let mut state = self.state.clone();
-        state.mark_changed();
-        Listener { state }
+        let mut known = self.known.clone();
+        known.mark_changed();
+        Listener { known }
     }
 
     /// The current state, and a listener for later ones.
     #[cfg(feature = "ipc")]
     pub(crate) fn state_and_later(&self) -> (SchemaState, Listener) {
-        let mut state = self.state.clone();
-        let known = state.borrow_and_update().clone();
-        (known, Listener { state })
+        let mut known = self.known.clone();
+        let state = known.borrow_and_update().state.clone();
+        (state, Listener { known })
     }
 
     /// The current state.
     #[must_use]
     pub fn state(&self) -> SchemaState {
-        self.state.borrow().clone()
+        self.known.borrow().state.clone()
     }
 
     /// Stops and waits until nothing is running. A running check is dropped. Dropping the
@@ -157,7 +180,12 @@ impl SchedulerBuilder {
 
     fn start_with(self, wall_clock: impl Fn() -> SystemTime + Send + 'static) -> Scheduler {
         let (requests, inbox) = mpsc::unbounded_channel();
-        let (publisher, state) = watch::channel(SchemaState::Unknown);
+        let (publisher, known) = watch::channel(Known {
+            state: SchemaState::Unknown,
+            changes: 0,
+        });
+        let publisher = Arc::new(publisher);
+        let weak_publisher = Arc::downgrade(&publisher);
         let timetable = Timetable::new(self.interval);
         let worker = Worker {
             manager: self.manager,
@@ -168,7 +196,8 @@ impl SchedulerBuilder {
         };
         Scheduler {
             requests,
-            state,
+            known,
+            publisher: weak_publisher,
             task: tokio::spawn(worker.run()),
         }
     }
@@ -178,15 +207,15 @@ impl SchedulerBuilder {
 /// states and never block the scheduler.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    state: watch::Receiver<SchemaState>,
+    known: watch::Receiver<Known>,
 }
 
 impl Listener {
     /// The next state, or `None` once the scheduler has stopped. Skips [`SchemaState::Unknown`].
     pub async fn next(&mut self) -> Option<SchemaState> {
         loop {
-            self.state.changed().await.ok()?;
-            let state = self.state.borrow_and_update().clone();
+            self.known.changed().await.ok()?;
+            let state = self.known.borrow_and_update().state.clone();
             if !matches!(state, SchemaState::Unknown) {
                 return Some(state);
             }
@@ -197,7 +226,7 @@ impl Listener {
 struct Worker<C> {
     manager: SchemaVersionManager,
     inbox: mpsc::UnboundedReceiver<oneshot::Sender<CheckResult>>,
-    publisher: watch::Sender<SchemaState>,
+    publisher: Arc<watch::Sender<Known>>,
     timetable: Timetable,
     wall_clock: C,
 }
@@ -206,14 +235,14 @@ impl<C: Fn() -> SystemTime> Worker<C> {
     async fn run(mut self) {
         let mut waiting = Vec::new();
         loop {
-            let result: CheckResult = check(&self.manager).await.map(Arc::new).map_err(Arc::new);
-            self.publisher.send_replace(match &result {
-                Ok(check) => SchemaState::Checked(Arc::clone(check)),
-                Err(error) => SchemaState::Failed(Arc::clone(error)),
-            });
+            let changes = self.publisher.borrow().changes;
+            let result = check(&self.manager).await.map(Arc::new).map_err(Arc::new);
             // Whoever asked during the check gets its result too.
             while let Ok(asker) = self.inbox.try_recv() {
                 waiting.push(asker);
+            }
+            if !self.publish(&result, changes) {
+                continue;
             }
             for asker in waiting.drain(..) {
                 // The asker may be gone.
@@ -225,6 +254,20 @@ impl<C: Fn() -> SystemTime> Worker<C> {
             };
             waiting.extend(asker);
         }
+    }
+
+    /// Publishes a result unless the schema was changed since the check began.
+    fn publish(&self, result: &CheckResult, changes: u64) -> bool {
+        self.publisher.send_if_modified(|known| {
+            let is_current = known.changes == changes;
+            if is_current {
+                known.state = match result {
+                    Ok(check) => SchemaState::Checked(Arc::clone(check)),
+                    Err(error) => SchemaState::Failed(Arc::clone(error)),
+                };
+            }
+            is_current
+        })
     }
 
     /// Waits until either clock says that the time is up, or until somebody asks for a check.

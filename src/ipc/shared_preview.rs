@@ -212,6 +212,7 @@ impl Ipc {
         }));
         if outdated {
             // Someone else changed the schema since the last check.
+            self.0.scheduler.schema_changed();
             let _ = self.0.scheduler.check_now().await;
         }
     }

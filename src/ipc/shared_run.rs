@@ -153,6 +153,8 @@ impl Ipc {
                 ipc.tell(Event::ApplyProgress(progress));
             })
             .await;
+        // Before anyone hears of the end, so that no window gets what a check found before it.
+        self.0.scheduler.schema_changed();
         let result = match result {
             Err(error) if was_refused(&error) => Err(Refusal::of(&error.error)),
             Err(error) => {

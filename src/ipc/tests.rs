@@ -18,11 +18,24 @@ use crate::{
 /// A database that has what was applied to it, each apply taking a second. Of several versions in one
 /// request it takes one, as a busy database does.
 fn database() -> Fake {
+    database_that_reads(Duration::ZERO)
+}
+
+/// A database that takes so long for the second look at its ledger.
+fn database_that_reads(second: Duration) -> Fake {
     let applied = Mutex::new(Vec::new());
+    let mut looks = 0;
     Fake::by(move |call| {
         let mut applied = applied.lock().unwrap();
         match call {
-            Request::Rows { .. } => response(200, json!(*applied)),
+            Request::Rows { .. } => {
+                looks += 1;
+                let rows = response(200, json!(*applied));
+                match looks {
+                    2 => Scripted::Later(second, Box::new(rows)),
+                    _ => rows,
+                }
+            }
             Request::Function {
                 name: "ctx0_schema_status",
                 ..
@@ -279,6 +292,28 @@ async fn a_window_gets_the_update_the_progress_and_the_end() {
         reported[5],
         (json!(APPLIED), json!({"applied": [], "currentVersion": 2}))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_check_found_before_a_run_is_not_told_after_it() {
+    let ipc = ipc(&database_that_reads(Duration::from_secs(10)));
+    let mut events = ipc.events();
+    assert_eq!(next(&mut events).await["method"], UPDATE_AVAILABLE);
+    let check = call(&ipc, CHECK_UPDATES);
+    let apply = async {
+        sleep(Duration::from_secs(1)).await;
+        call(&ipc, APPLY_UPDATES).await
+    };
+    let (check, apply) = tokio::join!(check, apply);
+    assert_eq!(apply["result"]["applied"], json!([1, 2]));
+    assert_eq!(check["result"]["hasUpdates"], false);
+    // The end of the run, and the check after it.
+    let mut told = 0;
+    while told < 2 {
+        let event = next(&mut events).await;
+        assert_ne!(event["method"], UPDATE_AVAILABLE);
+        told += usize::from(event["method"] == APPLIED);
+    }
 }
 
 #[tokio::test(start_paused = true)]

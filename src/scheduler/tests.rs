@@ -185,6 +185,40 @@ async fn asking_for_a_check_collapses_with_one_that_is_running() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_check_read_before_a_change_is_told_to_nobody() {
+    let slow = |response| Scripted::Later(Duration::from_secs(5), Box::new(response));
+    let fake = Fake::new([slow(nothing_applied()), up_to_date()]);
+    let (scheduler, _) = start(&fake);
+    let mut listener = scheduler.listen();
+    sleep(Duration::from_secs(1)).await;
+    scheduler.schema_changed();
+    assert!(scheduler.check_now().await.unwrap().is_up_to_date());
+    let Some(SchemaState::Checked(check)) = listener.next().await else {
+        panic!("a state")
+    };
+    assert!(check.is_up_to_date());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_is_late_does_not_get_what_was_known_before_a_change() {
+    let fake = Fake::new([nothing_applied(), up_to_date()]);
+    let (scheduler, _) = start(&fake);
+    let mut late = scheduler.listen();
+    scheduler.check_now().await.unwrap();
+    scheduler.schema_changed();
+    assert!(matches!(scheduler.state(), SchemaState::Unknown));
+    tokio::select! {
+        _ = late.next() => panic!("nothing is known"),
+        () = sleep(Duration::from_secs(1)) => {}
+    }
+    scheduler.check_now().await.unwrap();
+    let Some(SchemaState::Checked(check)) = late.next().await else {
+        panic!("a state")
+    };
+    assert!(check.is_up_to_date());
+}
+
+#[tokio::test(start_paused = true)]
 async fn asking_for_a_check_between_two_makes_one_at_once() {
     let fake = Fake::new([up_to_date()]);
     let (scheduler, _) = start(&fake);
