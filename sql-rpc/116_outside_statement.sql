@@ -208,7 +208,7 @@ begin
   return (
     select jsonb_build_object(
              'relation', format('%I.%I', n.nspname, c.relname),
-             'bytes', coalesce((select sum(pg_total_relation_size(t.relid)) from pg_partition_tree(v_id) t), pg_total_relation_size(v_id)),
+             'bytes', ctx0_private.table_bytes(p_table => v_id, p_whole => true),
              'reads', v_reads)
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace

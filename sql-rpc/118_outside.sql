@@ -371,7 +371,7 @@ begin
   end if;
   if v_no_way is not null and (v_response ->> 'inside')::boolean and v_inside is not null
      and v_run.runs = 1 and v_left_over is null and not v_done then
-    v_bytes := pg_total_relation_size((v_run.statement ->> 'table_id')::oid);
+    v_bytes := ctx0_private.table_bytes(p_table => (v_run.statement ->> 'table_id')::oid, p_whole => true);
     if v_bytes < coalesce((v_response ->> 'below_bytes')::bigint, v_bytes + 1) then
       perform ctx0_private.undo_outside(p_run => v_run);
       return jsonb_build_object('sql', jsonb_build_array(v_inside));

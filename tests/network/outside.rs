@@ -764,6 +764,28 @@ async fn with_consent_it_runs_inside_a_transaction_where_the_manifest_allows_tha
 }
 
 #[tokio::test]
+async fn a_table_that_may_be_locked_is_measured_with_its_partitions() {
+    let network = Network::start().await;
+    let manager =
+        |limit: u32| network.manager(&notes_with(DETACH, ATTACH, &json!({"belowMiB": limit})));
+    manager(1).apply_migration(version(1)).await.unwrap();
+    network.sql(PARTS).await;
+    let two_mebibytes = "
+        alter table public.parts add filler text;
+        insert into public.parts select i, 1, repeat('x', 1024) from generate_series(1, 2048) i";
+    network.sql(two_mebibytes).await;
+
+    let error = manager(1).apply_all_pending().may_lock(true).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("too large to be locked"), "{error}");
+    let attached = "parts_1,parts_2 3048 0";
+    assert_eq!(network.value(PARTITIONS).await, attached);
+    let run = manager(10).apply_all_pending().may_lock(true);
+    assert_eq!(numbers(&run.await.unwrap().applied), [2]);
+    assert_eq!(network.value(PARTITIONS).await, "parts_2 500 0");
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_down_for_a_while_is_waited_for() {
     let network = at_1().await;
     let manager = network.manager(&notes(INDEX, NO_INDEX));
