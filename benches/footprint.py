@@ -115,7 +115,7 @@ def once(program, environment):
 
 def measure(folder):
     daemons = [(profile, name) for profile in PROFILES for name in ["without", "with"]]
-    built = {daemon: build(folder, daemon[1], daemon[0]) for daemon in daemons}
+    built = {(profile, name): build(folder, name, profile) for profile, name in daemons}
     run("cargo", "build", "--quiet", "--workspace", "--all-features", "--locked", "--bins", "--examples", cwd=ROOT)
     stack = subprocess.Popen(
         [ROOT / "target/debug/ctx0-stack", "--postgres"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

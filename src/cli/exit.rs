@@ -196,7 +196,7 @@ impl From<Error> for Failure {
 fn next(error: &Error) -> Option<&'static str> {
     use Error as E;
     if matches!(error, E::RpcNotInstalled { .. } | E::RpcOutdated { .. }) {
-        return Some("`ctx0-schema install` does that.");
+        return Some(text::RUNS_THE_SCRIPT);
     }
     if matches!(error, E::RunByHand { .. }) {
         return Some("`ctx0-schema install --print` and `uninstall --print` print the scripts.");

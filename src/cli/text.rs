@@ -31,6 +31,9 @@ const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
+/// What runs the setup script.
+pub(super) const RUNS_THE_SCRIPT: &str = "`ctx0-schema install` runs that script.";
+
 /// Each line in this style.
 fn styled(style: Style, text: &str) -> String {
     let mut styled = String::new();
@@ -131,9 +134,9 @@ pub(super) fn status(
     if let Some(setup) = setup {
         text.push('\n');
         text += &warning(&setup.message);
-        text += match setup.can_install {
-            true => "Next: `ctx0-schema install` runs that script.\n",
-            false => "Next: `ctx0-schema install --print` prints that script.\n",
+        text += &match setup.can_install {
+            true => format!("Next: {RUNS_THE_SCRIPT}\n"),
+            false => "Next: `ctx0-schema install --print` prints that script.\n".to_owned(),
         };
     } else if unrecorded > 0 {
         text.push('\n');
