@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use tokio::net::TcpSocket;
@@ -11,13 +11,14 @@ use tokio::net::TcpSocket;
 ///
 /// On Linux the system gives it to nobody else, neither to a server that asks for any port nor to
 /// a client that connects, because it stays bound here. A server that sets `SO_REUSEADDR`, as
-/// PostgreSQL and tokio do, can listen on it all the same. Elsewhere it is only known to have been
-/// free.
+/// PostgreSQL and tokio do, can listen on it all the same. The port of the same number of `::1` is
+/// kept too: chromedriver asks for any port of that, and then takes the one of 127.0.0.1 as such a
+/// server. Elsewhere it is only known to have been free.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
     /// Bound, and never listened on.
-    _bound: Option<TcpSocket>,
+    _bound: Vec<TcpSocket>,
 }
 
 impl Port {
@@ -27,7 +28,13 @@ impl Port {
     ///
     /// What the system says when there is none.
     pub fn reserve() -> io::Result<Port> {
-        Port::bind(0)
+        loop {
+            match Port::bind(0) {
+                // It was free for IPv4 alone.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                port => return port,
+            }
+        }
     }
 
     fn bind(number: u16) -> io::Result<Port> {
@@ -35,9 +42,20 @@ impl Port {
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, number)))?;
         // After binding: two sockets that both have it before may bind the same port.
         socket.set_reuseaddr(true)?;
+        let number = socket.local_addr()?.port();
+        let mut bound = vec![socket];
+        match bind_v6(number) {
+            Ok(socket) => bound.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // There is no IPv6 here.
+            Err(_) => {}
+        }
+        if !cfg!(target_os = "linux") {
+            bound.clear();
+        }
         Ok(Port {
-            number: socket.local_addr()?.port(),
-            _bound: cfg!(target_os = "linux").then_some(socket),
+            number,
+            _bound: bound,
         })
     }
 
@@ -64,6 +82,12 @@ impl Port {
     }
 }
 
+fn bind_v6(number: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v6()?;
+    socket.bind(SocketAddr::from((Ipv6Addr::LOCALHOST, number)))?;
+    Ok(socket)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -86,5 +110,22 @@ mod tests {
         assert!(other.bind(SocketAddr::from(address)).is_err());
         // As the second port of a pair.
         assert!(Port::bind(port.number()).is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_gets_a_port_of_ipv6_does_not_get_the_number_of_a_reserved_one() {
+        let Ok(taken) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+            // Without IPv6 nobody gets one of its ports.
+            return;
+        };
+        assert!(Port::bind(taken.local_addr().unwrap().port()).is_err());
+
+        let port = Port::reserve().unwrap();
+        let other = TcpSocket::new_v6().unwrap();
+        other.set_reuseaddr(true).unwrap();
+        let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port.number()));
+        let error = other.bind(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }
