@@ -19,15 +19,6 @@ async fn record(project: &Project, schema: &str) {
     manager.apply_all_pending().await.unwrap();
 }
 
-async fn set_up(project: &Project) {
-    // Supabase has it from the start.
-    let publication = "select 1 from pg_publication where pubname = 'supabase_realtime'";
-    if project.sql(publication).await.is_empty() {
-        project.sql("create publication supabase_realtime").await;
-    }
-    record(project, SCHEMA).await;
-}
-
 async fn verify(project: &Project) -> Verification {
     project
         .manager(migrations(&[("001_all", SCHEMA)]))
@@ -69,7 +60,7 @@ async fn what_was_not_recorded_or_was_recorded_by_another_release_cannot_be_comp
     let found = project.bundled().verify().await.unwrap();
     assert!(matches!(&found, Verification::CannotSay { .. }), "{found}");
 
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     // The first release recorded the objects alone.
     project
         .sql("update ctx0_private.ctx0_schema_attempts set objects = objects -> 'objects'")
@@ -91,7 +82,7 @@ async fn what_was_not_recorded_or_was_recorded_by_another_release_cannot_be_comp
 #[tokio::test]
 async fn verifying_leaves_nothing_behind() {
     let project = Project::installed().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     // What PostgreSQL has to print again: a view, a function, a rule, and an expression.
     project.sql(changes::REWORDED).await;
     let before = project.everything().await;
@@ -104,7 +95,7 @@ async fn verifying_leaves_nothing_behind() {
 async fn no_event_trigger_and_no_function_runs() {
     // Event triggers need a superuser.
     let project = Project::installed_on_own_server().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     project.sql(changes::REWORDED).await;
     project
         .stack

@@ -67,7 +67,6 @@ async fn a_preview_of_everything_shows_it_and_applying_it_does_the_same() {
 #[tokio::test]
 async fn a_preview_shows_rules_publications_and_the_replica_identity() {
     let project = Project::installed().await;
-    project.sql("create publication supabase_realtime").await;
     let first = "create table public.ctx0_test_notes (id int primary key);
                  alter table public.ctx0_test_notes replica identity full;
                  alter publication supabase_realtime add table public.ctx0_test_notes;";

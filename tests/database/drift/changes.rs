@@ -2,7 +2,7 @@
 
 use ctx0_schema::Verification;
 
-use super::{set_up, verify};
+use super::{SCHEMA, record, verify};
 use ctx0_stack::project::Project;
 
 /// The same schema in other words: each of these is printed differently than what was recorded.
@@ -549,7 +549,7 @@ pub(super) async fn reported(project: &Project, change: &str, as_superuser: bool
 #[tokio::test]
 async fn every_change_is_reported_with_its_objects() {
     let project = Project::installed().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     for (change, objects) in CHANGED {
         assert_eq!(
             reported(&project, change, false).await,
@@ -562,7 +562,7 @@ async fn every_change_is_reported_with_its_objects() {
 #[tokio::test]
 async fn every_change_that_a_superuser_makes_is_reported_with_its_objects() {
     let project = Project::installed_on_own_server().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     for (change, objects) in CHANGED_BY_A_SUPERUSER {
         assert_eq!(reported(&project, change, true).await, *objects, "{change}");
     }
@@ -571,7 +571,7 @@ async fn every_change_that_a_superuser_makes_is_reported_with_its_objects() {
 #[tokio::test]
 async fn what_means_the_same_is_no_change() {
     let project = Project::installed().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     let reworded: Vec<_> = REWORDED
         .split_inclusive(";\n")
         .map(str::trim)
@@ -593,7 +593,7 @@ async fn what_means_the_same_is_no_change() {
 #[tokio::test]
 async fn a_change_is_shown_as_postgresql_prints_it() {
     let project = Project::installed().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     project
         .sql("alter table ctx0_a alter column number set default 2, replica identity nothing;
               alter policy ctx0_write on ctx0_a with check (true); alter publication supabase_realtime drop table ctx0_a;")

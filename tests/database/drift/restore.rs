@@ -19,7 +19,6 @@ async fn a_dump_that_was_restored_is_no_change() {
         skip("a_dump_that_was_restored_is_no_change", &needs);
         return;
     }
-    original.sql("create publication supabase_realtime").await;
     record(&original, &format!("{SCHEMA}\n{}", generated::schema(3))).await;
     let described = "select ctx0_private.describe_schema()::text";
     let before = original.value(described).await;

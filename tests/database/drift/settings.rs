@@ -2,7 +2,7 @@
 
 use ctx0_schema::Verification;
 
-use super::{set_up, verify};
+use super::{SCHEMA, record, verify};
 use ctx0_stack::project::Project;
 
 const SETTINGS: [&str; 12] = [
@@ -23,7 +23,7 @@ const SETTINGS: [&str; 12] = [
 #[tokio::test]
 async fn no_setting_of_the_database_or_of_a_role_is_a_change() {
     let project = Project::installed_on_own_server().await;
-    set_up(&project).await;
+    record(&project, SCHEMA).await;
     for setting in SETTINGS {
         for place in ["database postgres", "role authenticator", "role postgres"] {
             project

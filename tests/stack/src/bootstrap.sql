@@ -24,6 +24,10 @@ grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
 alter database postgres owner to postgres;
 alter schema public owner to postgres;
 
+-- What Realtime listens to.
+create publication supabase_realtime;
+alter publication supabase_realtime owner to postgres;
+
 -- Extensions live beside public. Supabase finds them by the search path of the
 -- roles and of PostgREST.
 create schema extensions;

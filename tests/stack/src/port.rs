@@ -28,13 +28,7 @@ impl Port {
     ///
     /// What the system says when there is none.
     pub fn reserve() -> io::Result<Port> {
-        loop {
-            match Port::bind(0) {
-                // It was free for IPv4 alone.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                port => return port,
-            }
-        }
+        until_free(|| Port::bind(0))
     }
 
     fn bind(number: u16) -> io::Result<Port> {
@@ -65,21 +59,29 @@ impl Port {
     ///
     /// What the system says when there are none.
     pub fn pair() -> io::Result<[Port; 2]> {
-        loop {
-            let first = Port::reserve()?;
-            let Some(next) = first.number.checked_add(1) else {
-                continue;
-            };
-            if let Ok(second) = Port::bind(next) {
-                return Ok([first, second]);
-            }
-        }
+        until_free(|| {
+            let first = Port::bind(0)?;
+            let next = first.number.checked_add(1);
+            let next = next.ok_or(io::ErrorKind::AddrInUse)?;
+            Ok([first, Port::bind(next)?])
+        })
     }
 
     /// Its number.
     pub fn number(&self) -> u16 {
         self.number
     }
+}
+
+/// Tries again where the system chose a port that is free for IPv4 alone, or whose next is not.
+fn until_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..100 {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    bind()
 }
 
 fn bind_v6(number: u16) -> io::Result<TcpSocket> {

@@ -70,7 +70,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!(
         "select concat_ws(' ', version(),
                 (select sum(hashtextextended(concat_ws(' ', oid, rolname), 0)) from pg_roles),
-                (select string_agg(c::text, ' ' order by name) from ({}) c (name, rows, content)))",
+                (select string_agg(c::text, ' ' order by name) from ({}) c (name, rows, hash)))",
         catalogs.join(" union all ")
     )
 });
@@ -84,7 +84,7 @@ const KEPT: usize = 16;
 impl Schema {
     /// Reads the schema as it is now.
     pub(crate) async fn load(pool: &PgPool, config: &AppConfig) -> Result<Arc<Schema>, StackError> {
-        let version = content(pool).await?;
+        let version = read_version(pool).await?;
         if let Some(known) = known(&version) {
             return Ok(known);
         }
@@ -99,8 +99,8 @@ impl Schema {
             functions: timeouts(pool, FUNCTION_TIMEOUTS).await?,
             roles: timeouts(pool, ROLE_TIMEOUTS).await?,
         });
-        // What was read while something changed is not what this version has.
-        if content(pool).await? == schema.version {
+        // What was read while something changed belongs to no version.
+        if read_version(pool).await? == schema.version {
             keep(Arc::clone(&schema));
         }
         Ok(schema)
@@ -130,12 +130,12 @@ impl Schema {
     }
 }
 
-async fn content(pool: &PgPool) -> Result<String, StackError> {
+async fn read_version(pool: &PgPool) -> Result<String, StackError> {
     let sql = AssertSqlSafe(VERSION.as_str());
     Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
-/// What was read of catalogs with this content.
+/// What was read at this version.
 fn known(version: &str) -> Option<Arc<Schema>> {
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     let place = read.iter().position(|schema| schema.version == version)?;

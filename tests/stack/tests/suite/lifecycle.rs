@@ -66,8 +66,8 @@ async fn a_count_belongs_to_its_rows_whatever_is_committed_meanwhile() {
 /// Stacks in one process share what they have read.
 #[tokio::test]
 async fn what_was_read_during_a_change_is_not_taken_for_the_schema_of_another_stack() {
-    let options = Options::default;
-    let (changing, other) = (stack(options()).await, stack(options()).await);
+    let changing = stack(Options::default()).await;
+    let other = stack(Options::default()).await;
     for stack in [&changing, &other] {
         let function = "create function passing() returns int language sql as 'select 1'";
         stack.sql(function).await.unwrap();
