@@ -1,5 +1,7 @@
 //! What a rehearsal saw: what would change, what that means, and how it is shown.
 
+mod definition;
+mod format;
 mod outside;
 mod outside_table;
 mod rows;
@@ -12,13 +14,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::outside_table::SeenOutsideTable;
 use self::warnings::Tables;
+#[cfg(feature = "cli")]
+pub(crate) use self::{format::short, text::clean};
 pub use self::{
     outside::OutsidePreview,
     outside_table::OutsideTable,
     warnings::{Warning, WarningKind},
 };
-#[cfg(feature = "cli")]
-pub(crate) use self::{text::clean, warnings::short};
 use crate::{
     backup::BackupAdvice,
     error::MigrationError,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     LockMode, SeenVersion,
-    warnings::{duration, short},
+    format::{duration, short},
 };
 use crate::plan::{Step, Way};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::warnings::{bytes, short};
+use super::format::{bytes, short};
 
 /// How many bytes PostgreSQL reads in a second: on a small and busy server, and on a fast one.
 const SLOW: u64 = 20_000_000;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{
     Preview, PreviewState, PreviewedVersion, Unfinished,
-    warnings::{WarningKind, bytes, count, short},
+    format::{bytes, count, short},
+    warnings::WarningKind,
 };
 use crate::{ledger::Action, manifest::Backup};
 
@@ -69,6 +70,20 @@ struct Text {
 
 impl Text {
     fn version(&mut self, version: &PreviewedVersion) {
+        self.line("", "");
+        self.title(version);
+        self.notes(version);
+        if let Some(untested) = untested(version.state) {
+            self.line(YELLOW, &format!("  {untested}"));
+        } else if let Some(failure) = &version.failure {
+            self.line(RED, &format!("  fails: {}", failure.reason()));
+        } else {
+            self.effects(version);
+            self.changes(version);
+        }
+    }
+
+    fn title(&mut self, version: &PreviewedVersion) {
         let what = match version.action {
             Action::Apply => "",
             Action::Rollback => "rolling back ",
@@ -81,8 +96,11 @@ impl Text {
             version.description,
             time.unwrap_or_default()
         );
-        self.line("", "");
         self.line(BOLD, title.trim_end_matches([' ', ':']));
+    }
+
+    /// What holds however far it was tested.
+    fn notes(&mut self, version: &PreviewedVersion) {
         if let Some(outside) = &version.outside {
             match outside.runs_outside() {
                 true => self.line("", &format!("  {outside}")),
@@ -104,36 +122,19 @@ impl Text {
         }
         if version.action == Action::Rollback {
             // Warnings say what the definitions tell; which rows a version has changed, nobody has recorded.
-            let message = format!(
-                "  does not bring back data that v{} changed or deleted",
-                version.version
+            let version = version.version;
+            self.line(
+                "",
+                &format!("  does not bring back data that v{version} changed or deleted"),
             );
-            self.line("", &message);
         }
         for unseen in &version.unseen {
             self.line("", &format!("  not seen: {unseen}"));
         }
-        let untested = match version.state {
-            PreviewState::Tested | PreviewState::Failed => None,
-            PreviewState::NotFinished { reason } => Some(match reason {
-                Unfinished::BudgetUsed => "not tested to its end: too slow".to_owned(),
-                Unfinished::Cancelled => "not tested to its end: the test was cancelled".to_owned(),
-            }),
-            PreviewState::After { version } => {
-                Some(format!("can only be tested once v{version} is applied"))
-            }
-            PreviewState::NotTested => {
-                Some("not tested, because an earlier version did not finish".to_owned())
-            }
-        };
-        if let Some(untested) = untested {
-            self.line(YELLOW, &format!("  {untested}"));
-            return;
-        }
-        if let Some(failure) = &version.failure {
-            self.line(RED, &format!("  fails: {}", failure.reason()));
-            return;
-        }
+    }
+
+    /// Locks, rewrites and rows.
+    fn effects(&mut self, version: &PreviewedVersion) {
         for lock in &version.locks {
             let (name, mode) = (short(&lock.relation), &lock.mode);
             let effect = match lock.prevents() {
@@ -143,12 +144,10 @@ impl Text {
             self.line("", &format!("  locks {name} ({mode}): {effect}"));
         }
         for rewrite in &version.rewrites {
-            let size = rewrite.bytes.map(|size| format!(" ({})", bytes(size)));
             let name = short(&rewrite.relation);
-            self.line(
-                "",
-                &format!("  rewrites {name}{}", size.unwrap_or_default()),
-            );
+            let size = rewrite.bytes.map(|size| format!(" ({})", bytes(size)));
+            let size = size.unwrap_or_default();
+            self.line("", &format!("  rewrites {name}{size}"));
         }
         for rows in &version.rows {
             let kinds = [
@@ -161,25 +160,28 @@ impl Text {
                 .filter(|(number, _)| *number > 0)
                 .map(|(number, what)| format!("{} {what}", count(number, "row")))
                 .collect();
-            self.line(
-                "",
-                &format!("  {}: {}", short(&rows.relation), kinds.join(", ")),
-            );
+            let (name, kinds) = (short(&rows.relation), kinds.join(", "));
+            self.line("", &format!("  {name}: {kinds}"));
         }
+    }
+
+    fn changes(&mut self, version: &PreviewedVersion) {
         if version.changes.is_empty() && version.rows.is_empty() {
             self.line("", "  no definition and no row changes");
         }
-        for change in &version.changes {
-            for line in change.diff.lines() {
-                let colour = match line.as_bytes().first() {
-                    _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
-                    Some(b'-') => RED,
-                    Some(b'+') => GREEN,
-                    Some(b'@') => CYAN,
-                    _ => "",
-                };
-                self.line(colour, line);
-            }
+        for line in version
+            .changes
+            .iter()
+            .flat_map(|change| change.diff.lines())
+        {
+            let colour = match line.as_bytes().first() {
+                _ if line.starts_with("---") || line.starts_with("+++") => BOLD,
+                Some(b'-') => RED,
+                Some(b'+') => GREEN,
+                Some(b'@') => CYAN,
+                _ => "",
+            };
+            self.line(colour, line);
         }
     }
 
@@ -191,6 +193,23 @@ impl Text {
             writeln!(self.text, "{line}")
         };
         written.expect("a string takes it");
+    }
+}
+
+/// Why it was not tested to its end, unless it was.
+fn untested(state: PreviewState) -> Option<String> {
+    match state {
+        PreviewState::Tested | PreviewState::Failed => None,
+        PreviewState::NotFinished { reason } => Some(match reason {
+            Unfinished::BudgetUsed => "not tested to its end: too slow".to_owned(),
+            Unfinished::Cancelled => "not tested to its end: the test was cancelled".to_owned(),
+        }),
+        PreviewState::After { version } => {
+            Some(format!("can only be tested once v{version} is applied"))
+        }
+        PreviewState::NotTested => {
+            Some("not tested, because an earlier version did not finish".to_owned())
+        }
     }
 }
 

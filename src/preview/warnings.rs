@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LockMode, PreviewState, RowChange, SeenObject, SeenVersion, TableFacts, TableLock, Unfinished,
+    LockMode, PreviewState, RowChange, SeenObject, SeenRewrite, SeenVersion, TableFacts, TableLock,
+    Unfinished,
+    format::{bytes, count, duration, short},
     rows::Rows,
 };
 use crate::{
     ledger::Action,
     manifest::Version,
-    schema_objects::{Definition, ObjectKind, Part, PartKind},
+    schema_objects::{Definition, ObjectKind, Part},
 };
 
 /// A version that takes longer gets a warning, in milliseconds.
 const SLOW: u64 = 1_000;
-
-/// The roles that anyone with a public key can use.
-const PUBLIC_ROLES: [&str; 3] = ["anon", "authenticated", "public"];
 
 /// Something that the user should know before agreeing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +98,10 @@ impl Tables {
         self.0.get(id)
     }
 
-    /// Whether there is something in it that can be lost. What came with an earlier version
+    /// The table, if there is something in it that can be lost. What came with an earlier version
     /// of the same preview holds nothing of the user's.
-    fn has_rows(&self, id: &str) -> bool {
-        self.get(id).is_some_and(|table| table.has_rows)
+    fn with_rows(&self, id: &str) -> Option<&TableFacts> {
+        self.get(id).filter(|table| table.has_rows)
     }
 }
 
@@ -114,11 +113,14 @@ pub(super) fn warnings(
     rows: &[(RowChange, Rows)],
     tables: &Tables,
 ) -> Vec<Warning> {
-    let mut warnings = Warnings::default();
+    let mut warnings = Warnings {
+        tables,
+        found: Vec::new(),
+    };
     for object in &seen.objects {
         match (&object.before, &object.after) {
-            (Some(before), None) => warnings.dropped(before, tables),
-            (Some(before), Some(after)) => warnings.changed(before, after, tables),
+            (Some(before), None) => warnings.dropped(before),
+            (Some(before), Some(after)) => warnings.changed(before, after),
             (None, _) => {}
         }
         if action == Action::Rollback {
@@ -127,60 +129,10 @@ pub(super) fn warnings(
         warnings.opened(object);
     }
     for rewrite in &seen.rewrites {
-        let (name, Some(table)) = (short(&rewrite.relation), tables.get(&rewrite.id)) else {
-            continue;
-        };
-        let gone = table
-            .count
-            .zip(rewrite.count)
-            .map(|(before, after)| before.saturating_sub(after))
-            .filter(|gone| {
-                *gone > 0
-                    && !rows
-                        .iter()
-                        .any(|(rows, _)| rows.relation == rewrite.relation && rows.deleted > 0)
-            });
-        if table.has_rows && rewrite.empty {
-            warnings.add(
-                WarningKind::DataLost,
-                format!("deletes all data in {name} ({})", extent(table)),
-            );
-        } else if let Some(gone) = gone {
-            warnings.add(
-                WarningKind::DataLost,
-                format!("rewrites {name} without {} of its data", count(gone, "row")),
-            );
-        } else if table.has_rows {
-            warnings.add(
-                WarningKind::Rewritten,
-                format!("rewrites {name} ({})", bytes(table.bytes)),
-            );
-        }
+        warnings.rewritten(rewrite, rows);
     }
     for (rows, kind) in rows {
-        let name = short(&rows.relation);
-        let (deleted, updated) = (count(rows.deleted, "row"), count(rows.updated, "row"));
-        match kind {
-            // Nobody has used a table that the version itself created.
-            Rows::OfANewTable => continue,
-            Rows::Moved => warnings.add(
-                WarningKind::RowsChanged,
-                format!("moves {deleted} of {name} to other partitions, or replaces them"),
-            ),
-            Rows::Existing if rows.deleted > 0 => {
-                warnings.add(
-                    WarningKind::DataLost,
-                    format!("deletes {deleted} of {name}"),
-                );
-            }
-            Rows::Existing => {}
-        }
-        if rows.updated > 0 {
-            warnings.add(
-                WarningKind::RowsChanged,
-                format!("changes {updated} of {name}"),
-            );
-        }
+        warnings.rows_changed(rows, *kind);
     }
     if seen.large_objects > 0 {
         let objects = count(seen.large_objects, "large object");
@@ -188,45 +140,23 @@ pub(super) fn warnings(
     }
     for sequence in &seen.restarted {
         let name = short(&sequence.relation);
-        let message =
-            format!("sets the sequence {name} back: new rows may get numbers that are in use");
-        warnings.add(WarningKind::SequenceReset, message);
+        warnings.add(
+            WarningKind::SequenceReset,
+            format!("sets the sequence {name} back: new rows may get numbers that are in use"),
+        );
     }
     for slot in &seen.slots {
-        let message = format!(
-            "creates the replication slot {slot}, which undoing this test does not remove: \
-             while it exists, the database keeps its log files and the disk fills up"
-        );
-        warnings.add(WarningKind::LeftBehind, message);
-    }
-    let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
-    for lock in &seen.locks {
-        let rewritten = seen.rewrites.iter().any(|rewrite| {
-            rewrite.relation == lock.relation && !rewrite.empty && tables.has_rows(&rewrite.id)
-        });
-        if let Some(what) = lock.prevents().filter(|_| slow.is_some() || rewritten) {
-            let time = slow
-                .map(|ms| format!(" for {}", duration(ms)))
-                .unwrap_or_default();
-            let name = short(&lock.relation);
-            warnings.add(WarningKind::Locked, format!("{name} can't be {what}{time}"));
-        }
-    }
-    if let Some(ms) = slow {
         warnings.add(
-            WarningKind::Slow,
-            format!("takes {} on this database", duration(ms)),
+            WarningKind::LeftBehind,
+            format!(
+                "creates the replication slot {slot}, which undoing this test does not remove: \
+                 while it exists, the database keeps its log files and the disk fills up"
+            ),
         );
     }
-    if let PreviewState::NotFinished {
-        reason: Unfinished::BudgetUsed,
-    } = seen.state
-    {
-        let message = "too slow to test fully; it may still succeed when applied";
-        warnings.add(WarningKind::Slow, message.to_owned());
-    }
-    warnings.0.sort_by_key(|warning| warning.kind);
-    warnings.0
+    warnings.slow(seen);
+    warnings.found.sort_by_key(|warning| warning.kind);
+    warnings.found
 }
 
 impl TableLock {
@@ -243,18 +173,20 @@ impl TableLock {
     }
 }
 
-#[derive(Default)]
-struct Warnings(Vec<Warning>);
+struct Warnings<'a> {
+    tables: &'a Tables,
+    found: Vec<Warning>,
+}
 
-impl Warnings {
+impl Warnings<'_> {
     fn add(&mut self, kind: WarningKind, message: String) {
-        self.0.push(Warning { kind, message });
+        self.found.push(Warning { kind, message });
     }
 
-    fn dropped(&mut self, before: &Definition, tables: &Tables) {
+    fn dropped(&mut self, before: &Definition) {
         let (kind, name) = (&before.kind, short(&before.name));
-        match tables.get(&before.id) {
-            Some(table) if *kind == ObjectKind::Table && table.has_rows => self.add(
+        match self.tables.with_rows(&before.id) {
+            Some(table) if *kind == ObjectKind::Table => self.add(
                 WarningKind::DataLost,
                 format!("deletes the table {name} and its data ({})", extent(table)),
             ),
@@ -265,7 +197,7 @@ impl Warnings {
         }
     }
 
-    fn changed(&mut self, before: &Definition, after: &Definition, tables: &Tables) {
+    fn changed(&mut self, before: &Definition, after: &Definition) {
         let name = short(&after.name);
         if before.name != after.name {
             let (kind, old) = (&before.kind, short(&before.name));
@@ -276,7 +208,7 @@ impl Warnings {
                 ),
             );
         }
-        if let Some(table) = tables.get(&before.id).filter(|table| table.has_rows) {
+        if let Some(table) = self.tables.with_rows(&before.id) {
             for parent in before.parents() {
                 if !after.parents().any(|now| now.id == parent.id) {
                     let (parent, extent) = (parent.parent_name(), extent(table));
@@ -290,9 +222,9 @@ impl Warnings {
         for old in before.columns() {
             let old_name = old.name();
             match after.columns().find(|new| new.id == old.id) {
-                None => self.dropped_column(before, old, tables),
+                None => self.dropped_column(before, old),
                 Some(new) => {
-                    self.altered_column(before, old, tables);
+                    self.altered_column(before, old);
                     if new.name != old.name {
                         let new = new.name();
                         self.add(
@@ -322,9 +254,9 @@ impl Warnings {
         }
     }
 
-    fn dropped_column(&mut self, before: &Definition, column: &Part, tables: &Tables) {
+    fn dropped_column(&mut self, before: &Definition, column: &Part) {
         let (name, table) = (column.name(), short(&before.name));
-        let facts = tables.get(&before.id).filter(|facts| facts.has_rows);
+        let facts = self.tables.with_rows(&before.id);
         let number = column.number();
         if !column.generated
             && facts
@@ -345,9 +277,10 @@ impl Warnings {
     }
 
     /// The type of a column changes, and its values were compared.
-    fn altered_column(&mut self, before: &Definition, column: &Part, tables: &Tables) {
+    fn altered_column(&mut self, before: &Definition, column: &Part) {
         let (name, table) = (column.name(), short(&before.name));
-        let altered = tables
+        let altered = self
+            .tables
             .get(&before.id)
             .into_iter()
             .flat_map(|facts| &facts.altered)
@@ -394,6 +327,95 @@ impl Warnings {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn rewritten(&mut self, rewrite: &SeenRewrite, rows: &[(RowChange, Rows)]) {
+        let name = short(&rewrite.relation);
+        let Some(table) = self.tables.get(&rewrite.id) else {
+            return;
+        };
+        // Otherwise it says how many rows are deleted.
+        let none_deleted = !rows
+            .iter()
+            .any(|(rows, _)| rows.relation == rewrite.relation && rows.deleted > 0);
+        let gone = match (table.count, rewrite.count) {
+            (Some(before), Some(after)) if none_deleted => before.saturating_sub(after),
+            _ => 0,
+        };
+        if table.has_rows && rewrite.empty {
+            self.add(
+                WarningKind::DataLost,
+                format!("deletes all data in {name} ({})", extent(table)),
+            );
+        } else if gone > 0 {
+            self.add(
+                WarningKind::DataLost,
+                format!("rewrites {name} without {} of its data", count(gone, "row")),
+            );
+        } else if table.has_rows {
+            self.add(
+                WarningKind::Rewritten,
+                format!("rewrites {name} ({})", bytes(table.bytes)),
+            );
+        }
+    }
+
+    fn rows_changed(&mut self, rows: &RowChange, kind: Rows) {
+        let name = short(&rows.relation);
+        let (deleted, updated) = (count(rows.deleted, "row"), count(rows.updated, "row"));
+        match kind {
+            // Nobody has used a table that the version itself created.
+            Rows::OfANewTable => return,
+            Rows::Moved => self.add(
+                WarningKind::RowsChanged,
+                format!("moves {deleted} of {name} to other partitions, or replaces them"),
+            ),
+            Rows::Existing if rows.deleted > 0 => self.add(
+                WarningKind::DataLost,
+                format!("deletes {deleted} of {name}"),
+            ),
+            Rows::Existing => {}
+        }
+        if rows.updated > 0 {
+            self.add(
+                WarningKind::RowsChanged,
+                format!("changes {updated} of {name}"),
+            );
+        }
+    }
+
+    /// What takes long, and what cannot be used meanwhile.
+    fn slow(&mut self, seen: &SeenVersion) {
+        let slow = seen.execution_ms.filter(|ms| *ms >= SLOW);
+        for lock in &seen.locks {
+            let rewritten = seen.rewrites.iter().any(|rewrite| {
+                rewrite.relation == lock.relation
+                    && !rewrite.empty
+                    && self.tables.with_rows(&rewrite.id).is_some()
+            });
+            if let Some(what) = lock.prevents().filter(|_| slow.is_some() || rewritten) {
+                let time = slow
+                    .map(|ms| format!(" for {}", duration(ms)))
+                    .unwrap_or_default();
+                let name = short(&lock.relation);
+                self.add(WarningKind::Locked, format!("{name} can't be {what}{time}"));
+            }
+        }
+        if let Some(ms) = slow {
+            self.add(
+                WarningKind::Slow,
+                format!("takes {} on this database", duration(ms)),
+            );
+        }
+        if let PreviewState::NotFinished {
+            reason: Unfinished::BudgetUsed,
+        } = seen.state
+        {
+            self.add(
+                WarningKind::Slow,
+                "too slow to test fully; it may still succeed when applied".to_owned(),
+            );
         }
     }
 
@@ -454,8 +476,8 @@ impl Warnings {
     fn let_through(&mut self, object: &SeenObject, after: &Definition) {
         let Some(before) = &object.before else { return };
         let table = short(&after.name);
-        for policy in after.policies(false) {
-            if policy.concerns.is_empty() || policy.is_one_of(before.policies(false)) {
+        for policy in after.permissive_policies() {
+            if policy.concerns.is_empty() || policy.is_one_of(before.permissive_policies()) {
                 continue;
             }
             let (name, roles) = (policy.name(), policy.concerns.join(" and "));
@@ -467,18 +489,21 @@ impl Warnings {
                 ),
             );
         }
-        for policy in before.policies(true) {
+        for policy in before.restrictive_policies() {
             let mut roles = policy.concerns.clone();
             roles.retain(|role| {
                 after
-                    .policies(false)
+                    .permissive_policies()
                     .any(|other| other.concerns.contains(role))
             });
-            if roles.is_empty() || policy.is_one_of(after.policies(true)) {
+            if roles.is_empty() || policy.is_one_of(after.restrictive_policies()) {
                 continue;
             }
             let (name, roles) = (policy.name(), roles.join(" and "));
-            let how = match after.policies(true).find(|now| now.name == policy.name) {
+            let how = match after
+                .restrictive_policies()
+                .find(|now| now.name == policy.name)
+            {
                 Some(now) => format!("the policy {name} becomes: {}", now.definition),
                 None => format!("the restrictive policy {name} is deleted"),
             };
@@ -490,142 +515,10 @@ impl Warnings {
     }
 }
 
-impl Definition {
-    fn policies(&self, restrictive: bool) -> impl Iterator<Item = &Part> {
-        self.parts
-            .iter()
-            .filter(move |part| part.part == PartKind::Policy && part.restrictive == restrictive)
-    }
-
-    /// The tables that its rows are rows of too.
-    fn parents(&self) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(|part| {
-            part.part == PartKind::Option && ["partition of", "inherits"].contains(&part.name())
-        })
-    }
-
-    fn columns(&self) -> impl Iterator<Item = &Part> {
-        self.parts
-            .iter()
-            .filter(|part| part.part == PartKind::Column)
-    }
-
-    fn option(&self, name: &str) -> Option<&str> {
-        let part = self
-            .parts
-            .iter()
-            .find(|part| part.part == PartKind::Option && part.name() == name)?;
-        Some(&part.definition)
-    }
-
-    /// The public roles that get past all checks of rows.
-    fn open_to(&self) -> Vec<&str> {
-        let secure = |kind: &PartKind| {
-            self.parts
-                .iter()
-                .any(|part| part.part == *kind && part.security)
-        };
-        let unchecked = match &self.kind {
-            ObjectKind::Table => self.option("row level security").is_none(),
-            ObjectKind::View => !secure(&PartKind::Option),
-            ObjectKind::MaterializedView
-            | ObjectKind::ForeignTable
-            | ObjectKind::Schema
-            | ObjectKind::DefaultPrivileges => true,
-            ObjectKind::Function | ObjectKind::Procedure => secure(&PartKind::Body),
-            _ => false,
-        };
-        let grants = self
-            .parts
-            .iter()
-            .filter(|part| part.part == PartKind::Grant);
-        grants
-            .map(|part| {
-                // Of a column: `anon (name)`.
-                let name = part.name();
-                name.split_once(' ').map_or(name, |(role, _)| role)
-            })
-            .filter(|role| unchecked && PUBLIC_ROLES.contains(role))
-            .collect()
-    }
-}
-
-impl Part {
-    /// Of a policy: whether one of these does the same.
-    fn is_one_of<'a>(&self, mut policies: impl Iterator<Item = &'a Part>) -> bool {
-        policies.any(|other| other.definition == self.definition)
-    }
-
-    /// Of a partition or an inheriting table: the name of its parent.
-    fn parent_name(&self) -> &str {
-        let ends = [" FOR VALUES ", " DEFAULT"];
-        let ends = ends.iter().filter_map(|end| self.definition.find(end));
-        short(&self.definition[..ends.min().unwrap_or(self.definition.len())])
-    }
-
-    /// Of a column: its number.
-    fn number(&self) -> Option<u32> {
-        self.id.as_ref()?.parse().ok()
-    }
-
-    /// Of a column: its type.
-    fn type_name(&self) -> &str {
-        let ends = [" collate ", " not null", " generated ", " default "];
-        let ends = ends.iter().filter_map(|end| self.definition.find(end));
-        &self.definition[..ends.min().unwrap_or(self.definition.len())]
-    }
-
-    fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
-    }
-}
-
-/// Without the schema that everything is in.
-pub(crate) fn short(name: &str) -> &str {
-    name.strip_prefix("public.").unwrap_or(name)
-}
-
 fn extent(table: &TableFacts) -> String {
     let size = bytes(table.bytes);
     match table.count {
         Some(rows) if rows > 0 => format!("{}, {size}", count(rows, "row")),
         _ => size,
     }
-}
-
-/// As PostgreSQL's `pg_size_pretty` counts, with one more digit.
-pub(super) fn bytes(number: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    let mut size = number as f64 / 1024.0;
-    let mut unit = 0;
-    while size >= 1000.0 && unit < UNITS.len() - 1 {
-        size /= 1024.0;
-        unit += 1;
-    }
-    match size {
-        _ if number < 1024 => format!("{number} bytes"),
-        size if size < 10.0 => format!("{size:.1} {}", UNITS[unit]),
-        size => format!("{size:.0} {}", UNITS[unit]),
-    }
-}
-
-pub(super) fn duration(ms: u64) -> String {
-    match ms {
-        0..10_000 => format!("about {}.{} s", ms / 1000, ms % 1000 / 100),
-        10_000..120_000 => format!("about {} s", ms / 1000),
-        _ => format!("about {} min", ms / 60_000),
-    }
-}
-
-/// A number with its unit, in groups of three digits.
-pub(super) fn count(number: u64, unit: &str) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{text} {unit}{}", if number == 1 { "" } else { "s" })
 }
