@@ -11,6 +11,7 @@ mod files;
 mod fleet;
 mod lint;
 mod new;
+mod progress;
 mod read;
 mod repair;
 mod settings;

@@ -14,7 +14,7 @@ use super::{
     Output,
     args::{Consent, Global},
     exit::{Exit, Failure},
-    settings,
+    progress, settings,
     terminal::{Activity, Terminal, interrupt},
     text,
 };
@@ -202,10 +202,10 @@ async fn follow(terminal: &Terminal, run: Run) -> Result<RunReport, Failure> {
         if let Progress::Started { version, .. } = progress {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
         }
-        if let Some(now) = text::step(&progress) {
+        if let Some(now) = progress::step(&progress) {
             heard.set(now);
         }
-        if let Some(line) = text::finished(&progress) {
+        if let Some(line) = progress::finished(&progress) {
             heard.done(&line);
         }
     });

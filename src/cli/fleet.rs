@@ -6,7 +6,7 @@ use super::{
     Output,
     args::{Fleet as Arguments, FleetCommand, Global},
     exit::{Exit, Failure},
-    settings,
+    progress, settings,
     terminal::{Activity, Terminal, interrupt},
     text,
 };
@@ -54,7 +54,7 @@ pub(super) async fn fleet(
     let fleet = fleet.on_event(move |event| match event {
         FleetEvent::Started { name } => heard.set_for(&name, format!("{name}: begun")),
         FleetEvent::Progress { name, progress } => {
-            if let Some(step) = text::step(&progress) {
+            if let Some(step) = progress::step(&progress) {
                 heard.set_for(&name, format!("{name}: {step}"));
             }
         }

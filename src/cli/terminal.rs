@@ -11,7 +11,7 @@ use std::{
 use terminal_size::terminal_size_of;
 use tokio::time::{Instant, interval};
 
-use super::{Output, exit::Failure, table, text};
+use super::{Output, exit::Failure, progress, table};
 
 /// The width of what is no terminal.
 const DEFAULT_WIDTH: usize = 80;
@@ -233,7 +233,7 @@ impl Line<'_> {
             let report = self.activity.lock();
             let shown = report.now.iter().take(MOST_LINES).map(|now| {
                 let passed = now.since.map_or(passed, |since| since.elapsed());
-                text::activity(&now.text, passed, self.terminal.width)
+                progress::activity(&now.text, passed, self.terminal.width)
             });
             let more = report.now.len().saturating_sub(MOST_LINES);
             let more = (more > 0).then(|| format!("  and {more} more"));

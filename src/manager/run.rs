@@ -183,21 +183,7 @@ impl Run {
             return Err(Error::BlankBackupName);
         }
         let (current, steps) = self.goal.steps(&self.manager).await?;
-        if let Some(agreed) = &self.agreed
-            && *agreed != PreviewToken::of(current, &steps)
-        {
-            return Err(Error::PreviewOutdated);
-        }
-        if self.backup_by.is_none()
-            && let Some(step) = worth_a_backup(current, &steps)
-                .iter()
-                .find(|step| step.backup() == Some(Backup::Required))
-        {
-            return Err(Error::BackupRequired {
-                version: step.version,
-            });
-        }
-
+        self.check_consent(current, &steps)?;
         let several = match self.goal {
             Goal::Latest => self.batch.unwrap_or(current == Version::ZERO),
             Goal::Next(_) | Goal::BackTo(_) => false,
@@ -242,6 +228,25 @@ impl Run {
             }
         }
         Ok(steps.last().map_or(current, Step::leads_to))
+    }
+
+    /// Whether the user has agreed to these steps, and has the backup that they need.
+    fn check_consent(&self, current: Version, steps: &[Step]) -> Result<(), Error> {
+        if let Some(agreed) = &self.agreed
+            && *agreed != PreviewToken::of(current, steps)
+        {
+            return Err(Error::PreviewOutdated);
+        }
+        if self.backup_by.is_none()
+            && let Some(step) = worth_a_backup(current, steps)
+                .iter()
+                .find(|step| step.backup() == Some(Backup::Required))
+        {
+            return Err(Error::BackupRequired {
+                version: step.version,
+            });
+        }
+        Ok(())
     }
 
     /// Requests these steps and follows the request until its outcome is known. In between the database may ask

@@ -218,3 +218,16 @@ pub(crate) fn clean(text: &str) -> String {
     let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.replace(steers, "\u{fffd}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_does_not_steer_the_terminal() {
+        assert_eq!(
+            clean("a\x1b[2Jb\r\nc\u{9b}1m"),
+            "a\u{fffd}[2Jb\u{fffd}\nc\u{fffd}1m"
+        );
+    }
+}
