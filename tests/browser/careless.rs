@@ -1,18 +1,19 @@
 //! A user who clicks twice, holds keys down, has two windows, and reloads at the wrong moment.
 
+use ctx0_stack::project::GATE;
 use serde_json::json;
 
 use crate::{
     chromium::Browser,
     daemon::{Start, TOKEN},
-    project::{self, Folder, Gate},
+    project::{self, Folder},
 };
 
 #[tokio::test]
 async fn a_double_click_counts_once() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -69,8 +70,8 @@ async fn a_key_that_is_held_down_decides_once() {
 #[tokio::test]
 async fn two_windows_that_apply_at_the_same_time_share_one_run() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let (left, right) = (
@@ -95,7 +96,7 @@ async fn two_windows_that_apply_at_the_same_time_share_one_run() {
         json!(["View Changes", "Stop", "Applying…", "Dismiss"])
     );
     right.picture("no-rollback-meanwhile").await;
-    Gate::open(&project).await;
+    project.open_gate().await;
     left.until_state("applied").await;
     right.until_state("applied").await;
     assert_eq!(project.ledger().await, [1]);
@@ -109,17 +110,17 @@ async fn two_windows_that_apply_at_the_same_time_share_one_run() {
 #[tokio::test]
 async fn a_window_that_is_loaded_again_during_its_test_ends_it_and_starts_none() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("View Changes").await;
     window.click("Test on My Data").await;
-    while !Gate::is_waited_for(&project).await {}
+    while !project::is_running(&project).await {}
     window.go(&daemon.address).await;
     window.until_state("available").await;
-    while Gate::is_waited_for(&project).await {}
+    while project::is_running(&project).await {}
     assert_eq!(
         window.buttons().await,
         json!(["View Changes", "Apply Update", "Dismiss"])

@@ -2,13 +2,14 @@
 
 use std::{fs, sync::Arc};
 
+use ctx0_stack::project::GATE;
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
 use crate::{
     chromium::Browser,
     daemon::Start,
-    project::{self, Folder, Gate},
+    project::{self, Folder},
 };
 
 #[tokio::test]
@@ -296,17 +297,14 @@ async fn an_index_that_is_being_built_moves_the_bar() {
 #[tokio::test]
 async fn an_update_can_be_stopped_while_it_runs() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[
-        ("Initial ctx0 schema", "select 1;"),
-        ("A long step", Gate::SQL),
-    ]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Initial ctx0 schema", "select 1;"), ("A long step", GATE)]);
     project::apply_first(&project, &folder).await;
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("Apply Update").await;
-    while !Gate::is_waited_for(&project).await {}
+    while !project::is_running(&project).await {}
     window.picture("running").await;
     window.click("Stop").await;
     window.until_state("failed").await;
@@ -320,7 +318,7 @@ async fn an_update_can_be_stopped_while_it_runs() {
     let who =
         "select cancelled_by from ctx0_private.ctx0_schema_attempts where outcome = 'cancelled'";
     assert_eq!(project.value(who).await, "the user, in the banner");
-    Gate::open(&project).await;
+    project.open_gate().await;
     window.click("Try Again").await;
     window.until_state("applied").await;
     window.assert_clean_console().await;
@@ -329,11 +327,11 @@ async fn an_update_can_be_stopped_while_it_runs() {
 #[tokio::test]
 async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     let project = project::installed().await;
-    Gate::close(&project).await;
+    project.close_gate().await;
     let folder = Folder::of(&[
         ("Initial ctx0 schema", "select 1;"),
         ("Titles for sessions", "select 2;"),
-        ("Full-text search over entries", Gate::SQL),
+        ("Full-text search over entries", GATE),
         ("Tags for sessions", "select 4;"),
     ]);
     // Over an empty ledger all versions would be one request, and be seen when it ends.
@@ -362,7 +360,7 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
     window
         .js("banner.shadowRoot.querySelector('.primary').click();", &[])
         .await;
-    Gate::open(&project).await;
+    project.open_gate().await;
     window.until_state("applied").await;
     assert_eq!(window.text().await, "● ctx0 schema updated to v4 ×");
     let attempts = project
@@ -375,8 +373,8 @@ async fn each_version_of_a_run_is_seen_to_begin_and_to_end() {
 #[tokio::test]
 async fn two_windows_share_one_run() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let (left, right) = (
@@ -393,7 +391,7 @@ async fn two_windows_share_one_run() {
     // One that is opened in the middle joins in.
     let late = browser.open(&daemon.address).await;
     late.until_state("applying").await;
-    Gate::open(&project).await;
+    project.open_gate().await;
     for window in [&left, &right, &late] {
         window.until_state("applied").await;
         assert_eq!(window.text().await, "● ctx0 schema updated to v1 ×");
@@ -409,8 +407,8 @@ async fn two_windows_share_one_run() {
 #[tokio::test]
 async fn a_run_goes_on_when_the_window_is_closed() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL), ("Last", "select 2;")]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE), ("Last", "select 2;")]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
@@ -419,7 +417,7 @@ async fn a_run_goes_on_when_the_window_is_closed() {
     drop(window);
     let window = browser.open(&daemon.address).await;
     window.until_state("applying").await;
-    Gate::open(&project).await;
+    project.open_gate().await;
     window.until_state("applied").await;
     assert_eq!(project.ledger().await, [1, 2]);
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ctx0_stack::Port;
+use ctx0_stack::{Port, project::GATE};
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
     chromium::Browser,
     daemon::{Start, TOKEN},
-    project::{self, Folder, Gate},
+    project::{self, Folder},
 };
 
 #[tokio::test]
@@ -83,8 +83,8 @@ async fn a_daemon_with_a_new_key_sends_its_old_windows_to_the_new_address() {
 #[tokio::test]
 async fn a_daemon_killed_during_a_run_reports_how_it_ended_after_its_restart() {
     let project = project::installed().await;
-    Gate::close(&project).await;
-    let folder = Folder::of(&[("Waits", Gate::SQL)]);
+    project.close_gate().await;
+    let folder = Folder::of(&[("Waits", GATE)]);
     let port = Port::reserve().expect("a port");
     let start = || {
         let start = Start::on(&project).port(&port).token(TOKEN);
@@ -98,7 +98,7 @@ async fn a_daemon_killed_during_a_run_reports_how_it_ended_after_its_restart() {
     daemon.kill().await;
     window.until_state("reconnecting").await;
     // The database goes on without the daemon.
-    Gate::open(&project).await;
+    project.open_gate().await;
     while project.ledger().await.is_empty() {
         sleep(Duration::from_millis(20)).await;
     }

@@ -103,31 +103,8 @@ impl Folder {
     }
 }
 
-/// A migration that goes on until `Gate::open`.
-pub(crate) struct Gate;
-
-impl Gate {
-    pub(crate) const SQL: &str = "do $$ begin
-  while not exists (select from public.app_gate) loop
-    perform pg_catalog.pg_sleep(0.02);
-  end loop;
-end $$;";
-
-    pub(crate) async fn close(project: &Project) {
-        project
-            .sql("create table public.app_gate (open boolean)")
-            .await;
-    }
-
-    /// Whether a migration is running, also in a test of it.
-    pub(crate) async fn is_waited_for(project: &Project) -> bool {
-        let running = "select 1 where ctx0_private.running() is not null";
-        !project.sql(running).await.is_empty()
-    }
-
-    pub(crate) async fn open(project: &Project) {
-        project
-            .sql("insert into public.app_gate values (true)")
-            .await;
-    }
+/// Whether a migration is running, also in a test of it.
+pub(crate) async fn is_running(project: &Project) -> bool {
+    let running = "select 1 where ctx0_private.running() is not null";
+    !project.sql(running).await.is_empty()
 }

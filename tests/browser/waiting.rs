@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ctx0_stack::project::Project;
+use ctx0_stack::project::{GATE, Project};
 use tokio::{
     task::JoinHandle,
     time::{interval, sleep},
@@ -17,21 +17,18 @@ use tokio::{
 use crate::{
     chromium::Browser,
     daemon::Start,
-    project::{self, Folder, Gate},
+    project::{self, Folder},
 };
 
 #[tokio::test]
 async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_it_is_cancelled() {
     let project = project::installed().await;
-    Gate::close(&project).await;
+    project.close_gate().await;
     project
         .sql("create table public.ctx0_notes (id int primary key); alter table public.ctx0_notes enable row level security; notify pgrst, 'reload schema'")
         .await;
     project.stack.reload_schema().await.expect("it is read");
-    let lock = format!(
-        "alter table public.ctx0_notes add column label text;\n{}",
-        Gate::SQL
-    );
+    let lock = format!("alter table public.ctx0_notes add column label text;\n{GATE}");
     let folder = Folder::of(&[("Labels", &lock)]);
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
@@ -76,7 +73,7 @@ async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_i
     reader.reads_on().await;
 
     // Applying, as asked for.
-    Gate::open(&project).await;
+    project.open_gate().await;
     let window = browser.open(&daemon.address).await;
     window.click("Apply Update").await;
     window.until_state("applied").await;

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use ctx0_schema::FleetReport;
-use ctx0_stack::project::Project;
+use ctx0_stack::project::{GATE, Project};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -11,14 +11,7 @@ use crate::support::Cli;
 
 /// Waits until the gate of the project is opened.
 const GATED: [(&str, &str); 2] = [
-    (
-        "001_gated",
-        "do $$ begin
-           while not exists (select from public.ctx0_gate) loop
-             perform pg_catalog.pg_sleep(0.02);
-           end loop;
-         end $$;",
-    ),
+    ("001_gated", GATE),
     ("002_table", "create table public.ctx0_table (id int);"),
 ];
 
@@ -95,18 +88,6 @@ impl Fleet {
         }
         all
     }
-
-    async fn close_gate(&self, which: usize) {
-        self.projects[which]
-            .sql("create table public.ctx0_gate (open boolean)")
-            .await;
-    }
-
-    async fn open_gate(&self, which: usize) {
-        self.projects[which]
-            .sql("insert into public.ctx0_gate values (true)")
-            .await;
-    }
 }
 
 #[tokio::test]
@@ -172,10 +153,10 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
     let fleet = Fleet::start().await;
     let folder = fleet.cli.migrations(&GATED).to_owned();
     for which in 0..3 {
-        fleet.close_gate(which).await;
+        fleet.projects[which].close_gate().await;
     }
-    fleet.open_gate(0).await;
-    fleet.open_gate(2).await;
+    fleet.projects[0].open_gate().await;
+    fleet.projects[2].open_gate().await;
     let apply = [
         "apply",
         "--yes",
@@ -198,7 +179,7 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
 
     // What the killed run had sent goes on in the database, and the next run may meet it there.
     let resume = [&apply[..], &["--resume=run.jsonl", "--json"]].concat();
-    let (resumed, ()) = tokio::join!(fleet.expect(0, &resume), fleet.open_gate(1));
+    let (resumed, ()) = tokio::join!(fleet.expect(0, &resume), fleet.projects[1].open_gate());
     let report = resumed.json();
     let names: Vec<_> = report["projects"]
         .as_array()
@@ -264,9 +245,9 @@ async fn on_a_terminal_each_project_under_way_has_a_line() {
     let fleet = Fleet::start().await;
     let folder = fleet.cli.migrations(&GATED).to_owned();
     for which in 0..3 {
-        fleet.close_gate(which).await;
+        fleet.projects[which].close_gate().await;
     }
-    fleet.open_gate(0).await;
+    fleet.projects[0].open_gate().await;
     let keys = fleet.keys();
     let keys: Vec<_> = keys
         .iter()
@@ -285,10 +266,10 @@ async fn on_a_terminal_each_project_under_way_has_a_line() {
     // What stays in sight while it runs.
     terminal.see("b: v1, statement 1 of 1").await;
     terminal.see("c: v1, statement 1 of 1").await;
-    fleet.open_gate(2).await;
+    fleet.projects[2].open_gate().await;
     terminal.see("c: applied").await;
     terminal.see("b: v1, statement 1 of 1").await;
-    fleet.open_gate(1).await;
+    fleet.projects[1].open_gate().await;
     assert_eq!(terminal.end().await, 0, "{}", terminal.text());
     // The lines of what was under way are gone.
     assert!(

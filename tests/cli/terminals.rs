@@ -1,6 +1,6 @@
 //! Questions, progress and Ctrl-C on a real terminal.
 
-use ctx0_stack::project::Project;
+use ctx0_stack::project::{GATE, Project};
 use serde_json::json;
 
 use crate::support::Cli;
@@ -9,7 +9,7 @@ const NOTES: (&str, &str) = (
     "001_notes",
     "create table public.ctx0_notes (id bigint primary key);",
 );
-const SLOW: (&str, &str) = ("002_slow", "select pg_sleep(3);");
+const GATED: (&str, &str) = ("002_gated", GATE);
 
 #[tokio::test]
 async fn a_person_is_asked_before_a_change() {
@@ -141,8 +141,9 @@ async fn a_required_backup_is_asked_for_by_name() {
 #[tokio::test]
 async fn ctrl_c_ends_a_question_and_a_preview_and_leaves_nothing() {
     let project = Project::installed().await;
+    project.close_gate().await;
     let cli = Cli::on(&project);
-    let folder = cli.migrations(&[NOTES, SLOW]);
+    let folder = cli.migrations(&[NOTES, GATED]);
 
     let mut terminal = cli.terminal(80, &["preview", "--budget", "25s", folder]);
     terminal.see("testing the change on the database").await;
@@ -173,10 +174,18 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
     let cli = Cli::on(&project);
     let folder = cli.migrations(&[NOTES]);
     cli.expect(0, &["apply", "--yes", folder]).await;
-    cli.migrations(&[NOTES, SLOW]);
+    cli.migrations(&[NOTES, GATED]);
+    project.close_gate().await;
 
-    let mut terminal = cli.terminal(80, &["apply", "--yes", "--budget", "25s", folder]);
-    terminal.see("applying v2 002_slow").await;
+    let apply = [
+        "apply",
+        "--yes",
+        "--allow-data-loss",
+        "--budget=100ms",
+        folder,
+    ];
+    let mut terminal = cli.terminal(80, &apply);
+    terminal.see("applying v2 002_gated").await;
     let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
     while project.stack.admin_sql(sleeps).await.unwrap()[0][0].as_deref() == Some("0") {
         tokio::task::yield_now().await;
@@ -189,6 +198,7 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
     assert!(text.contains("version 2 was sent"), "{text}");
 
     // It does go on.
+    project.open_gate().await;
     while project.ledger().await != [1, 2] {
         tokio::task::yield_now().await;
     }

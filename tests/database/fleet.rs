@@ -11,7 +11,7 @@ use ctx0_schema::{
     Fleet, FleetConsent, FleetError, FleetEvent, FleetFile, FleetOperation, FleetReport, Progress,
     ProjectOutcome, StopRule, WaitReason,
 };
-use ctx0_stack::project::{Project, migrations};
+use ctx0_stack::project::{GATE, Project, migrations};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpListener,
@@ -27,17 +27,7 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// Waits until the gate of the project is opened.
-const GATED: [(&str, &str); 2] = [
-    (
-        "001_gated",
-        "do $$ begin
-           while not exists (select from public.ctx0_gate) loop
-             perform pg_catalog.pg_sleep(0.02);
-           end loop;
-         end $$;",
-    ),
-    FILES[1],
-];
+const GATED: [(&str, &str); 2] = [("001_gated", GATE), FILES[1]];
 
 fn consent() -> FleetOperation {
     FleetOperation::Apply(FleetConsent {
@@ -403,14 +393,9 @@ async fn a_run_that_ended_early_goes_on_from_its_report_and_does_nothing_twice()
 #[tokio::test]
 async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
     let projects = installed(2).await;
-    projects[0]
-        .sql("create table public.ctx0_gate (open boolean)")
-        .await;
-    projects[1]
-        .sql(
-            "create table public.ctx0_gate (open boolean); insert into public.ctx0_gate values (true)",
-        )
-        .await;
+    projects[0].close_gate().await;
+    projects[1].close_gate().await;
+    projects[1].open_gate().await;
     let entries = [of(&projects[0], "a", ""), of(&projects[1], "b", "")];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.jsonl");
@@ -469,9 +454,7 @@ async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
     let open = async {
         waits.recv().await.unwrap();
         assert!(is_running().await);
-        projects[0]
-            .sql("insert into public.ctx0_gate values (true)")
-            .await;
+        projects[0].open_gate().await;
     };
     let (report, ()) = tokio::join!(fleet().resume(&path).run(apply()), open);
     let report = report.unwrap();

@@ -345,9 +345,9 @@ async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
     let sql = "SET statement_timeout = 0;\nSET lock_timeout = 0;\n\
                SELECT pg_catalog.set_config('search_path', '', false);\n\
                ALTER TABLE public.ctx0_busy ADD CONSTRAINT ctx0_busy_id CHECK (id > 0);";
-    let holds = project.stack.sql(
-        "begin; lock table public.ctx0_busy in access share mode; select pg_sleep(4); commit;",
-    );
+    let holds = project
+        .stack
+        .sql("begin; lock table public.ctx0_busy in access share mode; select pg_sleep(60)");
     let looks = async {
         let locked = "select count(*) from pg_locks where relation = 'public.ctx0_busy'::regclass and granted";
         while project.value(locked).await == "0" {
@@ -355,8 +355,10 @@ async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
         }
         preview(&project, sql).await
     };
-    let (held, preview) = tokio::join!(holds, looks);
-    held.unwrap();
+    let preview = tokio::select! {
+        preview = looks => preview,
+        held = holds => panic!("it waited for the table: {held:?}"),
+    };
     assert_eq!(
         preview.failure().expect("it waits too long").sqlstate,
         "55P03"

@@ -1,7 +1,7 @@
 //! The messages of a window, answered by a real database.
 
 use ctx0_schema::{Ipc, IpcEvents, Scheduler};
-use ctx0_stack::project::{Project, migrations};
+use ctx0_stack::project::{GATE, Project, migrations};
 use serde_json::{Value, json};
 
 async fn call(ipc: &Ipc, method: &str, params: Value) -> Value {
@@ -100,14 +100,8 @@ async fn a_window_previews_agrees_rolls_back_and_verifies() {
 #[tokio::test]
 async fn while_versions_are_applied_none_is_rolled_back() {
     let project = Project::installed().await;
-    let slow = "do $$ begin
-        while not exists (select from public.ctx0_test_gate) loop perform pg_sleep(0.01); end loop;
-      end $$;";
-    project
-        .sql("create table public.ctx0_test_gate (open boolean)")
-        .await;
-    let slow = migrations(&[("001_slow", slow)]);
-    let manager = project.manager(slow);
+    project.close_gate().await;
+    let manager = project.manager(migrations(&[("001_slow", GATE)]));
     let ipc = Ipc::new(manager.clone(), Scheduler::builder(manager).start());
     let mut events = ipc.events();
     let apply = tokio::spawn({
@@ -118,9 +112,7 @@ async fn while_versions_are_applied_none_is_rolled_back() {
     let unseen = json!({"version": 0, "token": "0".repeat(64)});
     let refused = call(&ipc, "schema:rollback", unseen).await;
     assert_eq!(refused["error"]["data"]["code"], "changeRunning");
-    project
-        .sql("insert into public.ctx0_test_gate values (true)")
-        .await;
+    project.open_gate().await;
     assert_eq!(apply.await.unwrap()["result"]["success"], true);
 }
 

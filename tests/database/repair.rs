@@ -1,10 +1,13 @@
 //! A ledger that disagrees with the database is repaired.
 
+use std::{future::IntoFuture, time::Duration};
+
 use ctx0_schema::{
     AttemptAction, Error, LedgerError, Migrations, Repair, RepairAction, SchemaVersionManager,
     Verification,
 };
-use ctx0_stack::project::{Project, migrations, version};
+use ctx0_stack::project::{GATE, Project, migrations, version};
+use tokio::time::timeout;
 
 const NOTES: [(&str, &str); 2] = [
     ("001_notes", "create table public.ctx0_notes (id int);"),
@@ -170,20 +173,24 @@ async fn a_repair_is_refused_when_the_ledger_is_no_longer_as_it_was_planned_for(
 #[tokio::test]
 async fn a_repair_waits_for_a_running_change() {
     let project = Project::installed().await;
-    let slow = [NOTES[0], ("002_slow", "select pg_sleep(1);")];
+    let gated = [NOTES[0], ("002_gated", GATE)];
     let manager = project.manager(migrations(&NOTES[..1]));
     manager.apply_all_pending().await.unwrap();
     let plan = manager
         .plan_repair(Repair::MarkNotApplied(version(1)))
         .await
         .unwrap();
-    let changing = project.manager(migrations(&slow));
-    let (changed, repaired) = tokio::join!(async { changing.apply_all_pending().await }, async {
-        while !manager.status().await.unwrap().locked {}
-        manager.repair(plan, "too late").await
-    });
-    changed.unwrap();
+    project.close_gate().await;
+    let changing = project.manager(migrations(&gated));
+    let changing = tokio::spawn(changing.apply_all_pending().into_future());
+    while !manager.status().await.unwrap().locked {}
+    let mut repairing = manager.repair(plan, "too late").into_future();
+    let early = timeout(Duration::from_secs(1), &mut repairing).await;
+    assert!(early.is_err(), "{early:?}");
+    project.open_gate().await;
+    changing.await.unwrap().unwrap();
     // The ledger it was planned for is gone.
+    let repaired = repairing.await;
     assert!(
         matches!(repaired, Err(Error::RepairOutdated { .. })),
         "{repaired:?}"

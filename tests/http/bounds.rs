@@ -304,7 +304,7 @@ async fn a_delay_beyond_the_deadline_ends_it_at_once() {
         let started = Instant::now();
         manager(&server.url).current_version().await.unwrap_err();
         assert_eq!(server.requests(), 1, "{delay}");
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
 }
 
@@ -373,5 +373,5 @@ async fn times_out(url: &str) {
         "{error:?}"
     );
     assert!(error.is_retryable());
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }

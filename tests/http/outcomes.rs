@@ -293,7 +293,7 @@ async fn an_answer_lost_with_the_database_is_asked_for_again() {
 #[tokio::test]
 async fn an_answer_that_takes_too_long_is_asked_for_again() {
     let late = json_answer(&applied(9)).set_delay(ENOUGH);
-    is_asked_for_again(late, Duration::from_secs(1)).await;
+    is_asked_for_again(late, Duration::from_secs(3)).await;
 }
 
 #[tokio::test]
@@ -372,7 +372,7 @@ async fn a_migration_that_outlives_the_deadline_is_still_running_and_a_later_cal
         .await
         .unwrap_err()
         .error;
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert!(
         matches!(error, Error::StillRunning { version, .. } if version.get() == 3),
         "{error:?}"

@@ -502,7 +502,7 @@ async fn a_preview_that_is_cancelled_because_its_budget_is_used_was_too_slow() {
         "versions": [{"outcome": "stopped", "action": "apply", "version": 2, "name": "002_tags"}],
         "tables": [], "sequences": [],
     });
-    let late = json_answer(&stopped).set_delay(Duration::from_secs(1));
+    let late = json_answer(&stopped).set_delay(Duration::from_secs(3));
     let rehearse = "/rest/v1/rpc/ctx0_rehearse_migrations";
     supabase.on("POST", rehearse, [late]).await;
     let cancelled = json!({"rpc_version": RPC_VERSION, "outcome": "cancelled"});

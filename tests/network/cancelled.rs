@@ -6,9 +6,10 @@ use ctx0_schema::{
     AttemptOutcome, CancelReport, Error, RunCanceller, RunError, Version, WaitReason,
 };
 use ctx0_stack::fault::Fault;
+use ctx0_stack::project::GATE;
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::support::{AppTransaction, GATE, Network, Running, manager, numbers, steps};
+use crate::support::{AppTransaction, Network, Running, manager, numbers, steps};
 
 /// The version that was stopped, by whom, and the versions that were applied before.
 fn stopped(error: &RunError) -> (u32, &str, Vec<u32>) {
@@ -146,7 +147,7 @@ async fn a_request_that_arrives_after_the_cancellation_begins_nothing() {
     let manager = network.manager(&steps(&["", ""]));
     network
         .proxy
-        .script([Fault::Pass, Fault::Delay(Duration::from_secs(2))]);
+        .script([Fault::Pass, Fault::Delay(Duration::MAX)]);
     let run = manager.apply_all_pending().batch(false);
     let canceller = run.canceller();
     let mut run = Running::start(run);
@@ -160,6 +161,7 @@ async fn a_request_that_arrives_after_the_cancellation_begins_nothing() {
         let report = canceller.cancel_by("Ada").await.expect("it is asked");
         assert_eq!(version_of(&report), None);
     }
+    network.proxy.deliver_now();
     assert_eq!(stopped(&run.failure().await), (1, "Ada", vec![]));
     network.proxy.settle().await;
     let truth = network.truth().await;

@@ -7,8 +7,9 @@ use std::{
 
 use ctx0_schema::{Error, WaitReason};
 use ctx0_stack::fault::Fault;
+use ctx0_stack::project::GATE;
 
-use crate::support::{GATE, Network, Running, manager, steps};
+use crate::support::{Network, Running, manager, steps};
 
 #[tokio::test]
 async fn a_migration_that_outlasts_the_gateway_is_applied_and_reported() {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ctx0_schema::WaitReason;
 use ctx0_stack::fault::{Fault, Page, Record};
+use ctx0_stack::project::GATE;
 
-use crate::support::{GATE, Network, Running, numbers, steps};
+use crate::support::{Network, Running, numbers, steps};
 
 #[tokio::test]
 async fn a_delayed_request_is_waited_for() {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ctx0_schema::{Error, Migrations, Version, WaitReason};
+use ctx0_stack::project::GATE;
 use ctx0_stack::{
     Options,
     fault::{Fault, Page},
@@ -14,7 +15,7 @@ use ctx0_stack::{
 };
 use tokio::time::sleep;
 
-use crate::support::{AppTransaction, GATE, Network, Running, steps};
+use crate::support::{AppTransaction, Network, Running, steps};
 
 const NOTES: &str = "
 create table public.notes (id serial primary key, text text);
@@ -79,11 +80,11 @@ async fn a_preview_that_is_given_up_in_the_middle_leaves_nothing() {
         process = network.until_asleep() => assert!(!process.is_empty()),
     }
     // The database goes on with it, and takes it back at its end.
-    network.sql("delete from public.gate").await;
+    network.close_gate().await;
     network.open_gate().await;
     network.proxy.settle().await;
-    network.sql("delete from public.gate").await;
-    network.sql("vacuum public.gate").await;
+    network.close_gate().await;
+    network.sql("vacuum public.gate_of_ctx0_tests").await;
     let after = network.everything().await;
     let (before, after) = (without_gate(before), without_gate(after));
     assert_eq!(after, before);
@@ -93,7 +94,7 @@ async fn a_preview_that_is_given_up_in_the_middle_leaves_nothing() {
 fn without_gate(lines: Vec<String>) -> Vec<String> {
     lines
         .into_iter()
-        .filter(|line| !line.starts_with("gate "))
+        .filter(|line| !line.starts_with("gate_of_ctx0_tests "))
         .collect()
 }
 

@@ -22,16 +22,6 @@ use tokio::{
 /// Long enough for anything that comes to an end, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A statement that does not end before [`Network::open_gate`].
-pub(crate) const GATE: &str = "
-do $$
-begin
-  while not exists (select from public.gate) loop
-    perform pg_sleep(0.01);
-  end loop;
-end
-$$;";
-
 /// A project whose requests go through a proxy that injects faults.
 pub(crate) struct Network {
     pub(crate) project: Project,
@@ -83,7 +73,8 @@ impl Network {
     }
 
     async fn on(project: Project) -> Self {
-        project.sql(COUNTERS_AND_GATE).await;
+        project.sql(COUNTERS).await;
+        project.close_gate().await;
         let proxy = FaultProxy::start(project.stack.url()).await;
         let proxy = proxy.expect("a proxy starts");
         Self { project, proxy }
@@ -126,7 +117,7 @@ impl Network {
             .await;
     }
 
-    /// Waits until a migration has come to its [`GATE`] or to another sleep, and returns the
+    /// Waits until a migration has come to its [`GATE`](ctx0_stack::project::GATE) or to another sleep, and returns the
     /// process of its session.
     pub(crate) async fn until_asleep(&self) -> String {
         self.until_some(SLEEPING).await
@@ -148,10 +139,6 @@ impl Network {
     /// Takes the database back to the state before the first version.
     pub(crate) async fn forget(&self) {
         self.sql(FORGET).await;
-    }
-
-    pub(crate) async fn open_gate(&self) {
-        self.sql("insert into public.gate values (true)").await;
     }
 }
 
@@ -396,13 +383,12 @@ impl Deref for Network {
 }
 
 /// Sequences, because what they count survives a rollback.
-const COUNTERS_AND_GATE: &str = "
+const COUNTERS: &str = "
 create sequence public.executed_1;
 create sequence public.executed_2;
 create sequence public.executed_3;
 create sequence public.executed_4;
 create sequence public.executed_5;
-create table public.gate (open boolean);
 ";
 
 /// Without `truncate`, which would make new files.

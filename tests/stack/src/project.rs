@@ -21,7 +21,17 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Kind, Options, Rows, Stack};
 
-/// All that the tests leave in a database is named `ctx0_…`.
+/// A statement that runs until [`Project::open_gate`], after [`Project::close_gate`].
+pub const GATE: &str = "do $$
+begin
+  while not exists (select from public.gate_of_ctx0_tests) loop
+    perform pg_catalog.pg_sleep(0.01);
+  end loop;
+end
+$$;";
+
+/// All that the tests leave in a database is named `ctx0_…`, but for the gate: an app's table of
+/// that name would be a part of the schema.
 const REMOVE_EVERYTHING: &str = r"
 do $$
 declare
@@ -55,6 +65,7 @@ begin
   end loop;
 end
 $$;
+drop table if exists public.gate_of_ctx0_tests;
 drop schema if exists ctx0_private cascade;
 notify pgrst, 'reload schema';
 ";
@@ -178,6 +189,18 @@ impl Project {
         rows.first()
             .and_then(|row| row.first().cloned().flatten())
             .unwrap_or_default()
+    }
+
+    /// Closes the gate that [`GATE`] waits for.
+    pub async fn close_gate(&self) {
+        self.sql("create table if not exists public.gate_of_ctx0_tests (open boolean); delete from public.gate_of_ctx0_tests")
+            .await;
+    }
+
+    /// Opens it again.
+    pub async fn open_gate(&self) {
+        self.sql("insert into public.gate_of_ctx0_tests values (true)")
+            .await;
     }
 
     /// A configuration for the project, with the service key.
