@@ -59,7 +59,6 @@ export class SchemaUpdateBanner extends HTMLElement {
     });
     // Only from outside: moves within a shadow tree stay in it.
     this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget));
-    document.addEventListener("visibilitychange", () => this.#leaveWhenSeen());
   }
 
   /** Carries the methods and events of the daemon. */
@@ -94,6 +93,9 @@ export class SchemaUpdateBanner extends HTMLElement {
 
   #listen() {
     if (!this.#schema) return;
+    const seen = () => this.#leaveWhenSeen();
+    document.addEventListener("visibilitychange", seen);
+    this.#unsubscribe.push(() => document.removeEventListener("visibilitychange", seen));
     const on = (event, message) => this.#unsubscribe.push(this.#schema.on(event, (params) => this.#send(message(params))));
     on("connection", (state) => ({ type: "connection", state }));
     on("schema:updateAvailable", (check) => ({ type: "updateAvailable", check }));
