@@ -206,9 +206,9 @@ async fn an_index_that_a_killed_server_left_is_removed_and_made_again() {
     let _app = writer(&network).await;
     let run = Running::start(manager.apply_all_pending());
     network.until_blocked().await;
-    network.stack.kill_database().await.unwrap();
-    network.stack.start_database().await.unwrap();
+    network.crash().await;
     assert!(network.state().await.contains("(invalid)"));
+    network.proxy.clear();
     assert_eq!(run.success().await, (vec![2], 2));
     assert_eq!(network.state().await, AFTER);
     assert_eq!(network.attempts().await, "apply 2 applied");
@@ -549,19 +549,25 @@ async fn a_partition_that_a_killed_server_left_half_detached_is_detached_to_the_
         let manager = network.manager(&notes(DETACH, ATTACH));
         let run = Running::start(manager.apply_all_pending());
         network.until_blocked().await;
-        network.stack.kill_database().await.unwrap();
-        network.stack.start_database().await.unwrap();
+        network.crash().await;
         assert_eq!(
             network.value(PARTITIONS).await,
             "parts_1 (pending),parts_2 500 1"
         );
         if stopped {
-            let report = manager.cancel().await.unwrap();
+            let at_once = network.project.manager(notes(DETACH, ATTACH));
+            let (report, ()) = tokio::join!(at_once.cancel(), async {
+                network
+                    .until("exists (select from ctx0_private.ctx0_schema_cancellations)")
+                    .await;
+                network.proxy.clear();
+            });
             assert!(
-                matches!(report, CancelReport::Finished { version: ended, .. } if ended == version(2)),
+                matches!(report, Ok(CancelReport::Finished { version: ended, .. }) if ended == version(2)),
                 "{report:?}"
             );
         }
+        network.proxy.clear();
         run.success().await;
         assert_eq!(network.value(PARTITIONS).await, "parts_2 500 0");
         assert_eq!(network.attempts().await, "apply 2 applied");
@@ -611,9 +617,9 @@ async fn what_a_killed_reindex_left_is_removed() {
     let _app = writer(&network).await;
     let run = Running::start(manager.apply_all_pending());
     network.until_blocked().await;
-    network.stack.kill_database().await.unwrap();
-    network.stack.start_database().await.unwrap();
+    network.crash().await;
     assert!(network.state().await.contains("notes_pkey_ccnew (invalid)"));
+    network.proxy.clear();
     run.success().await;
     assert_eq!(
         network.state().await,

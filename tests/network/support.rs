@@ -136,6 +136,14 @@ impl Network {
         }
     }
 
+    /// Kills the database and starts it again. Until the proxy is cleared, no request reaches it, so
+    /// that it is as it was left.
+    pub(crate) async fn crash(&self) {
+        self.proxy.script(vec![Fault::Refuse; 1_000]);
+        self.stack.kill_database().await.expect("it is killed");
+        self.stack.start_database().await.expect("it starts");
+    }
+
     /// Takes the database back to the state before the first version.
     pub(crate) async fn forget(&self) {
         self.sql(FORGET).await;

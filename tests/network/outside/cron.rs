@@ -127,9 +127,9 @@ async fn an_index_that_the_job_of_a_killed_server_left_is_removed_and_made_again
     let _app = writer(&network).await;
     let run = Running::start(manager.apply_all_pending());
     network.until_blocked().await;
-    network.stack.kill_database().await.unwrap();
-    network.stack.start_database().await.unwrap();
+    network.crash().await;
     assert!(network.state().await.contains("(invalid)"));
+    network.proxy.clear();
     assert_eq!(run.success_in_minutes().await, (vec![2], 2));
     assert_eq!(network.state().await, AFTER);
     assert_eq!(network.attempts().await, "apply 2 applied");
