@@ -93,10 +93,9 @@ async fn a_backup_by_the_printed_commands_brings_back_every_row() {
         let (succeeds, _, warned) = run(&command);
         assert!(succeeds, "{command}\n{warned}");
         // pg_restore of a newer release warns of settings that an older server does not have.
-        let warned: String = self::commands(GUIDE)
-            .into_iter()
-            .map(|command| run(command).2)
-            .collect();
+        let restores = self::commands(GUIDE);
+        assert_eq!(restores.len(), 2, "{restores:?}");
+        let warned: String = restores.into_iter().map(|command| run(command).2).collect();
         let (_, restored, _) = run(&format!(
             "psql --username=postgres --dbname=ctx0_backup --no-align --tuples-only --command=\"{ROWS}\""
         ));
@@ -107,9 +106,9 @@ async fn a_backup_by_the_printed_commands_brings_back_every_row() {
 
 /// The lines of a text that are commands.
 fn commands(text: &str) -> Vec<&str> {
-    let indented = text.lines().filter_map(|line| line.strip_prefix("  "));
     let commands = ["docker ", "pg_dump "];
-    indented
+    text.lines()
+        .map(str::trim_start)
         .filter(|line| commands.iter().any(|command| line.starts_with(command)))
         .collect()
 }
