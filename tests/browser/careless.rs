@@ -117,10 +117,10 @@ async fn a_window_that_is_loaded_again_during_its_test_ends_it_and_starts_none()
     let window = browser.open(&daemon.address).await;
     window.click("View Changes").await;
     window.click("Test on My Data").await;
-    while !project::is_running(&project).await {}
+    project.until(project::RUNNING).await;
     window.go(&daemon.address).await;
     window.until_state("available").await;
-    while project::is_running(&project).await {}
+    project.until("ctx0_private.running() is null").await;
     assert_eq!(
         window.buttons().await,
         json!(["View Changes", "Apply Update", "Dismiss"])

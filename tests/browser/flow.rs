@@ -272,10 +272,11 @@ async fn an_index_that_is_being_built_moves_the_bar() {
             "set application_name = 'gate'; select pg_advisory_lock(42); select pg_sleep(3600)";
         let _ = session.stack.sql(hold).await;
     });
-    let is_closed = "select 1 from pg_locks where locktype = 'advisory' and objid = 42 and granted";
-    while project.sql(is_closed).await.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    project
+        .until(
+            "exists (select from pg_locks where locktype = 'advisory' and objid = 42 and granted)",
+        )
+        .await;
     project::apply_first(&project, &folder).await;
     let daemon = Start::on(&project).migrations(&folder).start().await;
     let browser = Browser::start().await;
@@ -304,7 +305,7 @@ async fn an_update_can_be_stopped_while_it_runs() {
     let browser = Browser::start().await;
     let window = browser.open(&daemon.address).await;
     window.click("Apply Update").await;
-    while !project::is_running(&project).await {}
+    project.until(project::RUNNING).await;
     window.picture("running").await;
     window.click("Stop").await;
     window.until_state("failed").await;

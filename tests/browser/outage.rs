@@ -1,10 +1,7 @@
 //! The database or the daemon is away for a while.
 
-use std::time::Duration;
-
 use ctx0_stack::{Port, project::GATE};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::{
     chromium::Browser,
@@ -99,9 +96,9 @@ async fn a_daemon_killed_during_a_run_reports_how_it_ended_after_its_restart() {
     window.until_state("reconnecting").await;
     // The database goes on without the daemon.
     project.open_gate().await;
-    while project.ledger().await.is_empty() {
-        sleep(Duration::from_millis(20)).await;
-    }
+    project
+        .until("exists (select from ctx0_schema_versions)")
+        .await;
     let _daemon = start().await;
     window.until_state("current").await;
     assert_eq!(window.text().await, "● ctx0 schema is up to date (v1) ×");

@@ -79,11 +79,10 @@ async fn hold(project: &Arc<Project>, row: u32) -> JoinHandle<()> {
         // It ends with an error, because its session is terminated.
         let _ = session.stack.sql(&hold).await;
     });
-    let is_held =
-        format!("select 1 from pg_locks where locktype = 'advisory' and objid = {row} and granted");
-    while project.sql(&is_held).await.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let is_held = format!(
+        "exists (select from pg_locks where locktype = 'advisory' and objid = {row} and granted)"
+    );
+    project.until(&is_held).await;
     held
 }
 

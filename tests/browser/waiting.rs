@@ -52,7 +52,7 @@ async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_i
     window
         .until("text().includes('Testing on your database')")
         .await;
-    while !is_held(&project).await {}
+    project.until(HELD).await;
     window.click("Cancel Test").await;
     window.until("text().includes('Test cancelled.')").await;
     assert!(!is_held(&project).await, "it has ended in the database");
@@ -60,16 +60,16 @@ async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_i
 
     // Dismissing ends a test as well, and so does closing the window.
     window.click("Test Again").await;
-    while !is_held(&project).await {}
+    project.until(HELD).await;
     window.click("Dismiss").await;
-    while is_held(&project).await {}
+    project.until(&format!("not {HELD}")).await;
     reader.reads_on().await;
     let other = browser.open(&daemon.address).await;
     other.click("View Changes").await;
     other.click("Test on My Data").await;
-    while !is_held(&project).await {}
+    project.until(HELD).await;
     drop(other);
-    while is_held(&project).await {}
+    project.until(&format!("not {HELD}")).await;
     reader.reads_on().await;
 
     // Applying, as asked for.
@@ -81,10 +81,11 @@ async fn another_client_waits_only_during_an_announced_test_and_no_longer_once_i
     assert_eq!(project.ledger().await, [1]);
 }
 
-/// Whether something holds the table against its readers.
+/// In SQL: something holds the table against its readers.
+const HELD: &str = "exists (select from pg_locks where relation = 'public.ctx0_notes'::regclass and mode = 'AccessExclusiveLock' and granted)";
+
 async fn is_held(project: &Project) -> bool {
-    let locks = "select 1 from pg_locks where relation = 'public.ctx0_notes'::regclass and mode = 'AccessExclusiveLock' and granted";
-    !project.sql(locks).await.is_empty()
+    project.value(&format!("select {HELD}")).await == "t"
 }
 
 /// Reads a table every 100 ms.

@@ -1,11 +1,10 @@
 //! Many projects: what is printed, the exit codes, and a run that is killed.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use ctx0_schema::FleetReport;
 use ctx0_stack::project::{GATE, Project};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::support::Cli;
 
@@ -169,10 +168,8 @@ async fn a_run_that_is_killed_goes_on_from_its_report_and_applies_nothing_twice(
         &[&["fleet"], &apply[..], &["--report=run.jsonl"]].concat(),
         &fleet.keys(),
     );
-    let running = "select 1 where ctx0_private.running() ->> 'held_by' = 'change'";
-    while fleet.projects[1].sql(running).await.is_empty() {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let running = "ctx0_private.running() ->> 'held_by' = 'change'";
+    fleet.projects[1].until(running).await;
     killed.kill().await.unwrap();
     let lines = fs::read_to_string(fleet.cli.path().join("run.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");

@@ -186,10 +186,9 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
     ];
     let mut terminal = cli.terminal(80, &apply);
     terminal.see("applying v2 002_gated").await;
-    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-    while project.stack.admin_sql(sleeps).await.unwrap()[0][0].as_deref() == Some("0") {
-        tokio::task::yield_now().await;
-    }
+    project
+        .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+        .await;
     terminal.press("\x03").await;
     terminal.see("Stop v2 and undo it?").await;
     terminal.press("\x03").await;
@@ -199,9 +198,9 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
 
     // It does go on.
     project.open_gate().await;
-    while project.ledger().await != [1, 2] {
-        tokio::task::yield_now().await;
-    }
+    project
+        .until("exists (select from ctx0_schema_versions where version = 2)")
+        .await;
     cli.expect(0, &["status", folder]).await;
 }
 
@@ -220,14 +219,12 @@ async fn ctrl_c_offers_to_stop_an_apply_and_so_does_a_command() {
         "100ms",
         folder,
     ];
-    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name ~ '^ctx0 apply v2 1/1'";
+    let sleeps = "exists (select from pg_stat_activity where wait_event = 'PgSleep' and application_name ~ '^ctx0 apply v2 1/1')";
 
     for by_command in [false, true] {
         let mut terminal = cli.terminal(80, &apply);
         terminal.see("v2, statement 1 of 1, line 1").await;
-        while project.stack.admin_sql(sleeps).await.unwrap()[0][0].as_deref() == Some("0") {
-            tokio::task::yield_now().await;
-        }
+        project.until(sleeps).await;
         let status = cli.expect(3, &["status", folder]).await;
         assert!(
             status.out.contains("v2, statement 1 of 1, line 1"),

@@ -75,10 +75,9 @@ async fn recognising_changes_nothing_and_locks_no_table() {
         .stack
         .sql("begin; lock table public.ctx0_notes in exclusive mode; select pg_sleep(60)");
     let looks = async {
-        let held = "select count(*) from pg_locks where mode = 'ExclusiveLock' and locktype = 'relation' and granted";
-        while project.value(held).await == "0" {
-            tokio::task::yield_now().await;
-        }
+        project
+            .until("exists (select from pg_locks where mode = 'ExclusiveLock' and locktype = 'relation' and granted)")
+            .await;
         manager.recognise().await.unwrap()
     };
     tokio::select! {

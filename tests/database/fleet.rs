@@ -426,18 +426,10 @@ async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
             budget: Duration::from_millis(100),
         })
     };
-    let is_running = async || {
-        let running = "select 1 where ctx0_private.running() ->> 'held_by' = 'change'";
-        !projects[0].sql(running).await.is_empty()
-    };
-    let in_the_database = async {
-        while !is_running().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let running = "ctx0_private.running() ->> 'held_by' = 'change'";
     tokio::select! {
         _ = fleet().report_to(&path).run(apply()) => panic!("its first project waits"),
-        () = in_the_database => {}
+        () = projects[0].until(running) => {}
     }
 
     // It cannot wait for ever.
@@ -453,7 +445,8 @@ async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
 
     let open = async {
         waits.recv().await.unwrap();
-        assert!(is_running().await);
+        let running = format!("select {running}");
+        assert_eq!(projects[0].value(&running).await, "t");
         projects[0].open_gate().await;
     };
     let (report, ()) = tokio::join!(fleet().resume(&path).run(apply()), open);

@@ -145,10 +145,9 @@ async fn a_sequence_is_set_back_when_a_preview_is_cancelled_while_it_looks() {
     let request = manager.preview().budget(LONGEST);
     let canceller = request.canceller();
     let cancel = async {
-        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-        while project.value(sleeps).await == "0" {
-            tokio::task::yield_now().await;
-        }
+        project
+            .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+            .await;
         assert_ne!(project.value(stands).await, before);
         canceller.cancel().await.unwrap()
     };
@@ -238,16 +237,7 @@ async fn a_lock_is_blamed_on_those_who_hold_what_the_statement_means() {
     let asks = async {
         let holder =
             "select pid from pg_locks where relation = 'app.events_1'::regclass and granted";
-        let mut pid = String::new();
-        while pid.is_empty() {
-            pid = project
-                .value(&format!("select coalesce(({holder}), 0)"))
-                .await;
-            if pid == "0" {
-                pid.clear();
-                tokio::task::yield_now().await;
-            }
-        }
+        let pid = project.until_some(holder).await;
         for (statement, path, expected) in [
             ("alter table notes add a int", "public", ""),
             ("alter table notes add a int", "app, public", "app.notes"),
@@ -349,10 +339,7 @@ async fn the_lock_timeout_holds_whatever_a_dump_header_says() {
         .stack
         .sql("begin; lock table public.ctx0_busy in access share mode; select pg_sleep(60)");
     let looks = async {
-        let locked = "select count(*) from pg_locks where relation = 'public.ctx0_busy'::regclass and granted";
-        while project.value(locked).await == "0" {
-            tokio::task::yield_now().await;
-        }
+        project.until("exists (select from pg_locks where relation = 'public.ctx0_busy'::regclass and granted)").await;
         preview(&project, sql).await
     };
     let preview = tokio::select! {
@@ -643,10 +630,9 @@ async fn a_preview_is_cancelled_from_outside_and_leaves_nothing() {
     let request = manager.preview().budget(Duration::from_secs(25));
     let canceller = request.canceller();
     let cancel = async {
-        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-        while project.value(sleeps).await == "0" {
-            tokio::task::yield_now().await;
-        }
+        project
+            .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+            .await;
         canceller.cancel().await.unwrap()
     };
     let (preview, cancelled) = tokio::join!(request, cancel);
@@ -694,10 +680,9 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
         let request = manager.preview().budget(Duration::from_secs(25));
         let canceller = request.canceller();
         let cancel = async {
-            let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-            while project.value(sleeps).await == "0" {
-                tokio::task::yield_now().await;
-            }
+            project
+                .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+                .await;
             canceller.cancel().await.unwrap()
         };
         let (preview, cancelled) = tokio::join!(request, cancel);

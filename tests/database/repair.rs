@@ -183,7 +183,7 @@ async fn a_repair_waits_for_a_running_change() {
     project.close_gate().await;
     let changing = project.manager(migrations(&gated));
     let changing = tokio::spawn(changing.apply_all_pending().into_future());
-    while !manager.status().await.unwrap().locked {}
+    project.until("ctx0_private.running() is not null").await;
     let mut repairing = manager.repair(plan, "too late").into_future();
     let early = timeout(Duration::from_secs(1), &mut repairing).await;
     assert!(early.is_err(), "{early:?}");

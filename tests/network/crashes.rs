@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use ctx0_schema::{Error, WaitReason};
-use ctx0_stack::project::GATE;
+use ctx0_stack::project::{GATE, PATIENCE};
 use ctx0_stack::{Options, fault::Fault};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Network, PATIENCE, Running, manager, numbers, steps};
+use crate::support::{Network, Running, manager, numbers, steps};
 
 #[tokio::test]
 async fn a_running_call_outlives_a_database_that_is_killed() {

@@ -6,7 +6,7 @@ use ctx0_schema::{
     Config, ConfigBuilder, Migrations, Progress, Run, RunError, RunReport, SchemaVersionManager,
     WaitReason, install_sql,
 };
-use ctx0_stack::project::{Project, migrations};
+use ctx0_stack::project::{PATIENCE, Project, migrations};
 use ctx0_stack::{
     Options, Stack,
     fault::{Fault, FaultProxy, Page},
@@ -18,9 +18,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-
-/// Long enough for anything that comes to an end, on any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A project whose requests go through a proxy that injects faults.
 pub(crate) struct Network {
@@ -111,29 +108,10 @@ impl Network {
         serde_json::from_str(&self.value(LOOK).await).expect("the truth")
     }
 
-    /// Waits for a condition in SQL.
-    pub(crate) async fn until(&self, condition: &str) {
-        self.until_some(&format!("select true where {condition}"))
-            .await;
-    }
-
     /// Waits until a migration has come to its [`GATE`](ctx0_stack::project::GATE) or to another sleep, and returns the
     /// process of its session.
     pub(crate) async fn until_asleep(&self) -> String {
         self.until_some(SLEEPING).await
-    }
-
-    /// Waits until a query gives a value.
-    async fn until_some(&self, query: &str) -> String {
-        let asked = Instant::now();
-        loop {
-            let value = self.value(query).await;
-            if !value.is_empty() {
-                return value;
-            }
-            assert!(asked.elapsed() < PATIENCE, "it never came: {query}");
-            sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Kills the database and starts it again. Until the proxy is cleared, no request reaches it, so

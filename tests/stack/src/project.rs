@@ -10,16 +10,22 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ctx0_schema::{
     Config, ConfigBuilder, Migrations, Preview, PreviewedVersion, SchemaVersionManager, Version,
     Warning, WarningKind, install_sql,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::sleep,
+};
 
 use crate::{Kind, Options, Rows, Stack};
+
+/// Long enough for anything that comes to an end, on any machine.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A statement that runs until [`Project::open_gate`], after [`Project::close_gate`].
 pub const GATE: &str = "do $$
@@ -189,6 +195,28 @@ impl Project {
         rows.first()
             .and_then(|row| row.first().cloned().flatten())
             .unwrap_or_default()
+    }
+
+    /// Waits until a condition in SQL is true.
+    pub async fn until(&self, condition: &str) {
+        self.until_some(&format!("select true where {condition}"))
+            .await;
+    }
+
+    /// Waits until a query has a value, and returns it.
+    pub async fn until_some(&self, query: &str) -> String {
+        let asked = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let value = self.value(query).await;
+            if !value.is_empty() {
+                return value;
+            }
+            assert!(asked.elapsed() < PATIENCE, "in vain: {query}");
+            // Each look is a connection of its own, which takes the processor from what is waited for.
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
     }
 
     /// Closes the gate that [`GATE`] waits for.
