@@ -186,9 +186,7 @@ async fn ctrl_c_during_an_apply_says_what_goes_on_and_it_does() {
     ];
     let mut terminal = cli.terminal(80, &apply);
     terminal.see("applying v2 002_gated").await;
-    project
-        .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
-        .await;
+    project.until_asleep().await;
     terminal.press("\x03").await;
     terminal.see("Stop v2 and undo it?").await;
     terminal.press("\x03").await;

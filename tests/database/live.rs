@@ -145,9 +145,7 @@ async fn a_sequence_is_set_back_when_a_preview_is_cancelled_while_it_looks() {
     let request = manager.preview().budget(LONGEST);
     let canceller = request.canceller();
     let cancel = async {
-        project
-            .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
-            .await;
+        project.until_asleep().await;
         assert_ne!(project.value(stands).await, before);
         canceller.cancel().await.unwrap()
     };
@@ -630,9 +628,7 @@ async fn a_preview_is_cancelled_from_outside_and_leaves_nothing() {
     let request = manager.preview().budget(Duration::from_secs(25));
     let canceller = request.canceller();
     let cancel = async {
-        project
-            .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
-            .await;
+        project.until_asleep().await;
         canceller.cancel().await.unwrap()
     };
     let (preview, cancelled) = tokio::join!(request, cancel);
@@ -680,9 +676,7 @@ async fn a_preview_that_resists_is_cancelled_again_or_ends_before_its_next_state
         let request = manager.preview().budget(Duration::from_secs(25));
         let canceller = request.canceller();
         let cancel = async {
-            project
-                .until("exists (select from pg_stat_activity where wait_event = 'PgSleep')")
-                .await;
+            project.until_asleep().await;
             canceller.cancel().await.unwrap()
         };
         let (preview, cancelled) = tokio::join!(request, cancel);

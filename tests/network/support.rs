@@ -108,12 +108,6 @@ impl Network {
         serde_json::from_str(&self.value(LOOK).await).expect("the truth")
     }
 
-    /// Waits until a migration has come to its [`GATE`](ctx0_stack::project::GATE) or to another sleep, and returns the
-    /// process of its session.
-    pub(crate) async fn until_asleep(&self) -> String {
-        self.until_some(SLEEPING).await
-    }
-
     /// Kills the database and starts it again. Until the proxy is cleared, no request reaches it, so
     /// that it is as it was left.
     pub(crate) async fn crash(&self) {
@@ -390,9 +384,6 @@ alter sequence public.executed_3 restart;
 alter sequence public.executed_4 restart;
 alter sequence public.executed_5 restart;
 ";
-
-const SLEEPING: &str = "
-select pid from pg_stat_activity where usename = 'authenticator' and wait_event = 'PgSleep' limit 1";
 
 const LOOK: &str = r"
 select jsonb_build_object(

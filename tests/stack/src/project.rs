@@ -219,6 +219,15 @@ impl Project {
         }
     }
 
+    /// Waits until a migration has come to its [`GATE`] or to another sleep, and returns the process
+    /// of its session.
+    pub async fn until_asleep(&self) -> String {
+        self.until_some(
+            "select pid from pg_stat_activity where usename = 'authenticator' and wait_event = 'PgSleep' limit 1",
+        )
+        .await
+    }
+
     /// Closes the gate that [`GATE`] waits for.
     pub async fn close_gate(&self) {
         self.sql("create table if not exists public.gate_of_ctx0_tests (open boolean); delete from public.gate_of_ctx0_tests")
