@@ -250,11 +250,11 @@ begin
     select 'pg_authid'::regclass::oid, r.oid, 'role', quote_ident(r.rolname), array(
              select array['option', o.name, '', null, null]
                from (
-                 select 'superuser' where r.rolsuper
+                 select 'a superuser' where r.rolsuper
                  union all
-                 select 'bypass row level security' where r.rolbypassrls
+                 select 'exempt from row level security' where r.rolbypassrls
                  union all
-                 select 'member of ' || quote_ident(m.rolname)
+                 select 'a member of ' || quote_ident(m.rolname)
                    from pg_roles m
                   where m.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, m.oid, 'member')
                ) o (name)

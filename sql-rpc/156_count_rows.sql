@@ -58,7 +58,8 @@ comment on function ctx0_private.count_rows(oid) is
   'ctx0: the rows of a table, and those that this transaction has not written';
 
 -- digest_column(p_table, p_column, p_as): the values of a column, cast to a type, as [number of
--- values, sum of their hashes]: equal for equal values in any order. Null where it cannot be read.
+-- values, sum of their hashes, number of different values]: equal for equal values in any order. Null
+-- where it cannot be read.
 create function ctx0_private.digest_column(p_table oid, p_column text, p_as text)
 returns jsonb
 language plpgsql
@@ -69,7 +70,8 @@ as $$
 declare
   v_digest jsonb;
 begin
-  execute format('select jsonb_build_array(count(%1$I), coalesce(sum(hashtextextended((%1$I::%2$s)::text, 0)::numeric), 0)::text) from %3$s',
+  execute format('select jsonb_build_array(count(h), coalesce(sum(h::numeric), 0)::text, count(distinct h))
+                    from (select hashtextextended((%I::%s)::text, 0) as h from %s) v',
                  p_column, p_as, ctx0_private.own_rows(p_table => p_table))
      into v_digest;
   return v_digest;

@@ -48,7 +48,7 @@ begin
                'id', o.id, 'relation', o.name, 'mode', l.value ->> 1) order by o.name), '[]')
         from jsonb_each(p_is -> 'locks') l
         join unnest(p_base) o on o.id = l.key::oid and o.class = 'pg_class'::regclass
-       where o.kind <> 'sequence'
+       where o.kind not in ('sequence', 'type')
          and (l.value -> 0)::integer > coalesce((p_was -> 'locks' -> l.key -> 0)::integer, 1)
          -- Every version writes its row into the ledger.
          and ((l.value -> 0)::integer > 3 or o.id <> v_ledger)),
@@ -76,11 +76,12 @@ begin
             ) d
         ) r),
     'columns', (
-      -- The values of columns whose definition differs in a table that was rewritten.
+      -- The values of columns that were altered in a table that was rewritten: `using` may give them other values even where the
+      -- definition is the same.
       with rewritten as materialized (
         select w ->> 'id' as id from jsonb_array_elements(v_rewrites) w
       ), old as (
-        select o.id, o.definition[i][4] as number, o.definition[i][3] as definition
+        select o.id, o.name as relation, o.definition[i][4] as number, o.definition[i][3] as definition
           from unnest(p_before) o
           join rewritten r on r.id = o.id::text
          cross join lateral generate_subscripts(o.definition, 1) i
@@ -93,13 +94,15 @@ begin
          where o.definition[i][1] = 'column' and o.class = 'pg_class'::regclass
       )
       select coalesce(jsonb_agg(jsonb_build_object(
-               'id', a.attrelid, 'number', a.attnum, 'type', format_type(a.atttypid, a.atttypmod),
+               'id', a.attrelid::text, 'number', a.attnum, 'relation', old.relation, 'name', a.attname,
+               'type', format_type(a.atttypid, a.atttypmod),
                -- If rows were updated as well, this says nothing about the values.
                'digest', case when p_is -> 'rows' -> old.id::text is not distinct from p_was -> 'rows' -> old.id::text
                               then ctx0_private.digest_column(p_table => a.attrelid, p_column => a.attname, p_as => 'text') end)), '[]')
         from old
-        join new on new.id = old.id and new.number = old.number and new.definition <> old.definition
-        join pg_attribute a on a.attrelid = old.id and a.attnum = old.number::smallint and a.attgenerated = ''),
+        join new on new.id = old.id and new.number = old.number
+        join pg_attribute a on a.attrelid = old.id and a.attnum = old.number::smallint and a.attgenerated = ''
+       where new.definition <> old.definition or age(a.xmin) <= 0),
     'unseen', to_jsonb(array(
       select 'how many rows it changes, because track_counts is off'
        where not current_setting('track_counts')::boolean

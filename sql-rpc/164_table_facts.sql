@@ -1,11 +1,12 @@
--- table_facts(p_versions, p_stop_at): facts about the tables that would lose or rewrite data, read
--- after the rehearsal was rolled back.
+-- table_facts(p_versions, p_stop_at): facts about the tables that would lose or rewrite data, and about
+-- composite types, read after the rehearsal was rolled back. The rows of a type are those of tables that have a
+-- column of it.
 --
 -- Result: a list of
---   {id, relation, bytes, count, has_rows, filled: [column numbers], altered: [{number, lost, changed}]}
+--   {id, relation, bytes, count, has_rows, filled: [column numbers], altered: [{number, effect}]}
 --     count    the number of rows; null where the table is larger than 64 MB or could not be read
 --     filled   of the dropped columns, those that hold a value
---     altered  of the columns whose type changes: whether values become null, whether others differ
+--     altered  what compare_column() tells of the columns whose type was set
 --   Where a table cannot be read, all that could be lost counts as lost.
 create function ctx0_private.table_facts(p_versions jsonb, p_stop_at timestamptz)
 returns jsonb
@@ -35,7 +36,7 @@ begin
       select x -> 'before' ->> 'id' as id, x -> 'before' -> 'definition' as before, x -> 'after' -> 'definition' as after
         from jsonb_array_elements(p_versions) v
        cross join lateral jsonb_array_elements(coalesce(v -> 'objects', '[]')) x
-       where x -> 'before' ->> 'kind' = 'table'
+       where x -> 'before' ->> 'kind' in ('table', 'type')
     ), dropped as materialized (
       select c.id, array_agg(distinct b.part ->> 3) as numbers
         from changed c
@@ -55,23 +56,33 @@ begin
         ) i
         left join dropped d on d.id = i.id
     )
-    select c.oid as id, format('%I.%I', n.nspname, c.relname) as name, c.relkind, t.dropped,
-           coalesce((select string_agg(format('case when exists (select from %s where %I is not null) then %s end',
-                                              ctx0_private.own_rows(p_table => c.oid), a.attname, a.attnum), ', ')
+    select c.oid as id, format('%I.%I', n.nspname, c.relname) as name, t.dropped, r.has_rows,
+           coalesce((select string_agg(format('case when %s then %s end',
+                                              case c.relkind when 'c' then r.has_rows
+                                                else format('exists (select from %s where %I is not null)',
+                                                            ctx0_private.own_rows(p_table => c.oid), a.attname) end,
+                                              a.attnum), ', ')
                        from pg_attribute a
                       where a.attrelid = c.oid and a.attnum::text = any (t.dropped) and a.attgenerated = ''
                         and not a.attisdropped), '') as values
       from touched t
       join pg_class c on c.oid = t.id::oid
       join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'p', 'm')
+     cross join lateral (
+       select case when c.relkind <> 'c' then format('exists (select from %s)', ctx0_private.own_rows(p_table => c.oid))
+                else coalesce((select string_agg(format('exists (select from %s where %I is not null)',
+                                                        ctx0_private.own_rows(p_table => a.attrelid), a.attname), ' or ')
+                                 from pg_type y
+                                 join pg_attribute a on a.atttypid in (y.oid, y.typarray) and not a.attisdropped
+                                 join pg_class u on u.oid = a.attrelid and u.relkind in ('r', 'p', 'm')
+                                where y.oid = c.reltype), 'false') end) r (has_rows)
+     where c.relkind in ('r', 'p', 'm', 'c')
   loop
     begin
       if p_stop_at is not null and clock_timestamp() > p_stop_at then
         raise sqlstate 'CTX02';
       end if;
-      execute format('select exists (select from %s), array_remove(array[%s]::integer[], null)', ctx0_private.own_rows(p_table => v_table.id),
-                     v_table.values)
+      execute format('select %s, array_remove(array[%s]::integer[], null)', v_table.has_rows, v_table.values)
          into v_has_rows, v_filled;
       v_count := ctx0_private.count_rows(p_table => v_table.id) -> 'count';
     exception when query_canceled or others then

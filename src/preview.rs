@@ -478,6 +478,8 @@ pub(crate) struct SeenVersion {
     pub(crate) objects: Vec<SeenObject>,
     pub(crate) locks: Vec<TableLock>,
     pub(crate) rewrites: Vec<SeenRewrite>,
+    /// Columns whose values may be others now.
+    pub(crate) columns: Vec<SeenColumn>,
     pub(crate) rows: Vec<SeenRows>,
     /// Sequences that give numbers again which may be taken.
     pub(crate) restarted: Vec<MovedSequence>,
@@ -504,6 +506,16 @@ pub(crate) struct SeenRewrite {
     /// The rows in it, where they were counted.
     #[serde(default)]
     count: Option<u64>,
+}
+
+/// A column that was altered in a table that was rewritten.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SeenColumn {
+    /// That of its table.
+    id: String,
+    number: u32,
+    relation: String,
+    name: String,
 }
 
 /// The rows of a table as PostgreSQL counts them, also those that were rolled back since.
@@ -536,19 +548,28 @@ pub(crate) struct TableFacts {
     /// Of the columns that go, those that hold a value.
     #[serde(default)]
     filled: Vec<u32>,
-    /// The columns whose type changes.
+    /// The columns that are altered while the table is rewritten.
     #[serde(default)]
     altered: Vec<AlteredColumn>,
 }
 
-/// What a change of type does to the values of a column; `None` if it could not be compared.
+/// What becomes of the values of a column; `None`: nothing, or they could not be compared.
 #[derive(Clone, Debug, Deserialize)]
 struct AlteredColumn {
     number: u32,
-    /// Whether some become null.
     #[serde(default)]
-    lost: Option<bool>,
-    /// Whether some are rounded, cut or recomputed.
-    #[serde(default)]
-    changed: Option<bool>,
+    effect: Option<ColumnEffect>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ColumnEffect {
+    /// Some become null.
+    Deleted,
+    /// Some are rounded or shortened.
+    Rounded,
+    /// Others take their place.
+    Replaced,
+    /// As `Replaced`, but values that were different stay different.
+    Recomputed,
 }

@@ -262,6 +262,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             objects,
             locks,
             rewrites,
+            columns,
             rows,
             restarted,
             unseen,
@@ -274,6 +275,7 @@ fn in_step(version: RehearsedVersion, step: &Step, reason: Unfinished) -> SeenVe
             locks,
             outside_table,
             rewrites,
+            columns,
             rows,
             restarted,
             unseen: match step.can_be_tested() {

@@ -15,6 +15,11 @@ impl Definition {
         self.parts_of(PartKind::Column)
     }
 
+    /// The values of an enum.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Part> {
+        self.parts_of(PartKind::Value)
+    }
+
     /// The policies that let rows through.
     pub(super) fn permissive_policies(&self) -> impl Iterator<Item = &Part> {
         self.parts_of(PartKind::Policy)

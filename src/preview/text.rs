@@ -166,7 +166,7 @@ impl Text {
     }
 
     fn changes(&mut self, version: &PreviewedVersion) {
-        if version.changes.is_empty() && version.rows.is_empty() {
+        if version.changes.is_empty() && version.rows.is_empty() && version.rewrites.is_empty() {
             self.line("", "  no definition and no row changes");
         }
         for line in version

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LockMode, PreviewState, RowChange, SeenObject, SeenRewrite, SeenVersion, TableFacts, TableLock,
-    Unfinished,
+    ColumnEffect, LockMode, PreviewState, RowChange, SeenColumn, SeenObject, SeenRewrite,
+    SeenVersion, TableFacts, TableLock, Unfinished,
     format::{bytes, count, duration, short},
     rows::Rows,
 };
@@ -128,6 +128,9 @@ pub(super) fn warnings(
         }
         warnings.opened(object);
     }
+    for column in &seen.columns {
+        warnings.altered(column);
+    }
     for rewrite in &seen.rewrites {
         warnings.rewritten(rewrite, rows);
     }
@@ -219,17 +222,17 @@ impl Warnings<'_> {
                 }
             }
         }
+        let column = column_of(before);
         for old in before.columns() {
             let old_name = old.name();
             match after.columns().find(|new| new.id == old.id) {
                 None => self.dropped_column(before, old),
                 Some(new) => {
-                    self.altered_column(before, old);
                     if new.name != old.name {
                         let new = new.name();
                         self.add(
                             WarningKind::Renamed,
-                            format!("renames the column {old_name} of {name} to {new}: anything that uses the old name will fail"),
+                            format!("renames the {column} {old_name} of {name} to {new}: anything that uses the old name will fail"),
                         );
                     }
                     if new.required && !old.required {
@@ -252,10 +255,20 @@ impl Warnings<'_> {
                 );
             }
         }
+        for old in before.values() {
+            let new = after.values().find(|new| new.id == old.id);
+            if let Some(new) = new.filter(|new| new.name != old.name) {
+                let (old, new) = (old.name(), new.name());
+                self.add(
+                    WarningKind::Renamed,
+                    format!("renames the value {old} of {name} to {new}: anything that uses the old name will fail"),
+                );
+            }
+        }
     }
 
     fn dropped_column(&mut self, before: &Definition, column: &Part) {
-        let (name, table) = (column.name(), short(&before.name));
+        let (what, name, table) = (column_of(before), column.name(), short(&before.name));
         let facts = self.tables.with_rows(&before.id);
         let number = column.number();
         if !column.generated
@@ -264,39 +277,38 @@ impl Warnings<'_> {
         {
             self.add(
                 WarningKind::DataLost,
-                format!("deletes the column {name} of {table} and the data in it"),
+                format!("deletes the {what} {name} of {table} and the data in it"),
             );
         } else {
             self.add(
                 WarningKind::Dropped,
                 format!(
-                    "deletes the column {name} of {table}: anything that still uses it will fail"
+                    "deletes the {what} {name} of {table}: anything that still uses it will fail"
                 ),
             );
         }
     }
 
-    /// The type of a column changes, and its values were compared.
-    fn altered_column(&mut self, before: &Definition, column: &Part) {
-        let (name, table) = (column.name(), short(&before.name));
-        let altered = self
+    fn altered(&mut self, column: &SeenColumn) {
+        let (name, table) = (&column.name, short(&column.relation));
+        let effect = self
             .tables
-            .get(&before.id)
+            .get(&column.id)
             .into_iter()
             .flat_map(|facts| &facts.altered)
-            .find(|altered| Some(altered.number) == column.number());
-        let Some(altered) = altered else { return };
-        if altered.lost == Some(true) {
-            self.add(
-                WarningKind::DataLost,
-                format!("deletes values in the column {name} of {table}"),
-            );
-        } else if altered.changed == Some(true) {
-            self.add(
-                WarningKind::DataLost,
-                format!("rounds or shortens values in the column {name} of {table}"),
-            );
-        }
+            .find(|altered| altered.number == column.number)
+            .and_then(|altered| altered.effect);
+        let (kind, verb) = match effect {
+            None => return,
+            Some(ColumnEffect::Deleted) => (WarningKind::DataLost, "deletes"),
+            Some(ColumnEffect::Rounded) => (WarningKind::DataLost, "rounds or shortens"),
+            Some(ColumnEffect::Replaced) => (WarningKind::DataLost, "overwrites"),
+            Some(ColumnEffect::Recomputed) => (WarningKind::RowsChanged, "changes"),
+        };
+        self.add(
+            kind,
+            format!("{verb} values in the column {name} of {table}"),
+        );
     }
 
     /// What a rollback cannot bring back, because the version that it rolls back had lost it.
@@ -462,7 +474,7 @@ impl Warnings<'_> {
                 self.add(
                     WarningKind::Opened,
                     format!(
-                        "opens the project to {}: it gets {}",
+                        "opens the project to {}: it becomes {}",
                         after.name,
                         part.name()
                     ),
@@ -512,6 +524,14 @@ impl Warnings<'_> {
                 format!("opens table {table} to {roles}: {how}"),
             );
         }
+    }
+}
+
+/// What the columns of an object are called.
+fn column_of(object: &Definition) -> &'static str {
+    match object.kind {
+        ObjectKind::Type => "attribute",
+        _ => "column",
     }
 }
 

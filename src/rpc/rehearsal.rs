@@ -11,8 +11,8 @@ use crate::{
     manifest::{Checksum, Version},
     plan::Step,
     preview::{
-        Cancellation, MovedSequence, SeenObject, SeenOutsideTable, SeenRewrite, SeenRows,
-        TableFacts, TableLock,
+        Cancellation, MovedSequence, SeenColumn, SeenObject, SeenOutsideTable, SeenRewrite,
+        SeenRows, TableFacts, TableLock,
     },
     sql::Outside,
 };
@@ -143,6 +143,7 @@ pub(crate) enum RehearsedVersion {
         objects: Vec<SeenObject>,
         locks: Vec<TableLock>,
         rewrites: Vec<SeenRewrite>,
+        columns: Vec<SeenColumn>,
         rows: Vec<SeenRows>,
         restarted: Vec<MovedSequence>,
         unseen: Vec<String>,

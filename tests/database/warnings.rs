@@ -20,6 +20,11 @@ create index ctx0_full_note_idx on public.ctx0_full (note);
 create view public.ctx0_view with (security_invoker = true) as select id, note from public.ctx0_full;
 create function public.ctx0_answer() returns integer language sql immutable set search_path = '' as 'select 42';
 create type public.ctx0_mood as enum ('good', 'bad');
+create type public.ctx0_address as (street text, zip text);
+create type public.ctx0_unused as (street text, zip text);
+create table public.ctx0_person (id bigint, home public.ctx0_address);
+alter table public.ctx0_person enable row level security;
+insert into public.ctx0_person values (1, ('Main St', '12345'));
 alter table public.ctx0_full add constraint ctx0_amount check (amount >= 0);
 create sequence public.ctx0_numbers;
 create table public.ctx0_days (day int) partition by range (day);
@@ -44,7 +49,7 @@ use WarningKind::{DataLost, Dropped, Locked, Opened, Renamed, Required, Rewritte
 /// What runs, and all that is to be said of it.
 type Case = (&'static str, &'static [(WarningKind, &'static str)]);
 
-const RISKY: [Case; 30] = [
+const RISKY: [Case; 38] = [
     (
         "drop table ctx0_full cascade",
         &[
@@ -116,6 +121,61 @@ const RISKY: [Case; 30] = [
         ],
     ),
     (
+        "alter table ctx0_full alter column size type varchar(20) using 'other'",
+        &[
+            (
+                DataLost,
+                "overwrites values in the column size of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_full alter column amount type bigint using amount + 1",
+        &[
+            (
+                DataLost,
+                "overwrites values in the column amount of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_full alter column size type varchar(2) using left(size, 2)",
+        &[
+            (
+                DataLost,
+                "rounds or shortens values in the column size of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_full alter column size type varchar(10) using nullif(size, 'size')",
+        &[
+            (
+                DataLost,
+                "deletes values in the column size of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_full alter column size type text[] using array[size]",
+        &[
+            (
+                RowsChanged,
+                "changes values in the column size of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
         "alter table ctx0_full add column stamp timestamptz default clock_timestamp()",
         &[
             (Rewritten, "rewrites ctx0_full ("),
@@ -159,6 +219,27 @@ const RISKY: [Case; 30] = [
         &[(
             Dropped,
             "deletes the function ctx0_answer(): anything that still uses it will fail",
+        )],
+    ),
+    (
+        "alter type ctx0_address drop attribute zip",
+        &[(
+            DataLost,
+            "deletes the attribute zip of ctx0_address and the data in it",
+        )],
+    ),
+    (
+        "alter type ctx0_unused drop attribute zip",
+        &[(
+            Dropped,
+            "deletes the attribute zip of ctx0_unused: anything that still uses it will fail",
+        )],
+    ),
+    (
+        "alter type ctx0_mood rename value 'bad' to 'poor'",
+        &[(
+            Renamed,
+            "renames the value bad of ctx0_mood to poor: anything that uses the old name will fail",
         )],
     ),
     (
@@ -314,6 +395,8 @@ async fn what_is_risky_is_said_and_nothing_else() {
             .map(|warning| (warning.kind, warning.message.as_str()))
             .collect();
         assert_eq!(said.len(), expected.len(), "{sql}: {said:?}");
+        let text = preview.to_string();
+        assert!(!text.contains("no row changes"), "{sql}\n{text}");
         for ((kind, message), (expected_kind, beginning)) in said.iter().zip(expected) {
             assert!(
                 kind == expected_kind && message.starts_with(beginning),
