@@ -38,6 +38,8 @@ begin
          exists (select from pg_policy p where p.polrelid = any (p_relations)) as policies,
          exists (select from pg_statistic_ext s where s.stxrelid = any (p_relations)) as statistics,
          exists (select from pg_publication) as publications,
+         exists (select from pg_constraint c
+                  where c.conrelid = any (p_relations) and c.contype = 'n' and (c.connoinherit or not c.convalidated)) as loose_not_nulls,
          exists (select from pg_description d where d.classoid = 'pg_class'::regclass and d.objoid = any (p_relations)) as comments,
          exists (select from pg_attribute a where a.attrelid = any (p_relations) and a.attacl is not null) as grants
     into v_has
@@ -53,7 +55,8 @@ begin
       ('force row level security', case when r.relforcerowsecurity and not r.relrowsecurity then 'on' end),
       ('unlogged', case when r.relpersistence = 'u' then '' end),
       ('of', case when r.reloftype <> 0 then r.reloftype::regtype::text end),
-      ('replica identity', case r.relreplident when 'f' then 'full' when 'n' then 'nothing' end)
+      ('replica identity', case when r.relkind in ('r', 'p', 'm') then
+                             case r.relreplident when 'f' then 'full' when 'n' then 'nothing' end end)
     ) o (name, value)
    where r.oid = any (p_relations) and o.value is not null;
 
@@ -151,6 +154,12 @@ begin
            'with (' || ctx0_private.sorted(a.attoptions) || ')',
            'options (' || ctx0_private.sorted(a.attfdwoptions) || ')',
            case when a.attnotnull then 'not null' end,
+           -- Since PostgreSQL 18.
+           case when v_has.loose_not_nulls then (
+             select nullif(concat_ws(' ', case when c.connoinherit then 'no inherit' end,
+                                     case when not c.convalidated then 'not valid' end), '')
+               from pg_constraint c
+              where c.conrelid = a.attrelid and c.contype = 'n' and c.conkey = array[a.attnum]) end,
            case when a.attgenerated <> '' then format('generated always as (%s) %s', e.marked,
                      case a.attgenerated when 's' then 'stored' else 'virtual' end)
                 -- Since PostgreSQL 17 a partition has the identity of its table.
@@ -190,12 +199,13 @@ begin
            case c.contype
              when 'c' then ctx0_private.marked(d.definition, array[pg_get_expr(c.conbin, c.conrelid)])
              when 'x' then ctx0_private.marked(d.definition, ctx0_private.index_expressions(c.conindid))
-             else d.definition end
+             else d.definition || coalesce(' with (' || ctx0_private.sorted(k.reloptions) || ')', '') end
            || case when c.contype = 'f' and exists (
                 select from pg_trigger t where t.tgconstraint = c.oid and t.tgenabled <> 'O') then ' (disabled)' else '' end,
            c.oid::text, null]
     from pg_constraint c
     cross join lateral (select pg_get_constraintdef(c.oid)) d (definition)
+    left join pg_class k on k.oid = c.conindid and c.contype in ('p', 'u')
    where c.conrelid = any (p_relations)
      -- Since PostgreSQL 18 `not null` is a constraint too; here it stays with its column.
      and c.contype in ('c', 'f', 'p', 'u', 'x')
@@ -207,6 +217,9 @@ begin
   select i.indrelid, 3, 0, array['index', c.relname::text, concat(
            case when i.indisunique then 'unique ' end,
            substr(d.definition, strpos(d.definition, ' USING ') + 1),
+           (select ' statistics ' || string_agg(a.attnum || ' ' || a.attstattarget, ', ' order by a.attnum)
+              from pg_attribute a
+             where a.attrelid = c.oid and a.attstattarget >= 0),
            case when not i.indisvalid then ' (invalid)' end), c.oid::text, null]
     from pg_index i
     join pg_class c on c.oid = i.indexrelid
@@ -292,7 +305,9 @@ begin
              'without ' || nullif(concat_ws(', ',
                case when not b.pubinsert then 'insert' end, case when not b.pubupdate then 'update' end,
                case when not b.pubdelete then 'delete' end, case when not b.pubtruncate then 'truncate' end), ''),
-             case when b.pubviaroot then 'via root' end), null, null]
+             case when b.pubviaroot then 'via root' end,
+             -- Since PostgreSQL 18.
+             case when to_jsonb(b) ->> 'pubgencols' <> 'n' then 'with generated columns' end), null, null]
       from pg_publication b
       join (
         select p.prpubid as publication, p.prrelid as relation, concat_ws(' ', 'table',

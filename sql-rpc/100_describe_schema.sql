@@ -1,5 +1,5 @@
 -- describe_schema(): the objects of ctx0 with their definitions, as
---   {"format": 2, "objects": {"table public.ctx0_entries": [[part, name, definition], ...], ...}}
+--   {"format": 3, "objects": {"table public.ctx0_entries": [[part, name, definition], ...], ...}}
 -- It is recorded with each version, and compared by ctx0_verify_schema. `format` counts the ways in
 -- which releases describe a schema: only two descriptions of the same format can be compared. Raise
 -- it whenever schema_objects describes more, or differently.
@@ -10,7 +10,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_build_object('format', 2, 'objects', (
+  return jsonb_build_object('format', 3, 'objects', (
     select coalesce(jsonb_object_agg(o.kind || ' ' || o.name, to_jsonb(o.definition[:][1:3])), '{}')
       from ctx0_private.schema_objects(p_ours => true) o
   ));

@@ -184,7 +184,7 @@ async fn a_fresh_installation_describes_as_empty() {
     let described = "select ctx0_private.describe_schema()::text";
     assert_eq!(
         project.value(described).await,
-        r#"{"format": 2, "objects": {}}"#
+        r#"{"format": 3, "objects": {}}"#
     );
 }
 
