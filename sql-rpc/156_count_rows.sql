@@ -58,8 +58,8 @@ comment on function ctx0_private.count_rows(oid) is
   'ctx0: the rows of a table, and those that this transaction has not written';
 
 -- digest_column(p_table, p_column, p_as): the values of a column, cast to a type, as [number of
--- values, sum of their hashes, number of different values]: equal for equal values in any order. Null
--- where it cannot be read.
+-- values, sum of their hashes, number of different values]: equal for equal values in any order. The last
+-- is null where the table is larger than 64 MB. Null where it cannot be read.
 create function ctx0_private.digest_column(p_table oid, p_column text, p_as text)
 returns jsonb
 language plpgsql
@@ -70,8 +70,10 @@ as $$
 declare
   v_digest jsonb;
 begin
-  execute format('select jsonb_build_array(count(h), coalesce(sum(h::numeric), 0)::text, count(distinct h))
+  execute format('select jsonb_build_array(count(h), coalesce(sum(h::numeric), 0)::text, %s)
                     from (select hashtextextended((%I::%s)::text, 0) as h from %s) v',
+                 case when ctx0_private.table_bytes(p_table => p_table, p_whole => false) <= 64 * 1024 * 1024
+                      then 'count(distinct h)' else 'null' end,
                  p_column, p_as, ctx0_private.own_rows(p_table => p_table))
      into v_digest;
   return v_digest;

@@ -3,7 +3,7 @@
 --   deleted     some values become null
 --   rounded     converting them back does not give the old values
 --   replaced    an expression has put other values in their place
---   recomputed  as replaced, but different values stay different, and no conversion exists to compare with
+--   recomputed  as replaced, but values that were different still are, and no conversion exists to compare with
 --   null        none, or it cannot be told
 --
 -- Arguments
@@ -43,7 +43,7 @@ begin
         null; -- Such as json, which cannot be compared.
       end;
     else
-      v_effect := case when v_cast is null and v_before -> 2 = v_after -> 2 then 'recomputed' else 'replaced' end;
+      v_effect := case when v_cast is null and v_before ->> 2 = v_after ->> 2 then 'recomputed' else 'replaced' end;
     end if;
   end if;
   return jsonb_build_object('number', p_column -> 'number', 'effect', v_effect);
