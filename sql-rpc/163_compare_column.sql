@@ -31,10 +31,10 @@ begin
   if (v_after -> 0)::bigint < (v_before -> 0)::bigint then
     v_effect := 'deleted';
   elsif v_type = p_column ->> 'type' then
-    v_effect := case when v_before <> v_after then 'replaced' end;
-  elsif v_before is not null and v_before is distinct from v_after then
+    v_effect := case when v_before - 2 <> v_after - 2 then 'replaced' end;
+  elsif v_before is not null and v_before - 2 is distinct from v_after - 2 then
     v_cast := ctx0_private.digest_column(p_table => v_table, p_column => v_name, p_as => p_column ->> 'type');
-    if v_after is null or v_cast = v_after then
+    if v_after is null or v_cast - 2 = v_after - 2 then
       begin
         execute format('select case when exists (select from %1$s where (%2$I::%3$s)::%4$s is distinct from %2$I) then ''rounded'' end',
                        ctx0_private.own_rows(p_table => v_table), v_name, p_column ->> 'type', v_type)
