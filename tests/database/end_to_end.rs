@@ -1,9 +1,7 @@
 //! The manager's operations, as the daemon calls them.
 
-use std::sync::{Arc, Mutex};
-
 use ctx0_schema::{Error, LedgerError, Progress};
-use ctx0_stack::project::{Project, migrations, version};
+use ctx0_stack::project::{Project, followed, migrations, version};
 use serde_json::{json, to_value};
 
 const TABLE: (&str, &str) = (
@@ -90,15 +88,9 @@ async fn without_a_ledger_the_version_is_0_and_applying_says_how_to_install() {
 #[tokio::test]
 async fn progress_is_reported_in_order() {
     let project = Project::installed().await;
-    let reported = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&reported);
     let manager = project.manager(migrations(&[TABLE, COLUMN]));
-    manager
-        .apply_all_pending()
-        .on_progress(move |progress| listener.lock().unwrap().push(progress))
-        .await
-        .unwrap();
-    let reported = reported.lock().unwrap();
+    let (result, reported) = followed(manager.apply_all_pending()).await;
+    result.unwrap();
     let [started_1, applied_1, started_2, applied_2] = &reported[..] else {
         panic!("{reported:?}")
     };

@@ -1,9 +1,7 @@
 //! Taking versions back, by what was stored when they were applied.
 
-use std::sync::{Arc, Mutex};
-
 use ctx0_schema::{Action, Error, Migrations, SchemaVersionManager, WarningKind};
-use ctx0_stack::project::{LONGEST, Project, migrations, version, warnings};
+use ctx0_stack::project::{LONGEST, Project, followed, migrations, version, warnings};
 use serde_json::{json, to_value};
 
 const MANIFEST: &str = r#"{"currentVersion": 3, "migrations": [
@@ -53,25 +51,15 @@ async fn each_version_is_rolled_back_newest_first_and_recorded() {
     manager.apply_all_pending().await.unwrap();
     let full = project.catalog().await;
 
-    let reported = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&reported);
-    let report = manager
-        .rollback_to(version(1))
-        .on_progress(move |progress| listener.lock().unwrap().push(progress))
-        .await
-        .unwrap();
+    let (report, reported) = followed(manager.rollback_to(version(1))).await;
+    let report = report.unwrap();
     assert_eq!(
         to_value(&report).unwrap(),
         json!({"success": true, "applied": [], "rolledBack": [3, 2]})
     );
     assert_eq!(report.current_version, version(1));
     assert_eq!(project.ledger().await, [1]);
-    let reported: Vec<_> = reported
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|reported| to_value(reported).unwrap())
-        .collect();
+    let reported = to_value(&reported).unwrap();
     assert_eq!(
         reported[0],
         json!({"event": "started", "action": "rollback", "version": 3, "migration_name": "003_c", "position": 1, "total": 2})

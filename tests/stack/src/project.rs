@@ -10,12 +10,13 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use ctx0_schema::{
-    Config, ConfigBuilder, Migrations, Preview, PreviewedVersion, SchemaVersionManager, Version,
-    Warning, WarningKind, install_sql,
+    Config, ConfigBuilder, Migrations, Preview, PreviewedVersion, Progress, Run, RunError,
+    RunReport, SchemaVersionManager, Version, Warning, WarningKind, install_sql,
 };
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -314,6 +315,19 @@ impl Drop for Project {
             });
         });
     }
+}
+
+/// What a run returns and reports on a machine of any speed, where nothing else changes the schema: a slow one also
+/// reports that it waits for its own version.
+pub async fn followed(run: Run) -> (Result<RunReport, RunError>, Vec<Progress>) {
+    let (tell, reported) = mpsc::channel();
+    let run = run.on_progress(move |progress| {
+        if !matches!(progress, Progress::Waiting { .. }) {
+            tell.send(progress).expect("it is received below");
+        }
+    });
+    let result = run.await;
+    (result, reported.try_iter().collect())
 }
 
 /// What a preview warns of on a machine of any speed.
