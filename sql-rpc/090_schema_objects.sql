@@ -172,7 +172,7 @@ begin
                                        'aggtranstype', format_type(a.aggtranstype, null),
                                        'aggmtranstype', format_type(nullif(a.aggmtranstype, 0), null),
                                        'aggsortop', nullif(a.aggsortop, 0)::regoperator)) x
-                               where x.value not in ('-', '0', 'false')))
+                               where x.key in ('agginitval', 'aggminitval') or x.value not in ('-', '0', 'false')))
               from pg_aggregate a
              where a.aggfnoid = p.oid)
           -- What begins after the name is parsed again as a whole.
@@ -266,7 +266,7 @@ begin
            concat_ws(' ', 'of', a.defaclrole::regrole, 'in ' || nullif(a.defaclnamespace, 0)::regnamespace, 'for',
                      case a.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
                                           when 'T' then 'types' else 'schemas' end),
-           ctx0_private.grants(a.defaclobjtype, a.defaclacl, a.defaclrole)
+           ctx0_private.grants(a.defaclobjtype, a.defaclacl, a.defaclrole, p_is_default => true)
       from pg_default_acl a
      where p_only is null or a.oid in (select unnest(p_only));
   end if;

@@ -21,11 +21,13 @@ set enable_mergejoin = off
 set enable_seqscan = off
 as $$
 declare
+  -- Since PostgreSQL 17 a partition has the identity of its table.
+  v_shared_identity constant boolean := current_setting('server_version_num')::integer >= 170000;
   v_has record;
 begin
   select bool_or(r.reloptions is not null) as options,
          bool_or(exists (select from pg_class t where t.oid = r.reltoastrelid and t.reloptions is not null)) as toast_options,
-         bool_or(r.relreplident = 'i') as identities,
+         bool_or(r.relreplident = 'i') as replica_identities,
          -- 2 is heap.
          bool_or(r.relam not in (0, 2)) as methods,
          bool_or(r.relkind = 'p') as keys,
@@ -41,6 +43,8 @@ begin
          exists (select from pg_constraint c
                   where c.conrelid = any (p_relations) and c.contype = 'n' and (c.connoinherit or not c.convalidated)) as loose_not_nulls,
          exists (select from pg_description d where d.classoid = 'pg_class'::regclass and d.objoid = any (p_relations)) as comments,
+         bool_or(r.relkind = 'c') as types,
+         exists (select from pg_attribute a where a.attrelid = any (p_relations) and a.attidentity <> '') as identity,
          exists (select from pg_attribute a where a.attrelid = any (p_relations) and a.attacl is not null) as grants
     into v_has
     from pg_class r
@@ -62,7 +66,11 @@ begin
 
   if v_has.options then
     return query
-    select r.oid, 0, 0, array['option', 'with', ctx0_private.sorted(r.reloptions), null, (
+    select r.oid, 0, 0, array['option', 'with', ctx0_private.sorted(array(
+             -- These can be written in several ways.
+             select concat_ws('=', x.option_name, case when x.option_name in ('security_invoker', 'security_barrier')
+                                                       then x.option_value::boolean::text else x.option_value end)
+               from pg_options_to_table(r.reloptions) x)), null, (
              select 'i' from pg_options_to_table(r.reloptions) x
               where x.option_name = 'security_invoker' and x.option_value::boolean)]
       from pg_class r
@@ -77,7 +85,7 @@ begin
      where r.oid = any (p_relations) and t.reloptions is not null;
   end if;
 
-  if v_has.identities then
+  if v_has.replica_identities then
     return query
     select i.indrelid, 0, 0, array['option', 'replica identity', 'index ' || quote_ident(c.relname), null, null]
       from pg_index i
@@ -144,7 +152,9 @@ begin
   end if;
 
   return query
-  select a.attrelid, 1, a.attnum::integer, array['column', a.attname::text, concat_ws(' ',
+  -- A dump lists inherited columns first, so their order is no part of such a table.
+  select a.attrelid, 1, case when a.attinhcount > 0 and not r.relispartition then 0 else a.attnum::integer end,
+         array['column', a.attname::text, concat_ws(' ',
            format_type(a.atttypid, a.atttypmod),
            case when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation::text end,
            case when a.attstorage <> t.typstorage then 'storage ' || case a.attstorage
@@ -162,8 +172,7 @@ begin
               where c.conrelid = a.attrelid and c.contype = 'n' and c.conkey = array[a.attnum]) end,
            case when a.attgenerated <> '' then format('generated always as (%s) %s', e.marked,
                      case a.attgenerated when 's' then 'stored' else 'virtual' end)
-                -- Since PostgreSQL 17 a partition has the identity of its table.
-                when a.attidentity <> '' and not r.relispartition
+                when a.attidentity <> '' and not (r.relispartition and v_shared_identity)
                 then format('generated %s as identity%s', case a.attidentity when 'a' then 'always' else 'by default' end, i.options)
                 when e.marked is not null then 'default ' || e.marked end),
            a.attnum::text,
@@ -177,6 +186,8 @@ begin
     left join lateral (select chr(1) || pg_get_expr(d.adbin, d.adrelid) || chr(2)) e (marked) on true
     left join lateral (
       select ' (' || nullif(concat_ws(' ',
+               case when s.seqtypid <> a.atttypid then 'as ' || format_type(s.seqtypid, null) end,
+               case when q.relpersistence <> r.relpersistence then case q.relpersistence when 'u' then 'unlogged' else 'logged' end end,
                case when s.seqstart <> case when s.seqincrement > 0 then s.seqmin else s.seqmax end then 'start ' || s.seqstart end,
                case when s.seqincrement <> 1 then 'increment ' || s.seqincrement end,
                case when s.seqmin <> case when s.seqincrement > 0 then 1 else -b.most - 1 end then 'minvalue ' || s.seqmin end,
@@ -185,6 +196,7 @@ begin
                case when s.seqcycle then 'cycle' end), '') || ')'
         from pg_depend y
         join pg_sequence s on s.seqrelid = y.objid
+        join pg_class q on q.oid = y.objid
        cross join lateral (
          select case s.seqtypid when 'bigint'::regtype then 9223372036854775807
                                 when 'integer'::regtype then 2147483647 else 32767 end) b (most)
@@ -332,22 +344,44 @@ begin
 
   if v_has.comments then
     return query
-    select d.objoid, 7, d.objsubid, array['comment', a.attname::text, d.description, null, null]
+    select d.objoid, 7, 0, array['comment', a.attname::text, d.description, null, null]
       from pg_description d
       left join pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid and d.objsubid > 0
      where d.classoid = 'pg_class'::regclass and d.objoid = any (p_relations);
   end if;
 
+  if v_has.types then
+    return query
+    select r.oid, 7, 0, array['comment', null, d.description, null, null]
+      from pg_class r
+      join pg_description d on d.classoid = 'pg_type'::regclass and d.objoid = r.reltype
+     where r.oid = any (p_relations) and r.relkind = 'c';
+  end if;
+
+  if v_has.identity then
+    -- Most sequences of an identity column are granted as their table is, and then this is not told.
+    return query
+    select r.oid, 8, 0, array['grant', format('sequence of %I', a.attname), s.granted, null, null]
+      from pg_attribute a
+      join pg_class r on r.oid = a.attrelid
+      join pg_depend y on y.refclassid = 'pg_class'::regclass and y.refobjid = a.attrelid and y.refobjsubid = a.attnum
+                      and y.classid = 'pg_class'::regclass and y.deptype = 'i'
+      join pg_class q on q.oid = y.objid and q.relkind = 'S'
+     cross join lateral (select ctx0_private.grants_in_words(p_type => 's', p_acl => q.relacl, p_owner => q.relowner)) s (granted)
+     where a.attrelid = any (p_relations) and a.attidentity <> '' and not (r.relispartition and v_shared_identity)
+       and s.granted <> ctx0_private.grants_in_words(p_type => 'r', p_acl => r.relacl, p_owner => r.relowner);
+  end if;
+
   if v_has.grants then
     return query
-    select g.attrelid, 8, g.attnum::integer, array['grant', format('%s (%I)', g.role, g.attname), g.privileges, null, null]
+    select g.attrelid, 8, 0, array['grant', format('%s (%I)', g.role, g.attname), g.privileges, null, null]
       from (
-        select a.attrelid, a.attnum, a.attname, case x.grantee when 0 then 'public' else x.grantee::regrole::text end as role,
+        select a.attrelid, a.attname, case x.grantee when 0 then 'public' else x.grantee::regrole::text end as role,
                string_agg(distinct lower(x.privilege_type) || case when x.is_grantable then ' with grant option' else '' end, ', ') as privileges
           from pg_attribute a
          cross join lateral aclexplode(a.attacl) x
          where a.attrelid = any (p_relations) and a.attacl is not null and not a.attisdropped
-         group by a.attrelid, a.attnum, a.attname, x.grantee
+         group by a.attrelid, a.attname, x.grantee
       ) g;
   end if;
 end

@@ -48,9 +48,11 @@ begin
     execute 'create temp view ctx0_reprint as ' || p_text;
     printed := pg_get_viewdef('pg_temp.ctx0_reprint'::regclass);
   elsif p_part = 'body' and v_kind in ('function', 'procedure') then
-    execute format('create %s pg_temp.ctx0_reprint%s', v_kind, p_text);
+    -- Under its own name, which stands in front of its arguments where its body uses them.
+    execute regexp_replace(p_head, ' public\.', ' pg_temp.') || p_text;
     printed := (select pg_get_functiondef(p.oid) from pg_proc p
-                 where p.proname = 'ctx0_reprint' and p.pronamespace = pg_my_temp_schema());
+                 where p.pronamespace = pg_my_temp_schema()
+                   and p.proname = (parse_ident(substr(p_head, strpos(p_head, ' public.') + 1)))[2]);
   elsif p_part = 'rule' then
     execute format('create temp table ctx0_reprint (like %s)', v_name);
     execute format('create rule ctx0_reprint as %s to pg_temp.ctx0_reprint %s', p_head, p_text);

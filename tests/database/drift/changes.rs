@@ -9,6 +9,7 @@ use ctx0_stack::project::Project;
 pub(super) const REWORDED: &str = "
 alter policy ctx0_read on ctx0_a using ((owner = '00000000-0000-0000-0000-000000000001' or is_public) and not deleted and kind::text = any (array['a'::varchar::text, 'b'::varchar::text]));
 create or replace function ctx0_atomic(a int, b varchar default 'x'::varchar) returns boolean language sql stable begin atomic select b::text = any (array['p'::varchar::text, 'q'::varchar::text]) and (a + 1) * 2 > 3; end;
+create or replace function ctx0_count(p int) returns bigint language sql stable begin atomic select count(*) from public.ctx0_a t where t.kind::text = any (array['p'::varchar::text, 'q'::varchar::text]) and t.n = p; end;
 create or replace view ctx0_v with (security_invoker = true) as select a.id, a.kind, count(b.day) as days from public.ctx0_a a left join public.ctx0_b b on b.a = a.id where a.kind::text = any(array['note'::varchar::text, 'fact'::varchar::text]) group by a.id;
 alter table ctx0_a drop constraint ctx0_a_kind_check, add constraint ctx0_a_kind_check check (kind::text = any (array['note'::varchar::text, 'fact'::varchar::text,'file'::varchar::text]));
 drop index ctx0_a_kind_idx; create unique index ctx0_a_kind_idx on public.ctx0_a (lower(kind), (number + 1)) where kind <> 'file' and kind::text = any(array['note'::varchar::text, 'fact'::varchar::text]);
@@ -242,6 +243,55 @@ const CHANGED: &[(&str, &str)] = &[
         "table public.ctx0_a",
     ),
     (
+        "alter sequence ctx0_a_id_seq as smallint",
+        "table public.ctx0_a",
+    ),
+    (
+        "alter sequence ctx0_a_id_seq set unlogged",
+        "table public.ctx0_a",
+    ),
+    (
+        "grant all on sequence ctx0_a_id_seq to public",
+        "table public.ctx0_a",
+    ),
+    (
+        "revoke all on sequence ctx0_a_id_seq from anon",
+        "table public.ctx0_a",
+    ),
+    ("revoke all on ctx0_a from postgres", "table public.ctx0_a"),
+    (
+        "revoke all on ctx0_numbers from postgres",
+        "sequence public.ctx0_numbers",
+    ),
+    (
+        "revoke execute on function ctx0_touch() from postgres",
+        "function public.ctx0_touch()",
+    ),
+    (
+        "revoke usage on type ctx0_mood from postgres",
+        "type public.ctx0_mood",
+    ),
+    (
+        "revoke select on ctx0_share from authenticated",
+        "table public.ctx0_share",
+    ),
+    (
+        "revoke grant option for select on ctx0_share from authenticated",
+        "table public.ctx0_share",
+    ),
+    (
+        "comment on type ctx0_comp is 'changed'",
+        "type public.ctx0_comp",
+    ),
+    (
+        "drop aggregate ctx0_zero(int); create aggregate public.ctx0_zero(int) (sfunc = int4pl, stype = int)",
+        "aggregate public.ctx0_zero(integer)",
+    ),
+    (
+        "create or replace function ctx0_count(p int) returns bigint language sql stable begin atomic select count(*) from public.ctx0_a t where t.kind in ('p', 'q') and t.n <> p; end",
+        "function public.ctx0_count(integer)",
+    ),
+    (
         "alter table ctx0_a alter column id drop identity",
         "table public.ctx0_a",
     ),
@@ -412,7 +462,7 @@ const CHANGED: &[(&str, &str)] = &[
     ),
     (
         "alter table ctx0_a rename to ctx0_aa",
-        "materialized view public.ctx0_m, table public.ctx0_a, table public.ctx0_aa, table public.ctx0_b, table public.ctx0_b_2026, view public.ctx0_v",
+        "function public.ctx0_count(integer), materialized view public.ctx0_m, table public.ctx0_a, table public.ctx0_aa, table public.ctx0_b, table public.ctx0_b_2026, view public.ctx0_v",
     ),
     (
         "alter table ctx0_a alter column ivl set default '1 day 3 hours'",
@@ -555,6 +605,7 @@ const NOT_CHANGED: &[&str] = &[
     "create table ctx0_b_2027 partition of ctx0_b for values from ('2027-01-01') to ('2028-01-01') partition by list (a); create table ctx0_b_2027_1 partition of ctx0_b_2027 for values in (1)",
     "create table ctx0_b_rest partition of ctx0_b default",
     "drop materialized view ctx0_m; create materialized view public.ctx0_m as select id from public.ctx0_a where kind in ('a','b')",
+    "alter view ctx0_v set (security_invoker = on)",
     "insert into ctx0_share values (1,2); analyze ctx0_share",
     "create table other (id int)",
     "select nextval('ctx0_numbers')",

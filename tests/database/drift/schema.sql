@@ -27,9 +27,11 @@ create function public.ctx0_f(a int, b varchar default 'x') returns text languag
   select $1 || $2
 $f$;
 create function public.ctx0_atomic(a int, b varchar default 'x') returns boolean language sql stable begin atomic select b in ('p', 'q') and (a + 1) * 2 > 3; end;
+create function public.ctx0_count(p int) returns bigint language sql stable begin atomic select count(*) from public.ctx0_a t where t.kind in ('p', 'q') and t.n = p; end;
 create function public.ctx0_fee(a int, b int, c int) returns int language sql immutable as 'select (a + b) * c';
 create function public.ctx0_touch() returns trigger language plpgsql as $$ begin new.at := now(); return new; end $$;
 create procedure public.ctx0_p(x int) language sql as 'select 1';
+create aggregate public.ctx0_zero(int) (sfunc = int4pl, stype = int, initcond = '0');
 create aggregate public.ctx0_sum(int) (sfunc = int4pl, stype = int, initcond = '0');
 create trigger ctx0_t before update on public.ctx0_a for each row when (old.kind is distinct from new.kind and new.kind in ('a', 'b')) execute function public.ctx0_touch();
 create rule ctx0_r as on delete to public.ctx0_a where old.kind in ('x', 'y') do instead nothing;
@@ -43,6 +45,8 @@ alter publication supabase_realtime add table public.ctx0_a;
 create table public.ctx0_share (id int primary key, x int);
 create view public.ctx0_share_view as select id from public.ctx0_share where (id > 1 or id = 0) and x > 2;
 create table public.ctx0_child (c int) inherits (public.ctx0_share);
+alter table public.ctx0_share add column later int;
+grant select on public.ctx0_share to authenticated with grant option;
 create table public.ctx0_ref (a bigint, day date, foreign key (a, day) references public.ctx0_b (a, day));
 create table public.ctx0_x (at timestamptz) partition by range (date_trunc('month', at at time zone 'UTC'));
 revoke all on public.ctx0_a from anon;
