@@ -52,6 +52,7 @@ declare
   v_others        constant bigint[] := coalesce(p_others, ctx0_private.other_versions(p_version => p_version));
   v_writes        text;
   v_is_clean      boolean;
+  v_problem       text;
   v_named         constant text := current_setting('application_name');
   v_position      text := current_setting('application_name');
   v_statement_sql text;
@@ -113,11 +114,19 @@ begin
         message = 'the migration changes what install_sql() has installed',
         hint = 'Leave the schema ctx0_private and the functions that return ctx0_private.answer alone.';
     end if;
+    v_problem := ctx0_private.table_problem(p_owner => current_user);
+    if v_problem is not null then
+      raise object_not_in_prerequisite_state using
+        message = format('after version %s, no later change could be made: %s', p_version, v_problem),
+        hint = 'No migration needs to change the tables of ctx0.';
+    end if;
     v_ms := ceil(extract(epoch from clock_timestamp() - v_started) * 1000);
     if p_action = 'apply' then
-      if not ctx0_private.record_duration(p_version => p_version, p_attempt => p_attempt, p_ms => v_ms) then
+      if not ctx0_private.record_duration(
+               p_version => p_version, p_name => p_name, p_checksum => p_checksum, p_attempt => p_attempt, p_ms => v_ms) then
         raise object_not_in_prerequisite_state using
-          message = 'the migration removed its own row from ctx0_schema_versions';
+          message = 'the migration removed or changed its own row in ctx0_schema_versions',
+          hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
       end if;
     else
       -- A down text that can also be run by hand has deleted the row already.
@@ -125,7 +134,7 @@ begin
     end if;
     if not v_is_clean and ctx0_private.other_versions(p_version => p_version) <> v_others then
       raise object_not_in_prerequisite_state using
-        message = format('the SQL of version %s adds or removes other rows of ctx0_schema_versions', p_version),
+        message = format('the SQL of version %s adds, removes or changes other rows of ctx0_schema_versions', p_version),
         hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
     end if;
     if ctx0_private.cancelled_by(p_attempt => p_request) is not null then
@@ -175,7 +184,7 @@ comment on function ctx0_private.run_migration(text, integer, text, text, text[]
   'ctx0: runs the statements of one schema version and updates the ledger';
 
 -- record_duration(...): writes how long a version took to its row of the ledger, and tells whether that is still there.
-create function ctx0_private.record_duration(p_version integer, p_attempt uuid, p_ms bigint)
+create function ctx0_private.record_duration(p_version integer, p_name text, p_checksum text, p_attempt uuid, p_ms bigint)
 returns boolean
 language plpgsql
 volatile
@@ -186,10 +195,11 @@ as $$
 begin
   update public.ctx0_schema_versions
      set execution_ms = p_ms
-   where version = p_version and attempt is not distinct from p_attempt;
+   where version = p_version and attempt is not distinct from p_attempt 
+     and migration_name is not distinct from p_name and checksum is not distinct from p_checksum;
   return found;
 end
 $$;
 
-comment on function ctx0_private.record_duration(integer, uuid, bigint) is
+comment on function ctx0_private.record_duration(integer, text, text, uuid, bigint) is
   'ctx0: writes how long a version took to the ledger';

@@ -72,10 +72,10 @@ begin
   end if;
 
   v_installation := ctx0_private.installation();
+  v_problem := ctx0_private.table_problem(p_owner => current_user);
   foreach v_step in array p_steps loop
     v_started := clock_timestamp();
     v_is_new := false;
-    v_problem := ctx0_private.table_problem(p_owner => current_user);
     v_answer := case when v_problem is null then ctx0_private.recorded_response(p_action => p_action, p_step => v_step)
                      else jsonb_build_object('outcome', 'conflict', 'reason', 'unsafe_table', 'message', v_problem) end;
     if v_answer is null then
@@ -119,7 +119,8 @@ begin
         p_request => case when v_run.attempt is distinct from v_step.attempt or v_run.statement ->> 'kind' = 'create_index' then v_first end,
         p_breaking => v_step.breaking, p_min_app_version => v_step.min_app_version, p_installation => v_installation,
         p_others => v_others);
-      v_others := ctx0_private.with_version(p_others => v_others, p_version => v_step.version);
+      v_others := ctx0_private.with_version(
+        p_others => v_others, p_version => v_step.version, p_name => v_step.name, p_checksum => v_step.checksum, p_attempt => v_step.attempt);
       perform ctx0_private.clean_session(p_before => v_session);
       perform set_config('search_path', 'pg_catalog, pg_temp', true);
       if v_run.attempt = v_step.attempt then

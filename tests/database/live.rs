@@ -7,7 +7,7 @@ use std::{
 };
 
 use ctx0_schema::{
-    Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, Version, WarningKind,
+    Cancellation, ConflictReason, Error, Preview, PreviewState, Unfinished, WarningKind,
     install_sql,
 };
 use ctx0_stack::Options;
@@ -801,24 +801,38 @@ async fn a_trigger_of_somebody_else_on_the_ledger_stops_everything_by_its_name()
 #[tokio::test]
 async fn a_migration_that_touches_the_record_or_the_functions_fails_and_says_so() {
     let project = Project::installed_on_own_server().await;
+    let function =
+        "create function ctx0_f() returns trigger language plpgsql as 'begin return new; end'";
+    let trigger = format!(
+        "{function}; create trigger t after insert on ctx0_schema_versions for each row execute function ctx0_f()"
+    );
+    let other = format!(
+        "{function}; create trigger t after insert on ctx0_private.ctx0_schema_attempts for each row execute function ctx0_f()"
+    );
     for sql in [
-        "insert into ctx0_schema_versions (version, migration_name) values (2, 'x')",
+        "insert into ctx0_schema_versions (version, migration_name) values (3, 'x')",
+        "update ctx0_schema_versions set checksum = 'x' where version = 2",
+        "update ctx0_schema_versions set checksum = 'x' where version = 1",
+        "update ctx0_schema_versions set migration_name = 'x' where version = 1",
+        "delete from ctx0_schema_versions where version = 1",
+        trigger.as_str(),
+        other.as_str(),
+        "create rule r as on insert to ctx0_schema_versions do also notify ctx0",
+        "alter table ctx0_schema_versions owner to anon",
         "drop table ctx0_private.ctx0_schema_attempts",
         "drop function ctx0_private.answer(jsonb)",
         "drop function public.ctx0_verify_schema()",
         "create or replace function ctx0_private.lock_key() returns int language sql as 'select 1'",
     ] {
-        let manager = project.manager(migrations(&[("001_test", sql)]));
+        let manager = project.manager(migrations(&[("001_base", "select 1"), ("002_test", sql)]));
+        let preview = manager.preview().budget(LONGEST).await.unwrap();
+        assert!(!preview.succeeds(), "{sql}: {preview}");
         let error = manager.apply_all_pending().await.unwrap_err().error;
         assert!(
             matches!(&error, Error::MigrationFailed(_)),
             "{sql}: {error}"
         );
-        assert_eq!(
-            manager.current_version().await.unwrap(),
-            Version::ZERO,
-            "{sql}"
-        );
+        assert_eq!(manager.current_version().await.unwrap().get(), 1, "{sql}");
     }
 }
 
