@@ -69,6 +69,7 @@ declare
   v_column        text;
   v_constraint    text;
   v_cancelled_by  text;
+  v_stopped       boolean := false;
 begin
   begin
     if p_action = 'apply' then
@@ -84,9 +85,9 @@ begin
 
     -- Every name is qualified, because the migration may have set the search_path.
     foreach v_statement_sql in array p_sql loop
-      if p_stop_at is not null and ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at) then
-        raise sqlstate 'CTX02';
-      elsif p_request is not null and ctx0_private.cancelled_by(p_attempt => p_request) is not null then
+      v_stopped := p_stop_at is not null and ctx0_private.must_stop(p_preview => p_preview, p_stop_at => p_stop_at)
+                   or p_request is not null and ctx0_private.cancelled_by(p_attempt => p_request) is not null;
+      if v_stopped then
         raise sqlstate 'CTX02';
       end if;
       v_statement := v_statement operator(pg_catalog.+) 1;
@@ -137,21 +138,14 @@ begin
         message = format('the SQL of version %s adds, removes or changes other rows of ctx0_schema_versions', p_version),
         hint = 'The row of a version is written for it; no migration needs to write to the ledger.';
     end if;
-    if ctx0_private.cancelled_by(p_attempt => p_request) is not null then
+    v_stopped := ctx0_private.cancelled_by(p_attempt => p_request) is not null;
+    if v_stopped then
       raise sqlstate 'CTX02';
     end if;
     return jsonb_build_object(
       'outcome', case p_action when 'apply' then 'applied' else 'rolled_back' end,
       'execution_ms', v_ms, 'statements', cardinality(p_sql));
   exception
-    when sqlstate 'CTX02' then
-      if p_request is not null then
-        perform ctx0_private.show_undone();
-      end if;
-      return jsonb_strip_nulls(jsonb_build_object(
-        'outcome', case when p_request is null then 'stopped' else 'cancelled' end,
-        'cancelled_by', ctx0_private.cancelled_by(p_attempt => p_request),
-        'statement', case when p_request is not null then v_statement end));
     -- `others` does not include the first two, and a timeout or an assertion is an outcome as well.
     when query_canceled or assert_failure or others then
       get stacked diagnostics
@@ -165,7 +159,9 @@ begin
         perform ctx0_private.show_undone();
       end if;
       v_cancelled_by := ctx0_private.cancelled_by(p_attempt => p_request);
-      if v_cancelled_by is not null then
+      if v_stopped and v_cancelled_by is null then
+        return jsonb_build_object('outcome', 'stopped');
+      elsif v_cancelled_by is not null then
         return jsonb_build_object('outcome', 'cancelled', 'cancelled_by', v_cancelled_by, 'statement', v_statement);
       end if;
       return jsonb_strip_nulls(jsonb_build_object(

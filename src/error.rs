@@ -389,7 +389,7 @@ pub enum Error {
     /// The database cancelled the request.
     #[error(
         "the database cancelled the request ({reason}), so nothing was changed: try again when it is less \
-         busy"
+         busy, or raise the timeout if it names one"
     )]
     #[non_exhaustive]
     Cancelled {

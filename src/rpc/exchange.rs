@@ -104,7 +104,8 @@ pub(crate) async fn exchange<T>(
             break Ok(outcome);
         }
         requests += 1;
-        let response = transport.send(&sent, state.timeout(Instant::now())).await;
+        let sent_at = Instant::now();
+        let response = transport.send(&sent, state.timeout(sent_at)).await;
         let verdict = classify(&sent, response).and_then(&mut decide);
         let now = Instant::now();
         let waited = state.waited(now);
@@ -125,7 +126,7 @@ pub(crate) async fn exchange<T>(
                 }
                 None => break Ok(outcome),
             },
-            Err(failed) => match state.after_error(now, &failed) {
+            Err(failed) => match state.after_error(now, now - sent_at, &failed) {
                 Some(delay) => {
                     retried(&sent, requests, delay, &failed.error);
                     (reason(&failed.error).into(), delay)

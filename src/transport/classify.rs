@@ -36,6 +36,8 @@ pub(crate) enum Effect {
     None,
     /// It may have run, be running, or have been lost on the way.
     Unknown,
+    /// As `Unknown`, but PostgREST lost its connection to the database, perhaps in the middle of it.
+    Interrupted,
 }
 
 /// Whether the same request may bring more when it is made again.
@@ -205,9 +207,11 @@ fn by_code(
         ("57014" | "55P03" | "40001" | "40P01", _) => {
             (Error::Cancelled { reason }, Effect::None, again)
         }
+        // A timeout of the session that ends its connection: again, it would end in the same way.
+        ("25P03" | "25P04", _) => (Error::Cancelled { reason }, Effect::None, Retry::No),
         ("PGRST001" | "57P01" | "57P02" | "57P05", _) => (
             Error::DatabaseUnavailable { reason },
-            Effect::Unknown,
+            Effect::Interrupted,
             again,
         ),
         (code, _) if code.starts_with("08") || code.starts_with("53") => (

@@ -18,6 +18,13 @@ const RELOAD_DELAYS: [Duration; 3] = [
     Duration::from_millis(500),
 ];
 
+/// How often a request is sent whose connection to the database ends while it runs. An administrator may have ended it,
+/// or the server may have run out of memory, and would again.
+const INTERRUPTIONS: u32 = 3;
+
+/// A connection that had ended before is noticed at once.
+const RAN_FOR: Duration = Duration::from_secs(1);
+
 /// How long clocks that disagree are waited for.
 const CLOCKS: Duration = Duration::from_secs(10);
 
@@ -49,6 +56,7 @@ pub(crate) struct RetryState {
     backoff: Backoff,
     reload_delays: slice::Iter<'static, Duration>,
     retried_at_once: bool,
+    interruptions: u32,
     /// Since when the clocks of the servers disagree.
     clocks_disagree: Option<Instant>,
 }
@@ -65,6 +73,7 @@ impl RetryState {
             backoff: Backoff::new(policy.delay, LONGEST_RETRY_DELAY),
             reload_delays: RELOAD_DELAYS.iter(),
             retried_at_once: false,
+            interruptions: 0,
             clocks_disagree: None,
         }
     }
@@ -85,9 +94,20 @@ impl RetryState {
         self.policy.timeout.min(remaining)
     }
 
-    /// The delay before the request is sent again after this error. `None`: it is not.
-    pub(crate) fn after_error(&mut self, now: Instant, error: &RequestError) -> Option<Duration> {
-        self.may_have_run |= error.effect == Effect::Unknown;
+    /// The delay before the request is sent again after this error, which took so long. `None`: it is not.
+    pub(crate) fn after_error(
+        &mut self,
+        now: Instant,
+        took: Duration,
+        error: &RequestError,
+    ) -> Option<Duration> {
+        self.may_have_run |= error.effect != Effect::None;
+        if error.effect == Effect::Interrupted && took >= RAN_FOR {
+            self.interruptions += 1;
+            if self.interruptions == INTERRUPTIONS {
+                return None;
+            }
+        }
         let delay = match error.retry {
             Retry::No => return None,
             Retry::Soon => self.reload_delays.next().copied()?,

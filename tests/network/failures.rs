@@ -1,9 +1,10 @@
 //! A migration that fails says so at once, as data: nothing repeats it, and nothing of it stays.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ctx0_schema::{Error, MigrationError, WaitReason};
 use ctx0_stack::project::GATE;
+use tokio::time::sleep;
 
 use crate::support::{Network, Running, steps};
 
@@ -108,6 +109,29 @@ async fn a_cancelled_migration_ends_at_once() {
         assert_eq!(failure.sqlstate, "57014");
         assert!(failure.message.contains("user request"), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_is_terminated_again_and_again_is_given_up() {
+    let network = Network::start().await;
+    let manager = network.manager(&steps(&[GATE]));
+    let run = Running::start(manager.apply_all_pending());
+    for _ in 0..3 {
+        let process = network.until_asleep().await;
+        // Long enough to be no connection that had ended before.
+        sleep(Duration::from_millis(1_100)).await;
+        let terminated = format!("select pg_terminate_backend({process}, 60000)::text");
+        assert_eq!(network.value(&terminated).await, "true");
+    }
+    let Error::OutcomeUnknown { source, .. } = run.failure().await.error else {
+        panic!("it ran again")
+    };
+    assert!(
+        matches!(*source, Error::DatabaseUnavailable { .. }),
+        "{source}"
+    );
+    network.proxy.settle().await;
+    assert_eq!(network.truth().await.attempts, []);
 }
 
 #[tokio::test]

@@ -131,6 +131,22 @@ async fn a_delay_beyond_the_deadline_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_loses_its_connection_while_it_runs_is_sent_three_times() {
+    let ended = |took| Scripted::Later(took, Box::new(refusal(503, "57P01", None)));
+    let (end, fake, _) = run(&STATUS, [ended(Duration::from_secs(2))]).await;
+    assert!(matches!(
+        end.unwrap_err(),
+        Error::DatabaseUnavailable { .. }
+    ));
+    assert_eq!(fake.asked().len(), 3);
+
+    // After the server was restarted, each connection of the pool is found to be gone.
+    let gone = (0..5).map(|_| ended(Duration::from_millis(20)));
+    let (end, fake, _) = run(&STATUS, gone.chain([response(200, json!([]))])).await;
+    assert_eq!((end.is_ok(), fake.asked().len()), (true, 6));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_schema_that_postgrest_may_be_reading_is_waited_for_briefly() {
     let missing = || refusal(404, "PGRST202", None);
     let (end, _, _) = run(&STATUS, [missing(), missing(), response(200, json!({}))]).await;
