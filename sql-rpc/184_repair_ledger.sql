@@ -160,10 +160,20 @@ begin
       exit when v_refused is not null;
     end loop;
     if v_refused is null and ctx0_private.current_version() <> v_before then
-      -- From now on the schema is compared with what it is now.
+      -- From now on the schema is compared with what it is now; or, if a version is said not to be there, with what the
+      -- version before it left.
       update ctx0_private.ctx0_schema_attempts a
-         set objects = d.objects, fingerprint = ctx0_private.fingerprint(p_objects => d.objects)
-        from (select ctx0_private.describe_schema() as objects) d
+         set objects = d.objects, fingerprint = ctx0_private.fingerprint(p_objects => d.objects), server_version = d.server_version
+        from (
+          select ctx0_private.describe_schema() as objects, current_setting('server_version_num')::integer as server_version
+           where p_action <> 'mark_not_applied'
+          union all
+          (select l.objects, l.server_version
+             from ctx0_private.ctx0_schema_attempts l
+            where p_action = 'mark_not_applied' and l.objects is not null
+              and (l.result ->> 'current_version')::integer = ctx0_private.current_version()
+            order by l.finished_at desc
+            limit 1)) d
        where a.attempt = v_step.attempt;
     end if;
     if ctx0_private.cancelled_by(p_attempt => p_steps[1].attempt) is not null then

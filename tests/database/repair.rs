@@ -66,13 +66,22 @@ async fn a_gap_is_filled_by_marking_the_version_as_applied() {
 #[tokio::test]
 async fn a_version_that_is_not_there_is_marked_as_not_applied_and_applied() {
     let project = Project::installed().await;
+    let first = project.manager(migrations(&NOTES[..1]));
+    first.apply_all_pending().await.unwrap();
     let manager = applied(&project).await;
+    let current = repair(&manager, Repair::MarkNotApplied(version(2))).await;
+    assert_eq!(current.unwrap(), 1);
+    // The schema is compared with what version 1 left.
+    let verified = manager.verify().await.unwrap();
+    let Verification::Drifted { differences, .. } = &verified else {
+        panic!("{verified}")
+    };
+    assert!(differences[0].diff.contains("+column tags"), "{verified}");
+
     // Someone restored the table from an older backup.
     project
         .sql("alter table public.ctx0_notes drop column tags")
         .await;
-    let current = repair(&manager, Repair::MarkNotApplied(version(2))).await;
-    assert_eq!(current.unwrap(), 1);
     let verified = manager.verify().await.unwrap();
     assert!(
         matches!(verified, Verification::Unchanged { .. }),
