@@ -31,3 +31,15 @@ comment on column public.ctx0_schema_versions.min_app_version is
   'The oldest app that can work with this version; null where that is not known';
 
 alter table public.ctx0_schema_versions enable row level security;
+
+-- Supabase's service role is exempt from row level security. One that was made by hand may not be, and would read an empty
+-- ledger.
+do $$
+begin
+  if not exists (
+       select from pg_catalog.pg_policies
+        where schemaname = 'public' and tablename = 'ctx0_schema_versions' and policyname = 'ctx0_service_role') then
+    create policy ctx0_service_role on public.ctx0_schema_versions for select to service_role using (true);
+  end if;
+end
+$$;

@@ -325,6 +325,17 @@ async fn nothing_belongs_to_a_superuser_whoever_installed_it() {
     );
 }
 
+#[tokio::test]
+async fn a_service_role_that_is_not_exempt_from_row_level_security_reads_the_ledger() {
+    let project = Project::installed_on_own_server().await;
+    let manager = project.bundled();
+    manager.apply_all_pending().await.unwrap();
+    let by_hand = "alter role service_role nobypassrls";
+    project.stack.admin_sql(by_hand).await.unwrap();
+    assert_eq!(manager.current_version().await.unwrap().get(), 2);
+    assert!(manager.check_for_updates().await.unwrap().is_up_to_date());
+}
+
 /// A database whose owner is neither `postgres` nor a superuser, although a role `postgres` exists.
 #[tokio::test]
 async fn a_role_that_is_not_postgres_installs_and_owns_everything() {
