@@ -47,7 +47,7 @@ use crate::{
     manifest::{Checksum, SqlFile, Version},
     report::{DatabaseStatus, Wait},
     sql::Outside,
-    transport::{Effect, Http, Request, Response, Retry, Transport, classify},
+    transport::{Effect, Http, Request, Response, Retry, Transport, classify, not_an_answer},
 };
 
 /// The table of the ledger, in schema `public`.
@@ -263,7 +263,7 @@ impl Rpc {
                 installed: Some(installed),
                 needed: RPC_VERSION,
             }),
-            _ => parse(status).map_err(|failed| *failed.error),
+            _ => of_function(status).map_err(|failed| *failed.error),
         }
     }
 
@@ -349,9 +349,18 @@ impl io::Write for Length {
 /// The value that a function returned.
 fn returned<T: DeserializeOwned>(response: Response) -> Result<T, RequestError> {
     match response {
-        Response::Json { value, .. } => parse(value),
+        Response::Json { value, .. } => of_function(value),
         Response::NoTable => Err(unexpected("the outcome is missing".to_owned())),
         Response::Refused(refusal) => Err(unexpected(refusal.reason)),
+    }
+}
+
+/// A value of the installed functions. All that they return has their release in it.
+fn of_function<T: DeserializeOwned>(value: Value) -> Result<T, RequestError> {
+    if value.get("rpc_version").is_some() {
+        parse(value)
+    } else {
+        T::deserialize(&value).map_err(|_| not_an_answer(&value))
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use self::{
-    classify::{Effect, RequestError, Retry, classify},
+    classify::{Effect, RequestError, Retry, classify, not_an_answer},
     http::{Document, Fetched, Http},
     retry::{RetryPolicy, RetryState},
 };
@@ -71,6 +71,8 @@ pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The total behind the slash of `Content-Range`.
     pub(crate) total: Option<usize>,
+    /// Whether there is a `Content-Range`, as PostgREST sends it with rows.
+    pub(crate) has_range: bool,
     /// `Retry-After`, from now on.
     pub(crate) retry_after: Option<Duration>,
     /// `Date`: the server's clock.

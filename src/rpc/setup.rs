@@ -170,7 +170,9 @@ impl Rpc {
         let asked = once(INSTALLATION_SQL, true).await;
         let installed = asked.as_ref().map(installation);
         SqlAccess {
-            with_key: asked.is_some(),
+            with_key: asked
+                .as_ref()
+                .is_some_and(|rows| rows[0].get("installation").is_some()),
             without_key: once("select 1 as anyone", false)
                 .await
                 .is_some_and(|rows| rows[0]["anyone"] == 1),

@@ -72,10 +72,11 @@ pub(crate) fn classify(
     }
     if (200..300).contains(&response.status) {
         return match serde_json::from_str(&response.body) {
-            Ok(value) => Ok(Response::Json {
+            Ok(value) if answers(request, &response, &value) => Ok(Response::Json {
                 value,
                 total: response.total,
             }),
+            Ok(_) => Err(foreign(&response, Effect::Unknown)),
             // What began as JSON was cut on the way; anything else never was PostgREST's.
             Err(error) if response.body.trim_start().starts_with(['{', '[', '"']) => {
                 Err(lost(error.into()))
@@ -89,13 +90,16 @@ pub(crate) fn classify(
     {
         return by_code(request, &response, code, body);
     }
-    // PostgREST before 13 may say with an empty body that a table is missing.
-    if response.status == 404 && response.body.trim().is_empty() && is_from_postgrest(&response) {
-        return match request {
-            Request::Rows { .. } => Ok(Response::NoTable),
-            Request::Function { name, .. } => Err(not_installed(name)),
-            Request::Sql { .. } => Err(by_status(&response, None)),
-        };
+    // The body may be lost on the way, while the header still has PostgREST's code.
+    if response.status == 404
+        && response.body.trim().is_empty()
+        && let Some(code) = proxy_code(&response)
+    {
+        match (request, code) {
+            (Request::Rows { .. }, "PGRST205" | "42P01") => return Ok(Response::NoTable),
+            (Request::Function { name, .. }, "PGRST202") => return Err(not_installed(name)),
+            _ => {}
+        }
     }
     Err(by_status(&response, body.as_ref()))
 }
@@ -132,16 +136,34 @@ impl Body {
     }
 }
 
-/// Whether PostgREST itself made the response, as far as its headers say.
+/// Whether a value has the shape of what was asked for. Other servers respond to every path, some with `[]`, which
+/// would be a database without any version.
+fn answers(request: &Request, response: &HttpResponse, value: &Value) -> bool {
+    match (request, value) {
+        (Request::Rows { .. }, Value::Array(rows)) => match rows[..] {
+            [] => is_from_postgrest(response),
+            _ => rows.iter().all(|row| row.get("version").is_some()),
+        },
+        (Request::Function { .. }, Value::Object(_)) | (Request::Sql { .. }, _) => true,
+        (Request::Rows { .. } | Request::Function { .. }, _) => false,
+    }
+}
+
+/// Whether PostgREST itself made the response with rows, as far as its headers say. A gateway may hide one of them.
 fn is_from_postgrest(response: &HttpResponse) -> bool {
-    let begins = |header: &Option<String>, name| {
-        header
-            .as_deref()
-            .is_some_and(|text| text.to_ascii_lowercase().starts_with(name))
-    };
-    begins(&response.server, "postgrest")
-        || begins(&response.proxy_status, "postgrest")
+    let server = response.server.as_deref().unwrap_or_default();
+    response.has_range
         || response.content_profile.is_some()
+        || server.to_ascii_lowercase().starts_with("postgrest")
+}
+
+/// The code of PostgREST in `Proxy-Status`, such as `PostgREST; error=42P01`.
+fn proxy_code(response: &HttpResponse) -> Option<&str> {
+    let status = response.proxy_status.as_deref()?;
+    let (proxy, code) = status.split_once("; error=")?;
+    proxy
+        .eq_ignore_ascii_case("postgrest")
+        .then_some(code.trim())
 }
 
 /// Whether it is `PGRST` and more, or an SQLSTATE. Gateways have codes of their own, such as
@@ -381,6 +403,16 @@ fn foreign(response: &HttpResponse, effect: Effect) -> RequestError {
         effect,
         Retry::No,
     )
+}
+
+/// The error of a function's response that no release of the functions gives.
+pub(crate) fn not_an_answer(value: &Value) -> RequestError {
+    let response = HttpResponse {
+        status: 200,
+        body: value.to_string(),
+        ..HttpResponse::default()
+    };
+    foreign(&response, Effect::Unknown)
 }
 
 fn request_error(error: Error, effect: Effect, retry: Retry) -> RequestError {

@@ -7,7 +7,7 @@ use ctx0_schema::{ConfigError, Error, Version};
 use ctx0_stack::Port;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, time::Instant};
-use wiremock::ResponseTemplate;
+use wiremock::{Mock, ResponseTemplate, matchers::any};
 
 use crate::support::{
     APPLY, LEDGER, Parrot, SECRET_KEY, STATUS, Supabase, build, config, hasty, http,
@@ -226,22 +226,18 @@ async fn a_hint_of_the_gateway_is_passed_on() {
 }
 
 #[tokio::test]
-async fn an_empty_404_is_version_0_only_where_postgrest_says_so() {
-    for (name, value) in [
-        ("Server", "postgrest/12.2.12"),
-        ("Proxy-Status", "PostgREST; error=42P01"),
-        ("Content-Profile", "public"),
-    ] {
-        let supabase = Supabase::start().await;
-        let marked = ResponseTemplate::new(404).insert_header(name, value);
-        supabase.on("GET", LEDGER, [marked]).await;
-        let check = manager(&supabase.uri()).check_for_updates().await.unwrap();
-        assert_eq!(check.current_version, Version::ZERO, "{name}");
-    }
+async fn an_empty_404_is_version_0_only_where_a_header_says_what_is_missing() {
+    let supabase = Supabase::start().await;
+    let named = ResponseTemplate::new(404).insert_header("Proxy-Status", "PostgREST; error=42P01");
+    supabase.on("GET", LEDGER, [named]).await;
+    let check = manager(&supabase.uri()).check_for_updates().await.unwrap();
+    assert_eq!(check.current_version, Version::ZERO);
     for response in [
         ResponseTemplate::new(404),
         ResponseTemplate::new(404).set_body_string(" \n"),
         ResponseTemplate::new(404).insert_header("Server", "nginx/1.27.0"),
+        // A path that PostgREST does not know.
+        ResponseTemplate::new(404).insert_header("Server", "postgrest/12.2.12"),
     ] {
         let error = check_error(response).await;
         assert!(
@@ -249,6 +245,49 @@ async fn an_empty_404_is_version_0_only_where_postgrest_says_so() {
             "{error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_says_the_same_to_everything_is_not_supabase() {
+    for body in ["[]", r#"{"status":"ok"}"#, "null", r#"[{"id":1}]"#] {
+        let supabase = Supabase::start().await;
+        let same = ResponseTemplate::new(200).set_body_raw(body, "application/json");
+        Mock::given(any())
+            .respond_with(same)
+            .mount(&supabase.0)
+            .await;
+        let manager = hasty(&supabase.uri());
+        for error in [
+            manager.check_for_updates().await.unwrap_err(),
+            manager.history().await.unwrap_err(),
+            manager.status().await.unwrap_err(),
+            manager.apply_all_pending().await.unwrap_err().error,
+        ] {
+            let text = error.to_string();
+            assert!(
+                matches!(error, Error::NotSupabase { status: 200, .. }),
+                "{error:?}"
+            );
+            assert!(text.contains(body) && text.contains("URL"), "{text}");
+        }
+        let found = manager.diagnose().await.to_string();
+        assert!(
+            found.contains("not a Supabase API") && !found.contains("open to the service key"),
+            "{found}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn functions_of_a_newer_release_are_not_taken_for_another_server() {
+    let supabase = Supabase::start().await;
+    let newer = json_answer(&json!({"rpc_version": ctx0_schema::RPC_VERSION + 1, "state": "new"}));
+    supabase.on("POST", STATUS, [newer]).await;
+    let error = hasty(&supabase.uri()).status().await.unwrap_err();
+    assert!(
+        matches!(error, Error::UnexpectedResponse { .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

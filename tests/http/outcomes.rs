@@ -331,16 +331,23 @@ async fn an_answer_that_stays_lost_leaves_the_outcome_unknown_and_a_later_call_f
 
 #[tokio::test]
 async fn an_outcome_that_this_build_does_not_know_is_unknown() {
-    for outcome in [
-        json!({"outcome": "exploded"}),
-        json!({"outcome": "applied"}),
-        json!({"outcome": "applied", "execution_ms": -1}),
-        json!({"outcome": "conflict", "reason": "mood", "message": "m"}),
-        json!({"outcome": "failed"}),
-        json!({}),
-        json!([]),
-        json!(null),
-        json!(1e300),
+    let release = ctx0_schema::RPC_VERSION + 1;
+    for (outcome, is_ours) in [
+        (json!({"outcome": "exploded", "rpc_version": release}), true),
+        (json!({"outcome": "applied", "rpc_version": release}), true),
+        (
+            json!({"outcome": "applied", "execution_ms": -1, "rpc_version": release}),
+            true,
+        ),
+        (
+            json!({"outcome": "conflict", "reason": "mood", "message": "m", "rpc_version": release}),
+            true,
+        ),
+        (json!({"outcome": "failed", "rpc_version": release}), true),
+        (json!({}), false),
+        (json!([]), false),
+        (json!(null), false),
+        (json!(1e300), false),
     ] {
         let supabase = Supabase::at_version(2).await;
         supabase.on_apply([outcome.clone()]).await;
@@ -352,10 +359,12 @@ async fn an_outcome_that_this_build_does_not_know_is_unknown() {
         let Error::OutcomeUnknown { source, .. } = error else {
             panic!("{outcome}: {error:?}")
         };
-        assert!(matches!(
-            *source,
-            Error::UnexpectedResponse { status: 200, .. }
-        ));
+        let expected = if is_ours {
+            matches!(*source, Error::UnexpectedResponse { status: 200, .. })
+        } else {
+            matches!(*source, Error::NotSupabase { status: 200, .. })
+        };
+        assert!(expected, "{outcome}: {source:?}");
         assert_eq!(supabase.applies().await.len(), 1);
     }
 }

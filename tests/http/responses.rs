@@ -30,9 +30,9 @@ struct Expected {
 const EXPECTED: &[Expected] = &[
     // Good JSON that answers another question.
     Expected {
-        check: "UnexpectedResponse(200)",
-        status: "UnexpectedResponse(200)",
-        apply: "OutcomeUnknown(UnexpectedResponse(200)), retryable",
+        check: "NotSupabase({status})",
+        status: "NotSupabase({status})",
+        apply: "OutcomeUnknown(NotSupabase({status})), retryable",
         answers: &[
             "GET a table (service_role)",
             "GET a table (anon, no JWT)",
@@ -43,13 +43,9 @@ const EXPECTED: &[Expected] = &[
             "authenticated (role timeout 1s): show_timeout",
             "authenticated (role timeout 1s): sleep_hoisted(2), function SET statement_timeout=3s",
             "service_role (authenticator 8s): show_timeout",
+            "delete it, Prefer return=minimal",
+            "void rpc ok",
         ],
-    },
-    Expected {
-        check: "NotSupabase({status})",
-        status: "NotSupabase({status})",
-        apply: "OutcomeUnknown(NotSupabase({status})), retryable",
-        answers: &["delete it, Prefer return=minimal", "void rpc ok"],
     },
     Expected {
         check: "version 0",

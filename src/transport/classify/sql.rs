@@ -17,12 +17,12 @@ pub(super) fn classify_sql(response: &HttpResponse) -> Result<Response, RequestE
     let status = response.status;
     let body = serde_json::from_str::<Value>(&response.body);
     match (status, body) {
-        (200..300, Ok(value)) => Ok(Response::Json { value, total: None }),
+        (200..300, Ok(value @ Value::Array(_))) => Ok(Response::Json { value, total: None }),
         (200..300, Err(error)) if response.body.trim_start().starts_with('[') => {
             Err(lost(error.into()))
         }
         // The dashboard responds to every path that the gateway does not know.
-        (200..300, Err(_)) => Err(foreign(response, Effect::None)),
+        (200..300, _) => Err(foreign(response, Effect::None)),
         (_, Ok(body)) if let Some(refusal) = refusal(&body) => Ok(Response::Refused(refusal)),
         // postgres-meta could not connect.
         (400, Ok(_)) => Err(request_error(
@@ -109,6 +109,7 @@ mod tests {
             (403, "RBAC: access denied"),
             (404, r#"{"message":"no Route matched with those values"}"#),
             (200, "<!DOCTYPE html><title>Supabase</title>"),
+            (200, r#"{"status":"ok"}"#),
         ] {
             let failed = classify_sql(&response(status, body)).unwrap_err();
             assert_eq!(
