@@ -221,7 +221,8 @@ pub enum Error {
     /// A firewall in front of Supabase blocked the request.
     #[error(
         "a firewall in front of Supabase blocked the request (status {status}, {excerpt}), so nothing was done: allow \
-         POST to /rest/v1/rpc/ctx0_* there, with SQL in the body"
+         {method} to {path} there{}",
+        if *method == "POST" { ", with SQL in the body" } else { "" }
     )]
     #[non_exhaustive]
     Blocked {
@@ -229,6 +230,10 @@ pub enum Error {
         status: u16,
         /// The beginning of what it said.
         excerpt: String,
+        /// The method that it must let through.
+        method: &'static str,
+        /// The path that it must let through, below the gateway's.
+        path: String,
     },
     /// The database is read-only.
     #[error(
@@ -279,9 +284,22 @@ pub enum Error {
     /// The hosted project is paused.
     #[error("the project is paused: resume it in the Supabase dashboard, then try again")]
     ProjectPaused,
+    /// The hosted project is restricted, such as for an exceeded quota or an unpaid bill.
+    #[error(
+        "the hosted project is restricted ({reason}): look at its plan and usage in the Supabase dashboard, then try again"
+    )]
+    #[non_exhaustive]
+    ProjectRestricted {
+        /// What the server said.
+        reason: String,
+    },
     /// Too many requests.
-    #[error("too many requests: try again in a minute")]
-    RateLimited,
+    #[error("too many requests: try again in {}", wait(*retry_after))]
+    #[non_exhaustive]
+    RateLimited {
+        /// How long to wait, where the server named it.
+        retry_after: Option<Duration>,
+    },
     /// The gateway in front of PostgREST responded instead of it.
     #[error(
         "the gateway responded with status {status} ({excerpt}): try again in a minute, and if it stays, \
@@ -301,14 +319,23 @@ pub enum Error {
     )]
     RequestTooLarge,
     /// The server redirects. Redirects are not followed, because the key would go to another address.
-    #[error(
-        "the server redirects to {location}, and redirects are not followed: use that address as the \
-         project's URL"
-    )]
+    #[error("{}", redirects(location.as_deref()))]
     #[non_exhaustive]
     Redirected {
-        /// Where to, without query.
-        location: String,
+        /// Where to, without query, where it says so.
+        location: Option<String>,
+    },
+    /// Something in front of the API asks for a login, such as a proxy with a password or single sign-on.
+    #[error(
+        "something in front of the API asks for a login (status {status}, {excerpt}): exempt /rest/v1 from it, since \
+         the service key protects that, or check the project's URL, its port and path included"
+    )]
+    #[non_exhaustive]
+    LoginInFront {
+        /// The HTTP status.
+        status: u16,
+        /// How it asks.
+        excerpt: String,
     },
     /// Something other than Supabase responds at this address.
     #[error(
@@ -530,10 +557,12 @@ impl Error {
             Self::DatabaseUnavailable { .. } => "databaseUnavailable",
             Self::PoolExhausted => "poolExhausted",
             Self::ProjectPaused => "projectPaused",
-            Self::RateLimited => "rateLimited",
+            Self::ProjectRestricted { .. } => "projectRestricted",
+            Self::RateLimited { .. } => "rateLimited",
             Self::Gateway { .. } => "gateway",
             Self::RequestTooLarge => "requestTooLarge",
             Self::Redirected { .. } => "redirected",
+            Self::LoginInFront { .. } => "loginInFront",
             Self::NotSupabase { .. } => "notSupabase",
             Self::PostgrestTooOld { .. } => "postgrestTooOld",
             Self::Unreachable { .. } => "unreachable",
@@ -571,6 +600,7 @@ impl Error {
             | Self::PoolExhausted
             | Self::Gateway { .. }
             | Self::Redirected { .. }
+            | Self::LoginInFront { .. }
             | Self::NotSupabase { .. }
             | Self::PostgrestTooOld { .. }
             | Self::Unreachable { .. }
@@ -606,7 +636,8 @@ impl Error {
             | Self::SchedulerStopped
             | Self::Raised { .. }
             | Self::ProjectPaused
-            | Self::RateLimited
+            | Self::ProjectRestricted { .. }
+            | Self::RateLimited { .. }
             | Self::RequestTooLarge
             | Self::MigrationFailed(_)
             | Self::ChangeCancelled { .. }
@@ -627,7 +658,7 @@ impl Error {
             Self::ClockSkew { .. }
             | Self::DatabaseUnavailable { .. }
             | Self::PoolExhausted
-            | Self::RateLimited
+            | Self::RateLimited { .. }
             | Self::Gateway { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
@@ -675,8 +706,10 @@ impl Error {
             | Self::Raised { .. }
             | Self::SchemaNotExposed { .. }
             | Self::ProjectPaused
+            | Self::ProjectRestricted { .. }
             | Self::RequestTooLarge
             | Self::Redirected { .. }
+            | Self::LoginInFront { .. }
             | Self::NotSupabase { .. }
             | Self::PostgrestTooOld { .. }
             | Self::Tls { .. }
@@ -741,11 +774,37 @@ fn below(current: Version) -> String {
 }
 
 fn key_advice(reason: &str) -> &'static str {
-    if reason.to_ascii_lowercase().contains("legacy") {
+    let reason = reason.to_ascii_lowercase();
+    if reason.contains("lacks jwt secret") {
+        "it has no secret to check keys with; set PGRST_JWT_SECRET of the service rest, which is JWT_SECRET in the .env \
+         of a self-hosted installation, and restart it"
+    } else if reason.contains("legacy") {
         "create a secret key (sb_secret_…) in the dashboard under Project Settings → API Keys, and use it instead"
     } else {
         "copy the current secret key (sb_secret_…) from the dashboard under Project Settings → API Keys, or \
          SERVICE_ROLE_KEY from the .env of a self-hosted installation"
+    }
+}
+
+/// How long to wait after too many requests, rounded up.
+fn wait(retry_after: Option<Duration>) -> String {
+    match retry_after.map_or(0, |after| after.as_secs()) {
+        0 => "a minute".to_owned(),
+        1 => "1 second".to_owned(),
+        seconds @ 2..=120 => format!("{seconds} seconds"),
+        seconds @ 121..=7200 => format!("{} minutes", seconds.div_ceil(60)),
+        seconds => format!("{} hours", seconds.div_ceil(3600)),
+    }
+}
+
+fn redirects(location: Option<&str>) -> String {
+    match location {
+        Some(location) => format!(
+            "the server redirects to {location}, and redirects are not followed: use that address as the project's URL"
+        ),
+        None => "the server redirects without saying where, and redirects are not followed: check the project's URL, \
+                 its port and path included"
+            .to_owned(),
     }
 }
 

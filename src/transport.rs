@@ -89,6 +89,10 @@ pub(crate) struct HttpResponse {
     pub(crate) sent_as_browser: Option<String>,
     /// `Location`, without its query.
     pub(crate) location: Option<String>,
+    /// Whether that is on another host.
+    pub(crate) leaves_host: bool,
+    /// Whether the same client has read rows before, so that this address is a Supabase API.
+    pub(crate) reads_pass: bool,
     pub(crate) body: String,
 }
 

@@ -142,14 +142,27 @@ fn of_an_operation() {
             Error::KeyRejected {
                 reason: "Legacy API keys are disabled".to_owned()
             },
+            Error::KeyRejected {
+                reason: "Server lacks JWT secret".to_owned()
+            },
         ],
         ClockSkew: [Error::ClockSkew {
             reason: "JWT issued at future".to_owned()
         }],
-        Blocked: [Error::Blocked {
-            status: 403,
-            excerpt: "a web page, \"Attention Required!\"".to_owned()
-        }],
+        Blocked: [
+            Error::Blocked {
+                status: 403,
+                excerpt: "a web page, \"Attention Required!\"".to_owned(),
+                method: "POST",
+                path: "/rest/v1/rpc/ctx0_*".to_owned(),
+            },
+            Error::Blocked {
+                status: 403,
+                excerpt: "a web page".to_owned(),
+                method: "GET",
+                path: "/rest/v1/ctx0_schema_versions".to_owned(),
+            },
+        ],
         ReadOnly: [Error::ReadOnly {
             reason: "cannot execute INSERT in a read-only transaction".to_owned()
         }],
@@ -168,14 +181,31 @@ fn of_an_operation() {
         }],
         PoolExhausted: [Error::PoolExhausted],
         ProjectPaused: [Error::ProjectPaused],
-        RateLimited: [Error::RateLimited],
+        ProjectRestricted: [Error::ProjectRestricted {
+            reason: "exceed_egress_quota: Service for this project is restricted".to_owned()
+        }],
+        RateLimited: [
+            rate_limited(None),
+            rate_limited(Some(0)),
+            rate_limited(Some(1)),
+            rate_limited(Some(90)),
+            rate_limited(Some(150)),
+            rate_limited(Some(86_400)),
+        ],
         Gateway: [Error::Gateway {
             status: 502,
             excerpt: excerpt()
         }],
         RequestTooLarge: [Error::RequestTooLarge],
-        Redirected: [Error::Redirected {
-            location: "https://example.org/rest/v1/".to_owned()
+        Redirected: [
+            Error::Redirected {
+                location: Some("https://example.org/rest/v1/".to_owned())
+            },
+            Error::Redirected { location: None },
+        ],
+        LoginInFront: [Error::LoginInFront {
+            status: 302,
+            excerpt: "a redirect to https://login.example.org/".to_owned()
         }],
         NotSupabase: [Error::NotSupabase {
             status: 200,
@@ -517,6 +547,12 @@ fn conflict_of(action: AttemptAction, reason: ConflictReason) -> Error {
 
 fn version(number: u32) -> Version {
     Version::new(number).unwrap()
+}
+
+fn rate_limited(seconds: Option<u64>) -> Error {
+    Error::RateLimited {
+        retry_after: seconds.map(Duration::from_secs),
+    }
 }
 
 fn cause() -> Box<dyn StdError + Send + Sync> {

@@ -269,10 +269,15 @@ impl SchemaVersionManager {
 /// Why the way past PostgREST is closed, if that is what an error says.
 fn closed(error: &Error) -> Option<String> {
     match error {
-        Error::NotSupabase { status, excerpt } | Error::Gateway { status, excerpt } => {
+        Error::NotSupabase { status, excerpt }
+        | Error::LoginInFront { status, excerpt }
+        | Error::Gateway { status, excerpt } => {
             Some(format!("responds with status {status}, {excerpt}"))
         }
-        Error::Redirected { location } => Some(format!("redirects to {location}")),
+        Error::Redirected { location } => Some(match location {
+            Some(location) => format!("redirects to {location}"),
+            None => "redirects".to_owned(),
+        }),
         Error::RequestTooLarge => Some("does not take a request of this size".to_owned()),
         Error::Unreachable { .. }
         | Error::Tls { .. }

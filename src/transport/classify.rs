@@ -61,7 +61,7 @@ pub(crate) fn classify(
 ) -> Result<Response, RequestError> {
     let response = response.map_err(transport_error)?;
     if let Request::Sql { .. } = request {
-        return classify_sql(&response);
+        return classify_sql(request, &response);
     }
     if let Some(version) = too_old(&response) {
         return Err(request_error(
@@ -81,7 +81,10 @@ pub(crate) fn classify(
             Err(error) if response.body.trim_start().starts_with(['{', '[', '"']) => {
                 Err(lost(error.into()))
             }
-            Err(_) => Err(foreign(&response, Effect::Unknown)),
+            Err(_) => Err(match blocked(request, &response) {
+                Some(error) => request_error(error, Effect::None, Retry::No),
+                None => foreign(&response, Effect::Unknown),
+            }),
         };
     }
     let body = serde_json::from_str::<Body>(&response.body).ok();
@@ -101,7 +104,7 @@ pub(crate) fn classify(
             _ => {}
         }
     }
-    Err(by_status(&response, body.as_ref()))
+    Err(by_status(request, &response, body.as_ref()))
 }
 
 /// The error of PostgREST, and of gateways, which have no `code` or one of their own. Any of
@@ -209,7 +212,8 @@ fn by_code(
         ("PGRST301" | "PGRST303", _) if is_too_early(&reason) => {
             (Error::ClockSkew { reason }, Effect::None, Retry::Clocks)
         }
-        ("PGRST301" | "PGRST302" | "PGRST303", _) => {
+        // PGRST300: the server has nothing to check the key with.
+        ("PGRST300" | "PGRST301" | "PGRST302" | "PGRST303", _) => {
             (Error::KeyRejected { reason }, Effect::None, Retry::No)
         }
         ("42501" | "28000" | "28P01", _) => {
@@ -291,16 +295,19 @@ fn is_raised(code: &str) -> bool {
     }
 }
 
-fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
+fn by_status(request: &Request, response: &HttpResponse, body: Option<&Body>) -> RequestError {
+    if let Some(error) = blocked(request, response) {
+        return request_error(error, Effect::None, Retry::No);
+    }
     let status = response.status;
     let body_text = body.and_then(Body::text);
     let excerpt = body_text.clone().unwrap_or_else(|| said(&response.body));
     let again = response.retry_after.map_or(Retry::Yes, Retry::After);
     let (error, effect, retry) = match status {
         401 if asks_for_password(response) => {
-            let excerpt = "it asks for a user name and password".to_owned();
+            let excerpt = "a user name and password".to_owned();
             (
-                Error::NotSupabase { status, excerpt },
+                Error::LoginInFront { status, excerpt },
                 Effect::None,
                 Retry::No,
             )
@@ -315,23 +322,29 @@ fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
             };
             (Error::KeyRejected { reason }, Effect::None, Retry::No)
         }
+        402 => (
+            Error::ProjectRestricted { reason: excerpt },
+            Effect::None,
+            Retry::No,
+        ),
         // Kong and Envoy, which look at the key.
         403 if body_text.is_some() || excerpt.starts_with("RBAC") => (
             Error::PermissionDenied { reason: excerpt },
             Effect::None,
             Retry::No,
         ),
-        403 => (Error::Blocked { status, excerpt }, Effect::None, Retry::No),
+        403 => (
+            blocked_by(request, status, excerpt),
+            Effect::None,
+            Retry::No,
+        ),
         408 | 425 => (Error::Gateway { status, excerpt }, Effect::Unknown, again),
         413 => (Error::RequestTooLarge, Effect::None, Retry::No),
-        429 => (Error::RateLimited, Effect::None, again),
-        300..=399 => {
-            let location = match response.location.as_deref().map(str::trim) {
-                None | Some("") => "an address that it does not name".to_owned(),
-                Some(location) => self::excerpt(location, 300),
-            };
-            (Error::Redirected { location }, Effect::None, Retry::No)
+        429 => {
+            let retry_after = response.retry_after;
+            (Error::RateLimited { retry_after }, Effect::None, again)
         }
+        300..=399 => (redirected(request, response), Effect::None, Retry::No),
         540 => (Error::ProjectPaused, Effect::None, Retry::No),
         500.. => (Error::Gateway { status, excerpt }, Effect::Unknown, again),
         _ => (
@@ -341,6 +354,98 @@ fn by_status(response: &HttpResponse, body: Option<&Body>) -> RequestError {
         ),
     };
     request_error(error, effect, retry)
+}
+
+/// The error of a response that a firewall in front of Supabase made: by what its page says, or because a function's
+/// response is a page or a redirect at an address that has just served rows.
+fn blocked(request: &Request, response: &HttpResponse) -> Option<Error> {
+    let status = response.status;
+    let (Request::Rows { .. } | Request::Function { .. }) = request else {
+        return None;
+    };
+    let refused_after_reads = response.reads_pass && matches!(request, Request::Function { .. });
+    let excerpt = match status {
+        // These say more themselves, or leave open whether the request has run.
+        401 | 402 | 408 | 413 | 425 | 429 | 500.. => return None,
+        300..=399 if refused_after_reads && !has_moved(request, response) => {
+            match location(response) {
+                Some(location) => format!("a redirect to {location}"),
+                None => "a redirect".to_owned(),
+            }
+        }
+        300..=399 => return None,
+        _ if is_firewalls(&response.body) => said(&response.body),
+        _ if refused_after_reads && is_page(&response.body) => said(&response.body),
+        _ => return None,
+    };
+    Some(blocked_by(request, status, excerpt))
+}
+
+fn blocked_by(request: &Request, status: u16, excerpt: String) -> Error {
+    let (method, path) = match request {
+        Request::Rows { table, .. } => ("GET", format!("/rest/v1/{table}")),
+        Request::Function { .. } => ("POST", "/rest/v1/rpc/ctx0_*".to_owned()),
+        Request::Sql { .. } => ("POST", "/pg/query".to_owned()),
+    };
+    Error::Blocked {
+        status,
+        excerpt,
+        method,
+        path,
+    }
+}
+
+fn is_page(body: &str) -> bool {
+    body.trim_start().starts_with('<')
+}
+
+/// Whether a text is one of those with which firewalls respond: of ModSecurity, F5, Cloudflare, Imperva, Sucuri,
+/// FortiWeb and AWS.
+fn is_firewalls(body: &str) -> bool {
+    const SAID: [&str; 9] = [
+        "mod_security",
+        "modsecurity",
+        "the requested url was rejected",
+        "<title>request rejected</title>",
+        "you have been blocked",
+        "incapsula incident id",
+        "sucuri website firewall",
+        "web page blocked",
+        "web application firewall",
+    ];
+    let beginning: String = body.chars().take(8192).collect();
+    let beginning = beginning.to_ascii_lowercase();
+    SAID.iter().any(|said| beginning.contains(said))
+}
+
+/// What a redirect means: the API is somewhere else, or something in front wants a person to log in.
+fn redirected(request: &Request, response: &HttpResponse) -> Error {
+    let Some(location) = location(response) else {
+        return Error::Redirected { location: None };
+    };
+    let small = location.to_ascii_lowercase();
+    let names_login = ["login", "signin", "sign-in", "sign_in", "oauth"]
+        .iter()
+        .any(|name| small.contains(name));
+    let is_sql = matches!(request, Request::Sql { .. });
+    if !is_sql && !has_moved(request, response) && (names_login || response.leaves_host) {
+        return Error::LoginInFront {
+            status: response.status,
+            excerpt: format!("a redirect to {location}"),
+        };
+    }
+    let location = Some(location);
+    Error::Redirected { location }
+}
+
+/// Whether a redirect leads to the same path at another address.
+fn has_moved(request: &Request, response: &HttpResponse) -> bool {
+    location(response).is_some_and(|location| location.ends_with(request.name()))
+}
+
+fn location(response: &HttpResponse) -> Option<String> {
+    let location = response.location.as_deref()?.trim();
+    (!location.is_empty()).then(|| excerpt(location, 300))
 }
 
 fn transport_error(cause: TransportError) -> RequestError {

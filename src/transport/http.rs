@@ -8,6 +8,7 @@
 use std::{
     error::Error as StdError,
     io,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Http {
     proxy: Option<String>,
     /// The User-Agent, where it looks like a browser's and the key is a secret one.
     sent_as_browser: Option<String>,
+    /// Whether rows were read.
+    reads_pass: AtomicBool,
 }
 
 impl Http {
@@ -60,6 +63,7 @@ impl Http {
             sent_as_browser: (config.key.authorization().is_none()
                 && config.user_agent.starts_with("Mozilla/"))
             .then(|| config.user_agent.clone()),
+            reads_pass: AtomicBool::new(false),
         })
     }
 
@@ -152,6 +156,7 @@ impl Http {
         request: &Request,
         timeout: Duration,
     ) -> Result<HttpResponse, TransportError> {
+        let reads = matches!(request, Request::Rows { .. });
         let request = self.build(request, timeout).map_err(TransportError::Lost)?;
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = match self.client.execute(request).await {
@@ -163,6 +168,9 @@ impl Http {
         };
         match &response {
             Ok(response) => {
+                if reads && response.status < 300 && response.body.starts_with('[') {
+                    self.reads_pass.store(true, Ordering::Relaxed);
+                }
                 tracing::debug!(%method, path, status = response.status, bytes = response.body.len(), "response");
             }
             Err(error) => tracing::debug!(%method, path, ?error, "no response"),
@@ -214,7 +222,11 @@ impl Http {
             content_profile: text(CONTENT_PROFILE),
             www_authenticate: text(WWW_AUTHENTICATE),
             sent_as_browser: self.sent_as_browser.clone(),
+            leaves_host: text(LOCATION)
+                .and_then(|location| response.url().join(&location).ok())
+                .is_some_and(|location| location.host() != response.url().host()),
             location: text(LOCATION).map(|location| self.redact(&without_query(location))),
+            reads_pass: self.reads_pass.load(Ordering::Relaxed),
             body: String::new(),
         };
         let mut body = Vec::new();

@@ -96,6 +96,123 @@ async fn a_firewall_that_blocks_sql_is_named() {
 }
 
 #[tokio::test]
+async fn a_firewall_that_does_not_use_403_is_named_too() {
+    let page = |status: u16, body: &str| ResponseTemplate::new(status).set_body_raw(body, HTML);
+    let redirect = ResponseTemplate::new(302).insert_header("Location", "/blocked?id=1");
+    for (response, part) in [
+        (
+            page(
+                406,
+                "<html><head><title>Not Acceptable!</title></head></html>",
+            ),
+            "Not Acceptable!",
+        ),
+        (
+            page(
+                200,
+                "<html><head><title>Request Rejected</title></head></html>",
+            ),
+            "Request Rejected",
+        ),
+        (page(405, "<h1>405 Not Allowed</h1>"), "405 Not Allowed"),
+        (redirect, "a redirect to /blocked)"),
+    ] {
+        let (error, requests) = apply_error(response).await;
+        assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
+        assert_eq!(requests, 1);
+        let text = error.to_string();
+        for part in ["firewall", "POST to /rest/v1/rpc/ctx0_*", part] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_firewall_that_blocks_a_read_is_told_to_let_the_read_through() {
+    let page = "<html><head><title>403 Forbidden</title></head></html>";
+    let error = check_error(ResponseTemplate::new(403).set_body_raw(page, HTML)).await;
+    let text = error.to_string();
+    assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
+    assert!(
+        text.ends_with("allow GET to /rest/v1/ctx0_schema_versions there"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_says_which_address_to_use_or_that_a_login_is_in_front() {
+    let redirect = |location: Option<&str>| {
+        let response = ResponseTemplate::new(302);
+        match location {
+            Some(location) => response.insert_header("Location", location),
+            None => response,
+        }
+    };
+    for (location, part) in [
+        (
+            Some("https://sso.example.org/start?rd=x"),
+            "asks for a login (status 302, a redirect to https://sso.example.org/start): exempt /rest/v1",
+        ),
+        (Some("/login"), "asks for a login"),
+        (
+            Some("https://b.example.org/rest/v1/ctx0_schema_versions?select=*"),
+            "redirects to https://b.example.org/rest/v1/ctx0_schema_versions, and redirects are not followed: use",
+        ),
+        (None, "redirects without saying where"),
+    ] {
+        let text = check_error(redirect(location)).await.to_string();
+        assert!(text.contains(part), "{text}");
+        assert!(
+            location.is_some() || !text.contains("use that address"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_restricted_project_is_named_with_the_reason() {
+    let reason = "exceed_egress_quota: Service for this project is restricted due to a quota";
+    let body = json!({ "message": reason });
+    let error = check_error(ResponseTemplate::new(402).set_body_json(body)).await;
+    assert!(
+        matches!(error, Error::ProjectRestricted { .. }) && !error.is_retryable(),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    for part in [reason, "plan and usage", "dashboard"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_name_the_time_that_the_server_asks_for() {
+    for (after, part) in [
+        (Some("86400"), "24 hours"),
+        (Some("90"), "90 seconds"),
+        (None, "a minute"),
+    ] {
+        let response = ResponseTemplate::new(429);
+        let response = match after {
+            Some(after) => response.insert_header("Retry-After", after),
+            None => response,
+        };
+        let text = check_error(response).await.to_string();
+        assert_eq!(text, format!("too many requests: try again in {part}"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_jwt_secret_is_told_where_to_set_it() {
+    let error = check_error(refusal(500, "PGRST300", "Server lacks JWT secret")).await;
+    assert!(matches!(error, Error::KeyRejected { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("PGRST_JWT_SECRET") && text.contains("JWT_SECRET in the .env"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_gateway_that_refuses_the_key_with_403_is_no_firewall() {
     for body in [
         r#"{"message":"You cannot consume this service"}"#,
@@ -141,7 +258,7 @@ async fn a_secret_key_that_is_refused_to_a_browser_names_the_user_agent() {
 }
 
 #[tokio::test]
-async fn what_asks_for_a_user_name_and_password_is_another_address() {
+async fn what_asks_for_a_user_name_and_password_stands_in_front_or_is_another_address() {
     let kong = json!({"message": "Unauthorized", "request_id": "0"});
     for (realm, body) in [
         ("Basic realm=\"restricted\"", String::new()),
@@ -153,14 +270,13 @@ async fn what_asks_for_a_user_name_and_password_is_another_address() {
             .set_body_string(body);
         let error = check_error(response).await;
         assert!(
-            matches!(error, Error::NotSupabase { status: 401, .. }),
+            matches!(error, Error::LoginInFront { status: 401, .. }),
             "{error:?}"
         );
         let text = error.to_string();
-        assert!(
-            text.contains("user name and password") && text.contains("URL"),
-            "{text}"
-        );
+        for part in ["user name and password", "exempt /rest/v1", "URL"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }
 

@@ -9,11 +9,14 @@ use super::{
 };
 use crate::{
     error::Error,
-    transport::{HttpResponse, Response, SqlRefusal},
+    transport::{HttpResponse, Request, Response, SqlRefusal},
 };
 
 /// Understands what came back for SQL.
-pub(super) fn classify_sql(response: &HttpResponse) -> Result<Response, RequestError> {
+pub(super) fn classify_sql(
+    request: &Request,
+    response: &HttpResponse,
+) -> Result<Response, RequestError> {
     let status = response.status;
     let body = serde_json::from_str::<Value>(&response.body);
     match (status, body) {
@@ -35,7 +38,7 @@ pub(super) fn classify_sql(response: &HttpResponse) -> Result<Response, RequestE
         )),
         // It is closed to this key, or not there. What that means is the same.
         (401 | 403, _) => Err(foreign(response, Effect::None)),
-        _ => Err(by_status(response, None)),
+        _ => Err(by_status(request, response, None)),
     }
 }
 
@@ -85,6 +88,13 @@ mod tests {
         }
     }
 
+    fn sql() -> Request {
+        Request::Sql {
+            text: "select 1".into(),
+            with_key: true,
+        }
+    }
+
     #[test]
     fn an_error_of_postgresql_is_read_from_either_form() {
         // postgres-meta 0.99.0, and what the Management API makes of it.
@@ -96,7 +106,7 @@ mod tests {
                 sqlstate: "42601".to_owned(),
                 reason: "syntax error at or near \"x\"".to_owned(),
             };
-            let understood = classify_sql(&response(400, body)).unwrap();
+            let understood = classify_sql(&sql(), &response(400, body)).unwrap();
             assert_eq!(understood, Response::Refused(refusal));
         }
     }
@@ -111,7 +121,7 @@ mod tests {
             (200, "<!DOCTYPE html><title>Supabase</title>"),
             (200, r#"{"status":"ok"}"#),
         ] {
-            let failed = classify_sql(&response(status, body)).unwrap_err();
+            let failed = classify_sql(&sql(), &response(status, body)).unwrap_err();
             assert_eq!(
                 (failed.effect, failed.retry),
                 (Effect::None, Retry::No),
@@ -133,7 +143,7 @@ mod tests {
             (504, "upstream request timeout"),
             (200, r#"[{"installation": 1"#),
         ] {
-            let failed = classify_sql(&response(status, body)).unwrap_err();
+            let failed = classify_sql(&sql(), &response(status, body)).unwrap_err();
             assert_eq!(
                 (failed.effect, failed.retry),
                 (Effect::Unknown, Retry::Yes),
@@ -180,7 +190,7 @@ mod tests {
             (503, "no healthy upstream", "no healthy upstream"),
             (404, "", "an empty body"),
         ] {
-            let failed = classify_sql(&response(status, body)).unwrap_err();
+            let failed = classify_sql(&sql(), &response(status, body)).unwrap_err();
             let (Error::NotSupabase { excerpt, .. } | Error::Gateway { excerpt, .. }) =
                 &*failed.error
             else {
