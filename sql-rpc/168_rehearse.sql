@@ -13,6 +13,7 @@ declare
   v_problem text;
   v_plan    jsonb;
   v_seen    jsonb;
+  v_drifted jsonb;
 begin
   if coalesce(jsonb_typeof(p_steps), '') <> 'array' then
     raise invalid_parameter_value using message = 'a rehearsal needs p_steps, a list';
@@ -38,6 +39,7 @@ begin
     return v_plan || jsonb_build_object('outcome', 'conflict', 'current_version', v_current);
   end if;
 
+  v_drifted := ctx0_private.drifted_objects();
   for v_try in 1 .. 3 loop
     v_seen := ctx0_private.rehearse_steps(
       p_steps => v_plan -> 'steps', p_session => v_session, p_preview => p_preview, p_stop_at => v_stop_at);
@@ -45,7 +47,7 @@ begin
   end loop;
   -- The statement timeout began a little before v_stop_at was set.
   return v_seen - 'disturbed' || jsonb_build_object(
-    'outcome', 'rehearsed', 'current_version', v_current,
+    'outcome', 'rehearsed', 'current_version', v_current, 'drifted', v_drifted,
     'cancelled', v_seen -> 'versions' -> -1 ->> 'outcome' = 'stopped'
                  and (clock_timestamp() < v_stop_at - least(p_budget / 5, interval '1 s')
                       or ctx0_private.must_stop(p_preview => p_preview, p_stop_at => 'infinity')));

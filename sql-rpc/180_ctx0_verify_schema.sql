@@ -26,34 +26,9 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_current  integer;
-  v_now      jsonb;
-  v_recorded ctx0_private.ctx0_schema_attempts;
-  v_found    jsonb;
 begin
   perform ctx0_private.check_caller();
-  v_current := ctx0_private.current_version();
-  v_now := ctx0_private.describe_schema();
-  select * into v_recorded from ctx0_private.latest_change();
-  -- If the ledger was changed by hand, so was the schema.
-  if v_recorded.objects is null or v_current is distinct from (v_recorded.result ->> 'current_version')::integer then
-    v_recorded := null;
-  end if;
-  if v_recorded.objects -> 'format' = v_now -> 'format' then
-    v_found := ctx0_private.compare_objects(p_objects => ctx0_private.differing_objects(
-      p_before => v_recorded.objects -> 'objects', p_after => v_now -> 'objects'));
-  end if;
-
-  return ctx0_private.answer(p_fields => jsonb_build_object(
-    'server_version', current_setting('server_version_num')::integer,
-    'current_version', v_current,
-    'format', v_now -> 'format',
-    'recorded', case when v_recorded.attempt is not null then jsonb_build_object(
-      'action', v_recorded.action, 'version', v_recorded.version, 'finished_at', v_recorded.finished_at,
-      'server_version', v_recorded.server_version, 'format', coalesce(v_recorded.objects -> 'format', '1')) end,
-    'objects', coalesce(v_found -> 'objects', '[]'),
-    'unknown', coalesce(v_found -> 'unknown', '[]')));
+  return ctx0_private.answer(p_fields => ctx0_private.drift());
 end
 $$;
 

@@ -131,6 +131,7 @@ pub const fn install_sql() -> &'static str {
             "176_ctx0_cancel_preview"
             "177_ctx0_cancel_change"
             "178_compare_objects"
+            "179_drift"
             "180_ctx0_verify_schema"
             "181_recognise"
             "182_ctx0_recognise_schema"

@@ -348,11 +348,14 @@ impl Preview {
             .versions
             .into_iter()
             .chain(std::iter::repeat_with(SeenVersion::default));
-        let versions: Vec<_> = steps
+        let mut versions: Vec<_> = steps
             .iter()
             .zip(seen_versions)
             .map(|(step, seen)| PreviewedVersion::new(step, seen, &tables, seen_open.as_ref()))
             .collect();
+        if let Some(first) = versions.first_mut() {
+            first.warnings.extend(Warning::of_drift(&seen.drifted));
+        }
         let asked = worth_a_backup(current, steps).iter();
         let asked = asked.filter_map(Step::backup);
         let saw = versions
@@ -466,6 +469,8 @@ pub(crate) struct Rehearsal {
     pub(crate) versions: Vec<SeenVersion>,
     pub(crate) tables: Vec<TableFacts>,
     pub(crate) sequences: Vec<MovedSequence>,
+    /// The objects that were changed by hand, each with its kind.
+    pub(crate) drifted: Vec<String>,
     /// The way past PostgREST or why there is none, where a version needs one.
     pub(crate) open: Option<Result<Way, String>>,
 }

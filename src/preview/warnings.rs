@@ -30,6 +30,29 @@ pub struct Warning {
     pub message: String,
 }
 
+impl Warning {
+    /// That these objects, each with its kind, were changed by hand.
+    pub(super) fn of_drift(objects: &[String]) -> Option<Self> {
+        const SHOWN: usize = 3;
+        if objects.is_empty() {
+            return None;
+        }
+        let names = objects.iter().map(|name| name.replacen(" public.", " ", 1));
+        let mut names: Vec<_> = names.take(SHOWN).collect();
+        if objects.len() > SHOWN {
+            names.push(format!("{} more", objects.len() - SHOWN));
+        }
+        let message = format!(
+            "accepts what was changed by hand ({}): `verify` reports it only until then",
+            names.join(", ")
+        );
+        Some(Self {
+            kind: WarningKind::Drifted,
+            message,
+        })
+    }
+}
+
 /// Kinds of warnings, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +83,9 @@ pub enum WarningKind {
     Renamed,
     /// Rows need a value that was optional before.
     Required,
+    /// The schema was changed by hand before. What is applied records it as it is then, and
+    /// [`verify`](crate::SchemaVersionManager::verify) no longer reports the change.
+    Drifted,
 }
 
 impl WarningKind {
@@ -76,7 +102,8 @@ impl WarningKind {
             | Self::Slow
             | Self::Dropped
             | Self::Renamed
-            | Self::Required => false,
+            | Self::Required
+            | Self::Drifted => false,
         }
     }
 }

@@ -121,6 +121,9 @@ pub(crate) struct Rehearsed {
     pub(crate) sequences: Vec<MovedSequence>,
     /// Whether `ctx0_cancel_preview` stopped it.
     pub(crate) cancelled: bool,
+    /// The objects that were changed by hand since the last change left them.
+    #[serde(default)]
+    pub(crate) drifted: Vec<String>,
     /// Whether pg_cron can run a version outside a transaction.
     #[serde(default)]
     pub(crate) cron: bool,

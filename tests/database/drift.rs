@@ -7,8 +7,8 @@ pub(crate) use restore::pg_dump_release;
 mod restore;
 mod settings;
 
-use ctx0_schema::Verification;
-use ctx0_stack::project::{Project, migrations, version};
+use ctx0_schema::{Verification, WarningKind};
+use ctx0_stack::project::{LONGEST, Project, migrations, version};
 
 /// A bit of everything that is described.
 const SCHEMA: &str = include_str!("drift/schema.sql");
@@ -136,6 +136,33 @@ async fn no_event_trigger_and_no_function_runs() {
         )
         .await
         .unwrap();
+    let found = verify(&project).await;
+    assert!(matches!(found, Verification::Unchanged { .. }), "{found}");
+}
+
+#[tokio::test]
+async fn a_preview_tells_what_was_changed_by_hand() {
+    let project = Project::installed().await;
+    let one = ("001_notes", "create table public.ctx0_notes (id int)");
+    let two = ("002_tags", "create table public.ctx0_tags (id int)");
+    let first = project.manager(migrations(&[one]));
+    first.apply_all_pending().await.unwrap();
+    let manager = project.manager(migrations(&[one, two]));
+    let drifted = async || {
+        let preview = manager.preview().budget(LONGEST).await.unwrap();
+        let mut warnings = preview.versions[0].warnings.clone();
+        warnings.retain(|warning| warning.kind == WarningKind::Drifted);
+        warnings.pop().map(|warning| warning.message)
+    };
+    assert_eq!(drifted().await, None);
+    project
+        .sql("alter table public.ctx0_notes add column mine text")
+        .await;
+    assert_eq!(
+        drifted().await.unwrap(),
+        "accepts what was changed by hand (table ctx0_notes): `verify` reports it only until then"
+    );
+    manager.apply_all_pending().await.unwrap();
     let found = verify(&project).await;
     assert!(matches!(found, Verification::Unchanged { .. }), "{found}");
 }
