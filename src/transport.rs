@@ -71,8 +71,6 @@ pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// The total behind the slash of `Content-Range`.
     pub(crate) total: Option<usize>,
-    /// Whether there is a `Content-Range`, as PostgREST sends it with rows.
-    pub(crate) has_range: bool,
     /// `Retry-After`, from now on.
     pub(crate) retry_after: Option<Duration>,
     /// `Date`: the server's clock.

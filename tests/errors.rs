@@ -111,10 +111,7 @@ async fn a_failed_migration_names_its_place_and_what_postgresql_says() {
 /// A migration of two statements that the database answers with this failure.
 async fn failed(failure: Value) -> RunError {
     let server = MockServer::start().await;
-    let response = |value: Value| {
-        let answer = ResponseTemplate::new(200).insert_header("Server", "postgrest/14.12");
-        answer.set_body_json(value)
-    };
+    let response = |value: Value| ResponseTemplate::new(200).set_body_json(value);
     let mut outcome = failure;
     outcome["outcome"] = json!("failed");
     outcome["rpc_version"] = json!(ctx0_schema::RPC_VERSION);

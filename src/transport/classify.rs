@@ -72,7 +72,7 @@ pub(crate) fn classify(
     }
     if (200..300).contains(&response.status) {
         return match serde_json::from_str(&response.body) {
-            Ok(value) if answers(request, &response, &value) => Ok(Response::Json {
+            Ok(value) if answers(request, &value) => Ok(Response::Json {
                 value,
                 total: response.total,
             }),
@@ -93,16 +93,13 @@ pub(crate) fn classify(
     {
         return by_code(request, &response, code, body);
     }
-    // The body may be lost on the way, while the header still has PostgREST's code.
-    if response.status == 404
-        && response.body.trim().is_empty()
-        && let Some(code) = proxy_code(&response)
-    {
-        match (request, code) {
-            (Request::Rows { .. }, "PGRST205" | "42P01") => return Ok(Response::NoTable),
-            (Request::Function { name, .. }, "PGRST202") => return Err(not_installed(name)),
-            _ => {}
-        }
+    // PostgREST before 13 may say with an empty body that a table is missing.
+    if response.status == 404 && response.body.trim().is_empty() && is_from_postgrest(&response) {
+        return match request {
+            Request::Rows { .. } => Ok(Response::NoTable),
+            Request::Function { name, .. } => Err(not_installed(name)),
+            Request::Sql { .. } => Err(by_status(request, &response, None)),
+        };
     }
     Err(by_status(request, &response, body.as_ref()))
 }
@@ -139,34 +136,27 @@ impl Body {
     }
 }
 
-/// Whether a value has the shape of what was asked for. Other servers respond to every path, some with `[]`, which
-/// would be a database without any version.
-fn answers(request: &Request, response: &HttpResponse, value: &Value) -> bool {
+/// Whether a value has the shape of what was asked for. Other servers respond to every path.
+fn answers(request: &Request, value: &Value) -> bool {
     match (request, value) {
-        (Request::Rows { .. }, Value::Array(rows)) => match rows[..] {
-            [] => is_from_postgrest(response),
-            _ => rows.iter().all(|row| row.get("version").is_some()),
-        },
+        (Request::Rows { .. }, Value::Array(rows)) => {
+            rows.iter().all(|row| row.get("version").is_some())
+        }
         (Request::Function { .. }, Value::Object(_)) | (Request::Sql { .. }, _) => true,
         (Request::Rows { .. } | Request::Function { .. }, _) => false,
     }
 }
 
-/// Whether PostgREST itself made the response with rows, as far as its headers say. A gateway may hide one of them.
+/// Whether PostgREST itself made the response, as far as its headers say.
 fn is_from_postgrest(response: &HttpResponse) -> bool {
-    let server = response.server.as_deref().unwrap_or_default();
-    response.has_range
+    let begins = |header: &Option<String>, name| {
+        header
+            .as_deref()
+            .is_some_and(|text| text.to_ascii_lowercase().starts_with(name))
+    };
+    begins(&response.server, "postgrest")
+        || begins(&response.proxy_status, "postgrest")
         || response.content_profile.is_some()
-        || server.to_ascii_lowercase().starts_with("postgrest")
-}
-
-/// The code of PostgREST in `Proxy-Status`, such as `PostgREST; error=42P01`.
-fn proxy_code(response: &HttpResponse) -> Option<&str> {
-    let status = response.proxy_status.as_deref()?;
-    let (proxy, code) = status.split_once("; error=")?;
-    proxy
-        .eq_ignore_ascii_case("postgrest")
-        .then_some(code.trim())
 }
 
 /// Whether it is `PGRST` and more, or an SQLSTATE. Gateways have codes of their own, such as

@@ -162,7 +162,6 @@ impl Transport for Fake {
 pub(crate) fn response(status: u16, body: Value) -> Scripted {
     Scripted::Response(HttpResponse {
         status,
-        has_range: body.is_array(),
         body: body.to_string(),
         ..HttpResponse::default()
     })

@@ -214,7 +214,6 @@ impl Http {
             status: response.status().as_u16(),
             total: text(reqwest::header::CONTENT_RANGE)
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
-            has_range: text(reqwest::header::CONTENT_RANGE).is_some(),
             retry_after: retry_after(response.headers(), SystemTime::now()),
             date: text(DATE).and_then(|date| httpdate::parse_http_date(&date).ok()),
             server: text(SERVER).map(|server| self.redact(&server)),

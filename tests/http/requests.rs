@@ -333,7 +333,7 @@ async fn a_ledger_that_is_not_there_is_version_0_in_every_way_that_it_is_said() 
             "relation \"public.ctx0_schema_versions\" does not exist",
         ),
         ResponseTemplate::new(404).set_body_json(minimal),
-        ResponseTemplate::new(404).insert_header("Proxy-Status", "PostgREST; error=PGRST205"),
+        ResponseTemplate::new(404).insert_header("Server", "postgrest/12.2.12"),
     ] {
         let supabase = Supabase::start().await;
         supabase.on("GET", LEDGER, [answer]).await;

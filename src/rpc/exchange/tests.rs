@@ -142,7 +142,7 @@ async fn what_loses_its_connection_while_it_runs_is_sent_three_times() {
 
     // After the server was restarted, each connection of the pool is found to be gone.
     let gone = (0..5).map(|_| ended(Duration::from_millis(20)));
-    let (end, fake, _) = run(&STATUS, gone.chain([response(200, json!([]))])).await;
+    let (end, fake, _) = run(&STATUS, gone.chain([response(200, json!({}))])).await;
     assert_eq!((end.is_ok(), fake.asked().len()), (true, 6));
 }
 
