@@ -325,10 +325,11 @@ pub enum Error {
         /// Where to, without query, where it says so.
         location: Option<String>,
     },
-    /// Something in front of the API asks for a login, such as a proxy with a password or single sign-on.
+    /// What responds asks for a login: another service at this address, or a proxy with a password or single sign-on in
+    /// front of the API.
     #[error(
-        "something in front of the API asks for a login (status {status}, {excerpt}): exempt /rest/v1 from it, since \
-         the service key protects that, or check the project's URL, its port and path included"
+        "what responds here asks for a login (status {status}, {excerpt}), so it is not the API: check the project's URL, \
+         its port and path included; if a login protects the whole server, exempt /rest/v1 from it"
     )]
     #[non_exhaustive]
     LoginInFront {

@@ -151,7 +151,7 @@ async fn a_redirect_says_which_address_to_use_or_that_a_login_is_in_front() {
     for (location, part) in [
         (
             Some("https://sso.example.org/start?rd=x"),
-            "asks for a login (status 302, a redirect to https://sso.example.org/start): exempt /rest/v1",
+            "asks for a login (status 302, a redirect to https://sso.example.org/start), so it is not the API",
         ),
         (Some("/login"), "asks for a login"),
         (
