@@ -134,7 +134,7 @@ pub enum CheckState {
     Warning,
     /// It does not work.
     Failed,
-    /// Something before it failed.
+    /// It could not be looked at: something above it failed, or the server did not say. No failure by itself.
     NotChecked,
 }
 
@@ -161,8 +161,8 @@ impl Diagnosis {
     #[must_use]
     pub fn works(&self) -> bool {
         self.checks.iter().all(|check| match check.state {
-            CheckState::Good | CheckState::Warning => true,
-            CheckState::Failed | CheckState::NotChecked => false,
+            CheckState::Good | CheckState::Warning | CheckState::NotChecked => true,
+            CheckState::Failed => false,
         })
     }
 }
@@ -308,10 +308,15 @@ impl Check {
         }
     }
 
+    /// For what rests on a check above it, which failed.
     fn not_checked(name: CheckName) -> Self {
+        Self::not_checked_because(name, "something above failed")
+    }
+
+    fn not_checked_because(name: CheckName, reason: &str) -> Self {
         Self {
             state: CheckState::NotChecked,
-            ..Self::good(name, "not checked")
+            ..Self::good(name, format!("not checked: {reason}"))
         }
     }
 }
@@ -369,7 +374,13 @@ fn connection(facts: &Facts<'_>) -> Check {
 fn clock(facts: &Facts<'_>) -> Check {
     let name = CheckName::Clock;
     let Some(date) = facts.probe.date else {
-        return Check::not_checked(name);
+        return match facts.probe.responded {
+            true => Check::not_checked_because(
+                name,
+                "the response has no Date header, perhaps because a proxy removes it",
+            ),
+            false => Check::not_checked(name),
+        };
     };
     let skew = facts.now.duration_since(date);
     let seconds = skew.abs().as_secs();

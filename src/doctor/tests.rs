@@ -133,6 +133,9 @@ fn what_rests_on_a_failure_is_not_checked() {
     let found = diagnosis(&Facts::new(&settings, now(), nothing));
     assert_eq!(states(&found), "GGFNNNNNNNNNNNN", "{found}");
     assert!(found.to_string().contains("(because: refused)"), "{found}");
+    let clock = "-     clock        not checked: something above failed\n";
+    assert!(found.to_string().contains(clock), "{found}");
+    assert!(!found.works());
 
     let rejected = Error::KeyRejected {
         reason: "bad\x1b[2Jsignature".to_owned(),
@@ -156,6 +159,31 @@ fn what_rests_on_a_failure_is_not_checked() {
     let found = diagnosis(&facts);
     assert_eq!(states(&found), "GGGGGGGFNNNGNNN", "{found}");
     assert!(!found.works());
+}
+
+#[test]
+fn a_check_that_could_not_be_made_is_no_failure() {
+    let settings = settings(KeyKind::Secret);
+    let mut facts = Facts::new(
+        &settings,
+        now(),
+        Probe {
+            date: None,
+            ..probe()
+        },
+    );
+    facts.check = Some(Ok(check(2, None)));
+    facts.status = Some(Ok(status("postgres")));
+    facts.sql_access = Some(CLOSED);
+    facts.health = Some(Ok(health(&json!({}))));
+    facts.drift = Some(Ok(Verification::Unchanged {
+        current_version: Version::new(2).unwrap(),
+    }));
+    let found = diagnosis(&facts);
+    assert_eq!(states(&found), "GGGNGGGGGGGGGGG", "{found}");
+    assert!(found.works());
+    let line = "-     clock        not checked: the response has no Date header, perhaps because a proxy removes it\n";
+    assert!(found.to_string().contains(line), "{found}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ impl SchemaVersionManager {
     /// Looks for what is wrong with the project, and says what to do about it. Up to seven requests, which
     /// change nothing. One of them asks for SQL to be run without a key, which must be refused.
     ///
-    /// What cannot be looked at, because something before it failed, is marked as not checked. The
-    /// result displays as text for a bug report.
+    /// What cannot be looked at, because something before it failed, is marked as not checked, with the reason.
+    /// The result displays as text for a bug report.
     ///
     /// ```no_run
     /// # async fn example(manager: ctx0_schema::SchemaVersionManager) {
