@@ -36,6 +36,11 @@ impl Token<'_> {
         self.kind == Kind::Word && self.text.eq_ignore_ascii_case(keyword)
     }
 
+    /// Whether it is this name, given in lower case, with or without quotes.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.is(name) || self.kind == Kind::QuotedName && self.value() == name
+    }
+
     pub(super) fn is_symbol(&self, symbol: &str) -> bool {
         self.kind == Kind::Other && self.text == symbol
     }

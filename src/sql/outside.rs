@@ -115,22 +115,54 @@ fn maintenance(mut words: Words<'_>) -> Option<Outside> {
             .iter()
             .any(|word| words.take_all(&[word]))
         {}
+        // PostgreSQL 18: without the partitions or the tables that inherit.
+        words.take_all(&["only"]);
         let table = words.name()?.to_owned();
         words.parentheses();
-        let is_plain = words.is_at_end() && !options.iter().any(|token| token.is("full"));
+        let is_plain = words.is_at_end() && !is_on(&options, "full");
         return is_plain.then_some(Outside::Vacuum { table, sql });
     }
     if !words.take_all(&["reindex"]) {
         return None;
     }
     let options = words.parentheses();
-    let optional = options.iter().any(|token| token.is("concurrently"));
+    let optional = is_on(&options, "concurrently");
     if !words.take_all(&["index"]) && !words.take_all(&["table"]) {
         return None;
     }
     let concurrently = words.take_all(&["concurrently"]) || optional;
     let relation = words.name()?.to_owned();
     (concurrently && words.is_at_end()).then_some(Outside::Reindex { relation, sql })
+}
+
+/// Whether a `reindex` is concurrent, of whatever it is.
+pub(super) fn reindexes_concurrently(statement: &str) -> bool {
+    let mut words = Words::of(statement);
+    if !words.take_all(&["reindex"]) {
+        return false;
+    }
+    let options = words.parentheses();
+    let what = words.part();
+    what.is_some() && words.take_all(&["concurrently"]) || is_on(&options, "concurrently")
+}
+
+/// Whether an option in parentheses, such as `(full, verbose off)`, is on. Without a value it is; the last one of
+/// a name counts.
+fn is_on(options: &[Token<'_>], name: &str) -> bool {
+    let mut is_on = false;
+    let inside = options.get(1..options.len().max(2) - 1).unwrap_or_default();
+    for option in inside.split(|token| token.is_symbol(",")) {
+        let mut tokens = option.iter();
+        if tokens.next().is_some_and(|token| token.is_named(name)) {
+            let value = tokens.next().map(Token::value);
+            is_on = value.is_none_or(|value| {
+                !["false", "off", "0"]
+                    .iter()
+                    .any(|off| value.eq_ignore_ascii_case(off))
+            });
+        }
+    }
+    is_on
 }
 
 fn detach_partition(mut words: Words<'_>) -> Option<Outside> {
@@ -335,6 +367,23 @@ mod tests {
                 "vacuum freeze verbose analyze t",
                 "t",
             ),
+            ("vacuum only t", "vacuum only t", "t"),
+            ("vacuum (full false) t", "vacuum (full false) t", "t"),
+            (
+                "vacuum (verbose, FULL 'Off', analyze) t",
+                "vacuum (verbose, FULL 'Off', analyze) t",
+                "t",
+            ),
+            (
+                "reindex (concurrently off, \"concurrently\" 1) index i",
+                "reindex (concurrently off, \"concurrently\" 1) index i",
+                "i",
+            ),
+            (
+                "reindex (concurrently 0) index concurrently i",
+                "reindex (concurrently 0) index concurrently i",
+                "i",
+            ),
             (
                 "reindex (verbose) table concurrently \"T\"",
                 "reindex (verbose) table concurrently \"T\"",
@@ -404,7 +453,14 @@ mod tests {
             ("vacuum", Alone::Other),
             ("vacuum full t", Alone::Other),
             ("vacuum (full) t", Alone::Other),
+            ("vacuum (full true) t", Alone::Other),
+            ("vacuum (full on, analyze) t", Alone::Other),
+            ("vacuum (full false, full) t", Alone::Other),
             ("vacuum a, b", Alone::Other),
+            ("reindex (concurrently false) index i", Alone::Other),
+            ("reindex (concurrently off) table t", Alone::Other),
+            ("reindex (concurrently \"OFF\") index i", Alone::Other),
+            ("reindex (concurrently 0, verbose) index i", Alone::Other),
             ("reindex table t", Alone::Other),
             ("reindex (verbose) index i", Alone::Other),
             ("reindex schema concurrently s", Alone::Other),

@@ -110,7 +110,7 @@ fn not_transactional<'a>(
         }
     }
     let has = |word| tokens.clone().any(|token| token.is(word));
-    if starts(tokens.clone(), &["reindex"]) && has("concurrently") {
+    if outside::reindexes_concurrently(statement) {
         return Some(("reindex concurrently".to_owned(), OF_ITS_OWN));
     }
     if starts(tokens.clone(), &["alter", "table"]) && has("detach") && has("concurrently") {

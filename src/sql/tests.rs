@@ -371,6 +371,9 @@ fn strings_of_the_old_kind_are_refused_however_they_are_switched_on() {
 fn keywords_that_are_names_are_no_commands() {
     for text in [
         "copy (select a from stdin) to '/f'",
+        "reindex (concurrently false) table a",
+        "reindex (concurrently off) table a",
+        "reindex (verbose, Concurrently '0') index i",
         "create index i on t (concurrently(a))",
         "drop index \"concurrently\"",
         "alter table t add detach int",
