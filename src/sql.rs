@@ -43,6 +43,8 @@ pub(crate) enum SqlError {
     ZeroByte { line: usize },
     /// A byte order mark, which PostgreSQL reads as a letter.
     ByteOrderMark { line: usize },
+    /// A backslash outside of a string that begins no command of psql.
+    Backslash { line: usize },
     /// A statement that cannot run inside a transaction of a function.
     NotTransactional {
         line: usize,

@@ -434,6 +434,7 @@ fn of_a_list_of_migrations() {
         }],
         ZeroByte: [ManifestErrorKind::ZeroByte { line: 2 }],
         ByteOrderMark: [ManifestErrorKind::ByteOrderMark { line: 2 }],
+        Backslash: [ManifestErrorKind::Backslash { line: 2 }],
         NotTransactional: [ManifestErrorKind::NotTransactional {
             line: 2,
             what: "copy … from stdin".to_owned(),

@@ -188,6 +188,16 @@ pub enum ManifestErrorKind {
         /// The line, from 1.
         line: usize,
     },
+    /// A backslash outside of a string.
+    #[error(
+        "there is a backslash outside of a string on line {line}, where PostgreSQL has no use for one: remove it, or \
+         put it between quotes"
+    )]
+    #[non_exhaustive]
+    Backslash {
+        /// The line, from 1.
+        line: usize,
+    },
     /// A statement that cannot run inside the one transaction of a migration.
     #[error(
         "`{what}` on line {line} cannot run inside a migration, which is one transaction: {remedy}"
@@ -276,6 +286,7 @@ impl From<SqlError> for ManifestErrorKind {
             SqlError::Unterminated { line, what } => Self::Unterminated { line, what },
             SqlError::ZeroByte { line } => Self::ZeroByte { line },
             SqlError::ByteOrderMark { line } => Self::ByteOrderMark { line },
+            SqlError::Backslash { line } => Self::Backslash { line },
             SqlError::NotTransactional { line, what, remedy } => {
                 Self::NotTransactional { line, what, remedy }
             }

@@ -61,6 +61,7 @@ fn any_text_is_cut_without_losing_a_byte_or_refused() {
                 SqlError::Unterminated { line, .. }
                 | SqlError::ZeroByte { line }
                 | SqlError::ByteOrderMark { line }
+                | SqlError::Backslash { line }
                 | SqlError::NotTransactional { line, .. }
                 | SqlError::OutsideOnly { line, .. }
                 | SqlError::SecondStatement { line }

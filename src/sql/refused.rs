@@ -3,6 +3,7 @@
 use super::{
     SqlError,
     lexer::{Kind, Token, tokens},
+    line_ends,
     outside::{self, Alone},
 };
 
@@ -57,9 +58,19 @@ const ALONE: &[&[&str]] = &[
 
 const OLD_STRINGS: &str = "standard_conforming_strings";
 
+/// The commands of psql, but for those that begin with `d`, such as `\dt`:
+/// <https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMANDS>.
+const PSQL: &str = "a bind bind_named c C cd close close_prepared conninfo connect copy copyright crosstabview e echo ef \
+                    elif else encoding endif endpipeline errverbose ev f flush flushrequest g gdesc getenv getresults \
+                    gexec gset gx h H help html i if include include_relative ir l list lo_export lo_import lo_list \
+                    lo_unlink o out p parse password print prompt pset q qecho quit r reset restrict s sendpipeline set \
+                    setenv sf startpipeline sv syncpipeline t T timing unrestrict unset w warn watch write x z";
+
 /// Refuses a statement that begins on this line. `alone`: it may be one of [`ALONE`].
 pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), SqlError> {
     let tokens = tokens(statement).filter(|token| !token.is_skipped());
+    let begin = tokens.clone().next().map_or(0, |first| first.at);
+    let line_of = |token: Token<'_>| line + line_ends(&statement.as_bytes()[begin..token.at]);
     if let Alone::Outside(outside) = outside::read(statement) {
         let what = outside.title().to_owned();
         return match alone {
@@ -74,10 +85,22 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
             false => Err(SqlError::OutsideOnly { line, what }),
         };
     }
+    if let Some(backslash) = tokens.clone().find(|token| token.is_symbol("\\")) {
+        let line = line_of(backslash);
+        return Err(match psql(&statement[backslash.at + 1..]) {
+            Some(command) => SqlError::NotTransactional {
+                line,
+                what: format!("\\{command}"),
+                remedy: "it is a command of psql, so remove it",
+            },
+            None => SqlError::Backslash { line },
+        });
+    }
     if let Some((what, remedy)) = not_transactional(statement, tokens.clone()) {
         return Err(SqlError::NotTransactional { line, what, remedy });
     }
-    if selects_into(tokens.clone()) {
+    if let Some(into) = selects_into(tokens.clone()) {
+        let line = line_of(into);
         return Err(SqlError::SelectInto { line });
     }
     if sets_old_strings(tokens) {
@@ -86,17 +109,22 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
     Ok(())
 }
 
+/// The command of psql whose name follows a backslash, if it is one.
+fn psql(rest: &str) -> Option<&str> {
+    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let name = &rest[..end.unwrap_or(rest.len())];
+    match rest.chars().next()? {
+        '!' | '?' | '.' => Some(&rest[..1]),
+        'd' => Some(name),
+        _ => PSQL.split_whitespace().find(|known| *known == name),
+    }
+}
+
 /// What cannot run in one transaction, and what to do about it.
 fn not_transactional<'a>(
     statement: &'a str,
     tokens: impl Iterator<Item = Token<'a>> + Clone,
 ) -> Option<(String, &'static str)> {
-    if let Some(backslash) = tokens.clone().find(|token| token.is_symbol("\\")) {
-        let rest = &statement[backslash.at + 1..];
-        let command = rest.split_whitespace().next().unwrap_or_default();
-        let remedy = "it is a command of psql, so remove it";
-        return Some((format!("\\{command}"), remedy));
-    }
     for (list, remedy) in [
         (TRANSACTION, "remove it"),
         (VACUUM, OF_ITS_OWN),
@@ -132,16 +160,20 @@ fn not_transactional<'a>(
     None
 }
 
-/// Whether it is `select … into`. `into` is a reserved word: it follows `insert` or `merge`,
+/// The `into` of `select … into`. It is a reserved word: it follows `insert` or `merge`,
 /// or is a label or the name of a column behind `as` or a dot; anything else is this.
-fn selects_into<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> bool {
+fn selects_into<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> Option<Token<'a>> {
     let query = tokens.clone().skip_while(|token| token.kind == Kind::Open);
-    (starts(query.clone(), &["select"]) || starts(query, &["with"]))
-        && tokens.clone().zip(tokens.skip(1)).any(|(before, token)| {
-            token.is("into")
-                && !["insert", "merge", "as"].iter().any(|word| before.is(word))
-                && !before.is_symbol(".")
-        })
+    if !starts(query.clone(), &["select"]) && !starts(query, &["with"]) {
+        return None;
+    }
+    let mut pairs = tokens.clone().zip(tokens.skip(1));
+    let into = pairs.find(|(before, token)| {
+        token.is("into")
+            && !["insert", "merge", "as"].iter().any(|word| before.is(word))
+            && !before.is_symbol(".")
+    });
+    into.map(|(_, into)| into)
 }
 
 /// Whether it is one of

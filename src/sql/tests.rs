@@ -294,6 +294,36 @@ fn a_byte_order_mark_inside_is_refused_unless_it_is_text() {
 }
 
 #[test]
+fn a_refusal_names_the_line_of_what_is_refused() {
+    let psql = |line, command: &str| SqlError::NotTransactional {
+        line,
+        what: command.to_owned(),
+        remedy: "it is a command of psql, so remove it",
+    };
+    for (text, expected) in [
+        ("select 1,\n 2\n\\gexec\nselect 3;", psql(5, "\\gexec")),
+        ("select 1 as a \\gset x_\nselect 2;", psql(3, "\\gset")),
+        ("\\i other.sql", psql(3, "\\i")),
+        ("\\dt+ public.*", psql(3, "\\dt")),
+        ("\\! ls", psql(3, "\\!")),
+        ("\\.", psql(3, "\\.")),
+        ("\\C title", psql(3, "\\C")),
+        (
+            "insert into t\n values (1,\n\\N);",
+            SqlError::Backslash { line: 5 },
+        ),
+        ("select 1 \\ 2;", SqlError::Backslash { line: 3 }),
+        (
+            "-- a\nselect 1\n  into t\n from s;",
+            SqlError::SelectInto { line: 5 },
+        ),
+    ] {
+        let text = format!("select 1;\n\n{text}");
+        assert_eq!(Statements::cut(text.clone()), Err(expected), "{text}");
+    }
+}
+
+#[test]
 fn select_into_is_refused_wherever_it_creates_a_table() {
     for text in [
         "select * into t from s",
