@@ -51,6 +51,8 @@ pub(crate) enum SqlError {
         what: String,
         remedy: &'static str,
     },
+    /// A change of the role.
+    Role { line: usize, what: String },
     /// A statement that a version can consist of which is no transaction.
     OutsideOnly { line: usize, what: String },
     /// Of a text that is one statement outside a transaction: the second one.

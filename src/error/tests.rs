@@ -440,6 +440,10 @@ fn of_a_list_of_migrations() {
             what: "copy … from stdin".to_owned(),
             remedy: "write its rows as `insert` statements"
         }],
+        Role: [ManifestErrorKind::Role {
+            line: 2,
+            what: "set role".to_owned()
+        }],
         OutsideOnly: [ManifestErrorKind::OutsideOnly {
             line: 2,
             what: "create index concurrently".to_owned()

@@ -211,6 +211,18 @@ pub enum ManifestErrorKind {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A change of the role, such as `set role`.
+    #[error(
+        "`{what}` on line {line} cannot be part of a migration, which always runs as the owner of the installed \
+         functions: remove it"
+    )]
+    #[non_exhaustive]
+    Role {
+        /// The line, from 1.
+        line: usize,
+        /// The command.
+        what: String,
+    },
     /// A statement that PostgreSQL runs outside a transaction only.
     #[error(
         "`{what}` on line {line} cannot run inside a transaction: move it into a version of its own that has \
@@ -290,6 +302,7 @@ impl From<SqlError> for ManifestErrorKind {
             SqlError::NotTransactional { line, what, remedy } => {
                 Self::NotTransactional { line, what, remedy }
             }
+            SqlError::Role { line, what } => Self::Role { line, what },
             SqlError::OutsideOnly { line, what } => Self::OutsideOnly { line, what },
             SqlError::SecondStatement { line } => Self::SecondStatement { line },
             SqlError::NotOutside { line, what } => Self::NotOutside { line, what },

@@ -63,6 +63,7 @@ fn any_text_is_cut_without_losing_a_byte_or_refused() {
                 | SqlError::ByteOrderMark { line }
                 | SqlError::Backslash { line }
                 | SqlError::NotTransactional { line, .. }
+                | SqlError::Role { line, .. }
                 | SqlError::OutsideOnly { line, .. }
                 | SqlError::SecondStatement { line }
                 | SqlError::NotOutside { line, .. }

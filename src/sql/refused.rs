@@ -40,11 +40,16 @@ const OUTSIDE_ONLY: &[&[&str]] = &[
     &["reindex", "database"],
     &["reindex", "system"],
     &["reindex", "schema"],
+];
+
+/// The first words of what changes the role, which PostgreSQL refuses in a function with the rights of its owner.
+const ROLE: &[&[&str]] = &[
     &["set", "role"],
     &["set", "local", "role"],
     &["set", "session", "role"],
     &["set", "session", "authorization"],
     &["set", "local", "session", "authorization"],
+    &["set", "session", "session", "authorization"],
     &["reset", "role"],
     &["reset", "session", "authorization"],
 ];
@@ -98,6 +103,10 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
     }
     if let Some((what, remedy)) = not_transactional(statement, tokens.clone()) {
         return Err(SqlError::NotTransactional { line, what, remedy });
+    }
+    if let Some(words) = ROLE.iter().find(|words| starts(tokens.clone(), words)) {
+        let what = words.join(" ");
+        return Err(SqlError::Role { line, what });
     }
     if let Some(into) = selects_into(tokens.clone()) {
         let line = line_of(into);

@@ -136,7 +136,6 @@ fn what_cannot_run_inside_one_transaction_is_refused() {
         ("deallocate prepare all", "deallocate prepare all"),
         ("create database d", "create database"),
         ("alter system set work_mem = '1MB'", "alter system"),
-        ("set role anon", "set role"),
         ("\\i other.sql", "\\i"),
         ("\\connect db", "\\connect"),
     ] {
@@ -290,6 +289,29 @@ fn a_byte_order_mark_inside_is_refused_unless_it_is_text() {
         "-- \u{feff}\nselect 1;",
     ] {
         assert_eq!(statements(text).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_change_of_the_role_is_refused() {
+    for (text, what) in [
+        ("set role anon", "set role"),
+        ("SET Role none", "set role"),
+        ("set local role x", "set local role"),
+        ("reset role", "reset role"),
+        (
+            "set session authorization default",
+            "set session authorization",
+        ),
+        ("reset session authorization", "reset session authorization"),
+    ] {
+        let (line, what) = (2, what.to_owned());
+        let expected = Err(SqlError::Role { line, what });
+        assert_eq!(
+            Statements::cut(format!("select 1;\n{text};")),
+            expected,
+            "{text}"
+        );
     }
 }
 
