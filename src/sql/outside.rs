@@ -146,20 +146,40 @@ pub(super) fn reindexes_concurrently(statement: &str) -> bool {
     what.is_some() && words.take_all(&["concurrently"]) || is_on(&options, "concurrently")
 }
 
-/// Whether an option in parentheses, such as `(full, verbose off)`, is on. Without a value it is; the last one of
-/// a name counts.
+/// Whether a statement is `create subscription` that makes a slot on the publisher, which no transaction can.
+pub(super) fn creates_slot(statement: &str) -> bool {
+    let mut words = Words::of(statement);
+    if !words.take_all(&["create", "subscription"]) {
+        return false;
+    }
+    while !words.is_at_end() && !words.take_all(&["with"]) {
+        words.next += 1;
+    }
+    let options = words.parentheses();
+    ["connect", "create_slot"]
+        .iter()
+        .all(|name| option(&options, name).unwrap_or(true))
+}
+
 fn is_on(options: &[Token<'_>], name: &str) -> bool {
-    let mut is_on = false;
+    option(options, name).unwrap_or(false)
+}
+
+/// Whether an option in parentheses, such as `(full, verbose off)`, is on, if it is there. Without a value it is on;
+/// the last one of a name counts.
+fn option(options: &[Token<'_>], name: &str) -> Option<bool> {
+    let mut is_on = None;
     let inside = options.get(1..options.len().max(2) - 1).unwrap_or_default();
     for option in inside.split(|token| token.is_symbol(",")) {
         let mut tokens = option.iter();
         if tokens.next().is_some_and(|token| token.is_named(name)) {
-            let value = tokens.next().map(Token::value);
-            is_on = value.is_none_or(|value| {
+            // `create subscription` has an equals sign, the others none.
+            let value = tokens.find(|token| !token.is_symbol("=")).map(Token::value);
+            is_on = Some(value.is_none_or(|value| {
                 !["false", "off", "0"]
                     .iter()
                     .any(|off| value.eq_ignore_ascii_case(off))
-            });
+            }));
         }
     }
     is_on

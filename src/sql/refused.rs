@@ -26,6 +26,8 @@ const VACUUM: &[&[&str]] = &[&["vacuum"]];
 const OF_ITS_OWN: &str = "write it for one table or index, in a version of its own that has \"transaction\": false in the \
                           manifest";
 
+const BY_HAND: &str = "remove it, and run it by hand if it is needed";
+
 /// The first words of what runs in no transaction, or in no function.
 const OUTSIDE_ONLY: &[&[&str]] = &[
     &["discard", "all"],
@@ -40,18 +42,6 @@ const OUTSIDE_ONLY: &[&[&str]] = &[
     &["reindex", "database"],
     &["reindex", "system"],
     &["reindex", "schema"],
-];
-
-/// The first words of what changes the role, which PostgreSQL refuses in a function with the rights of its owner.
-const ROLE: &[&[&str]] = &[
-    &["set", "role"],
-    &["set", "local", "role"],
-    &["set", "session", "role"],
-    &["set", "session", "authorization"],
-    &["set", "local", "session", "authorization"],
-    &["set", "session", "session", "authorization"],
-    &["reset", "role"],
-    &["reset", "session", "authorization"],
 ];
 
 /// The first words of what such a version can consist of, if the rest is right.
@@ -104,8 +94,8 @@ pub(super) fn check(statement: &str, line: usize, alone: bool) -> Result<(), Sql
     if let Some((what, remedy)) = not_transactional(statement, tokens.clone()) {
         return Err(SqlError::NotTransactional { line, what, remedy });
     }
-    if let Some(words) = ROLE.iter().find(|words| starts(tokens.clone(), words)) {
-        let what = words.join(" ");
+    if let Some(what) = changes_role(tokens.clone()) {
+        let what = what.to_owned();
         return Err(SqlError::Role { line, what });
     }
     if let Some(into) = selects_into(tokens.clone()) {
@@ -137,14 +127,25 @@ fn not_transactional<'a>(
     for (list, remedy) in [
         (TRANSACTION, "remove it"),
         (VACUUM, OF_ITS_OWN),
-        (
-            OUTSIDE_ONLY,
-            "remove it, and run it by hand if it is needed",
-        ),
+        (OUTSIDE_ONLY, BY_HAND),
     ] {
+        // Options come before what `reindex` is for.
+        let tokens = outside_parentheses(tokens.clone());
         if let Some(words) = list.iter().find(|words| starts(tokens.clone(), words)) {
             return Some((words.join(" "), remedy));
         }
+    }
+    if let Some(what) = sets_transaction(tokens.clone()) {
+        return Some((what, "remove it"));
+    }
+    let cluster = outside_parentheses(tokens.clone())
+        .filter(|token| token.kind != Kind::Semicolon && !token.is("verbose"));
+    if starts(cluster.clone(), &["cluster"]) && cluster.count() == 1 {
+        return Some(("cluster".to_owned(), "name a table, or remove it"));
+    }
+    if outside::creates_slot(statement) {
+        let remedy = "add \"with (create_slot = false)\" and make the slot by hand, or remove it";
+        return Some(("create subscription".to_owned(), remedy));
     }
     let has = |word| tokens.clone().any(|token| token.is(word));
     if outside::reindexes_concurrently(statement) {
@@ -153,6 +154,9 @@ fn not_transactional<'a>(
     if starts(tokens.clone(), &["alter", "table"]) && has("detach") && has("concurrently") {
         let what = "alter table … detach partition … concurrently";
         return Some((what.to_owned(), OF_ITS_OWN));
+    }
+    if starts(tokens.clone(), &["alter", "database"]) && has("tablespace") {
+        return Some(("alter database … set tablespace".to_owned(), BY_HAND));
     }
     if starts(tokens.clone(), &["copy"]) {
         let tokens = outside_parentheses(tokens);
@@ -167,6 +171,55 @@ fn not_transactional<'a>(
         }
     }
     None
+}
+
+/// What changes the role, which PostgreSQL refuses in a function with the rights of its owner.
+fn changes_role<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> Option<&'static str> {
+    let [role, session] = match tokens.clone().next() {
+        Some(first) if first.is("set") => ["set role", "set session authorization"],
+        Some(first) if first.is("reset") => ["reset role", "reset session authorization"],
+        _ => return None,
+    };
+    match set(tokens).next()? {
+        name if name.is_named("role") => Some(role),
+        name if name.is_named("session_authorization") || name.is("authorization") => Some(session),
+        _ => None,
+    }
+}
+
+/// What sets the transaction, if it is set to what it can no longer become after its first statement, or to what
+/// the ledger cannot be written in.
+fn sets_transaction<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> Option<String> {
+    if !starts(tokens.clone(), &["set"]) {
+        return None;
+    }
+    let mut rest = set(tokens);
+    let name = rest.next()?;
+    let refused = if name.is("transaction") {
+        let refused = [
+            "serializable",
+            "repeatable",
+            "uncommitted",
+            "only",
+            "deferrable",
+            "snapshot",
+        ];
+        rest.any(|token| refused.iter().any(|word| token.is(word)))
+    } else {
+        let value = rest
+            .nth(1)
+            .map(|token| token.value().to_ascii_lowercase())?;
+        name.is_named("transaction_isolation") && value != "read committed"
+            || name.is_named("transaction_read_only") && !is_false(&value)
+            || name.is_named("transaction_deferrable")
+    };
+    refused.then(|| format!("set {}", name.value().to_ascii_lowercase()))
+}
+
+/// What follows `set [session | local]` or `reset [session]`.
+fn set<'a>(tokens: impl Iterator<Item = Token<'a>> + Clone) -> impl Iterator<Item = Token<'a>> {
+    let scope = |token: &Token<'_>| token.is("session") || token.is("local");
+    tokens.skip(1).skip_while(scope)
 }
 
 /// The `into` of `select … into`. It is a reserved word: it follows `insert` or `merge`,

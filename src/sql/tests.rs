@@ -136,6 +136,41 @@ fn what_cannot_run_inside_one_transaction_is_refused() {
         ("deallocate prepare all", "deallocate prepare all"),
         ("create database d", "create database"),
         ("alter system set work_mem = '1MB'", "alter system"),
+        (
+            "set transaction isolation level serializable",
+            "set transaction",
+        ),
+        ("set local transaction read only", "set transaction"),
+        ("set transaction not deferrable", "set transaction"),
+        (
+            "set transaction_read_only = on",
+            "set transaction_read_only",
+        ),
+        (
+            "set transaction_isolation to 'serializable'",
+            "set transaction_isolation",
+        ),
+        (
+            "set local \"transaction_deferrable\" = off",
+            "set transaction_deferrable",
+        ),
+        ("cluster", "cluster"),
+        ("cluster verbose", "cluster"),
+        ("cluster (verbose)", "cluster"),
+        ("reindex (verbose) schema public", "reindex schema"),
+        ("reindex schema concurrently public", "reindex schema"),
+        (
+            "alter database d set tablespace s",
+            "alter database … set tablespace",
+        ),
+        (
+            "create subscription s connection 'x' publication p",
+            "create subscription",
+        ),
+        (
+            "create subscription s connection 'x' publication p with (enabled = false)",
+            "create subscription",
+        ),
         ("\\i other.sql", "\\i"),
         ("\\connect db", "\\connect"),
     ] {
@@ -297,13 +332,18 @@ fn a_change_of_the_role_is_refused() {
     for (text, what) in [
         ("set role anon", "set role"),
         ("SET Role none", "set role"),
-        ("set local role x", "set local role"),
+        ("set local role x", "set role"),
+        ("set \"role\" to 'x'", "set role"),
         ("reset role", "reset role"),
         (
             "set session authorization default",
             "set session authorization",
         ),
         ("reset session authorization", "reset session authorization"),
+        (
+            "set session_authorization = 'x'",
+            "set session authorization",
+        ),
     ] {
         let (line, what) = (2, what.to_owned());
         let expected = Err(SqlError::Role { line, what });
@@ -423,6 +463,16 @@ fn strings_of_the_old_kind_are_refused_however_they_are_switched_on() {
 fn keywords_that_are_names_are_no_commands() {
     for text in [
         "copy (select a from stdin) to '/f'",
+        "set transaction read write",
+        "set transaction isolation level read committed",
+        "set transaction_isolation = 'read committed'",
+        "set transaction_read_only = off",
+        "set session characteristics as transaction read only",
+        "set local search_path = role, session_authorization",
+        "cluster t",
+        "cluster (verbose) t using i",
+        "create subscription s connection 'x' publication p with (connect = false)",
+        "create subscription s connection 'x' publication p with (copy_data, create_slot = 'off')",
         "reindex (concurrently false) table a",
         "reindex (concurrently off) table a",
         "reindex (verbose, Concurrently '0') index i",
