@@ -834,6 +834,7 @@ fn unreachable(proxy: Option<&str>) -> String {
 
 /// Why a migration failed, as the database reported it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MigrationError {
@@ -845,8 +846,11 @@ pub struct MigrationError {
     pub file: Option<String>,
     /// The statement, from 1; `None` if no single one failed, as with a deferred constraint.
     pub statement: Option<usize>,
-    /// The line of the file on which the statement begins, from 1.
+    /// The line of the file on which the statement begins, from 1. PostgreSQL does not tell a function where in
+    /// the statement an error is.
     pub line: Option<usize>,
+    /// The line on which the statement ends.
+    pub last_line: Option<usize>,
     /// The SQLSTATE.
     pub sqlstate: String,
     /// PostgreSQL's message.
@@ -855,7 +859,8 @@ pub struct MigrationError {
     pub detail: Option<String>,
     /// PostgreSQL's hint.
     pub hint: Option<String>,
-    /// Where in functions it was, cut after 2,000 characters.
+    /// Where in functions it was, the innermost first, cut after 2,000 characters. The installed functions come
+    /// last.
     pub context: Option<String>,
     /// Whether it may work later as it is: a lock timeout, a deadlock or a serialization failure.
     pub retryable: bool,
@@ -896,6 +901,9 @@ impl MigrationError {
             .clone()
             .unwrap_or_else(|| "the stored down migration".to_owned());
         text += &match (self.statement, self.line) {
+            (Some(statement), Some(line)) if self.last_line.is_some_and(|last| last > line) => {
+                format!(", statement {statement}, which begins on line {line}")
+            }
             (Some(statement), Some(line)) => format!(", statement {statement}, line {line}"),
             (Some(statement), None) => format!(", statement {statement}"),
             (None, _) => ", at its end".to_owned(),
@@ -907,8 +915,54 @@ impl MigrationError {
                 text += &format!("; {name}: {}", more.trim_end_matches('.'));
             }
         }
+        let context = self.context.as_deref().map(own_context).unwrap_or_default();
+        if !context.is_empty() {
+            text += &format!("; context: {}", context.join(", in "));
+        }
         text
     }
+}
+
+/// Where in the functions of a migration an error was, the innermost first: PostgreSQL's context up to the statement
+/// of the migration, which the installed functions run.
+fn own_context(context: &str) -> Vec<String> {
+    /// More of a function that calls itself helps nobody.
+    const MOST: usize = 6;
+    const LONGEST: usize = 100;
+    let mut entries: Vec<String> = Vec::new();
+    // A statement or expression may have several lines, up to the quote that ends it.
+    let mut open = false;
+    for line in context.lines() {
+        let quoted = if open {
+            let entry = entries.last_mut().expect("one that is open");
+            *entry += &format!(" {line}");
+            Some(line)
+        } else if line.starts_with("PL/pgSQL function ctx0_private.") {
+            break;
+        } else if ["PL/pgSQL ", "SQL ", "COPY "]
+            .iter()
+            .any(|start| line.starts_with(start))
+        {
+            entries.push(line.to_owned());
+            let quote = line.split_once('"');
+            let quote = quote.filter(|(before, _)| !before.ends_with("function "));
+            quote.map(|(_, quoted)| quoted)
+        } else {
+            None
+        };
+        open = quoted.is_some_and(|quoted| !quoted.ends_with('"'));
+    }
+    // The statement of the migration itself stands in its file.
+    entries.pop_if(|last| open || last.starts_with("SQL statement \""));
+    entries.truncate(MOST);
+    for entry in &mut entries {
+        *entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = entry.char_indices().nth(LONGEST) {
+            entry.truncate(end);
+            entry.push('…');
+        }
+    }
+    entries
 }
 
 /// A session that holds a table.

@@ -124,6 +124,17 @@ impl Statements {
     pub(crate) fn line_of(&self, number: usize) -> Option<usize> {
         Some(self.statements.get(number.checked_sub(1)?)?.line)
     }
+
+    /// The line on which statement `number` (from 1) ends, without what is between it and the next one.
+    pub(crate) fn last_line_of(&self, number: usize) -> Option<usize> {
+        let text = self.iter().nth(number.checked_sub(1)?)?;
+        let mut words = tokens(text).filter(|token| !token.is_skipped());
+        let first = words.next()?;
+        let end = words
+            .last()
+            .map_or(first.at, |last| last.at + last.text.len());
+        Some(self.line_of(number)? + line_ends(&text.as_bytes()[first.at..end]))
+    }
 }
 
 /// Makes line endings LF and drops a byte order mark. A CR alone stays.

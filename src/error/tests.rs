@@ -496,6 +496,51 @@ fn assert_text(snapshot: &str, text: &str) {
     }, { insta::assert_snapshot!(snapshot, text) });
 }
 
+#[test]
+fn an_error_inside_functions_says_where() {
+    let installed = "PL/pgSQL function ctx0_private.run_migration(text,integer,text[]) line 50 at EXECUTE\n\
+                     PL/pgSQL assignment \"v_answer := ctx0_private.run_migration(\n        p_action => 'apply')\"\n\
+                     PL/pgSQL function ctx0_private.rehearse_steps(jsonb) line 40 at assignment";
+    for (context, expected) in [
+        // An error to which PostgreSQL knows the place has no line of its statement.
+        (installed.to_owned(), ""),
+        (
+            format!("SQL statement \"\n-- the statement\nselect 1 / 0;\"\n{installed}"),
+            "",
+        ),
+        (
+            format!(
+                "PL/pgSQL assignment \"a := 1/0\"\nPL/pgSQL function f() line 5 at assignment\n\
+                 SQL statement \"SELECT f(),\n   2\"\nPL/pgSQL function inline_code_block line 3 at PERFORM\n\
+                 SQL statement \"\ndo $$ begin\n  perform f();\nend $$;\n\"\n{installed}"
+            ),
+            "; context: PL/pgSQL assignment \"a := 1/0\", in PL/pgSQL function f() line 5 at assignment, in SQL \
+             statement \"SELECT f(), 2\", in PL/pgSQL function inline_code_block line 3 at PERFORM",
+        ),
+        // Cut after 2,000 characters.
+        (
+            "SQL function \"f\" statement 1\nSQL statement \"\nselect f(),\n  'a long".to_owned(),
+            "; context: SQL function \"f\" statement 1",
+        ),
+        // In another language.
+        ("PL/pgSQL-Funktion f() Zeile 5".to_owned(), ""),
+    ] {
+        let failure = MigrationError {
+            line: Some(12),
+            last_line: Some(15),
+            context: Some(context),
+            ..failed_migration()
+        };
+        assert_eq!(
+            failure.reason().to_string(),
+            format!(
+                "001_a.sql, statement 2, which begins on line 12: relation \"nope\" does not exist (SQLSTATE \
+                 42P01){expected}"
+            )
+        );
+    }
+}
+
 fn failed_migration() -> MigrationError {
     MigrationError {
         action: Action::Apply,
@@ -503,6 +548,7 @@ fn failed_migration() -> MigrationError {
         file: Some("001_a.sql".to_owned()),
         statement: Some(2),
         line: Some(3),
+        last_line: Some(3),
         sqlstate: "42P01".to_owned(),
         message: "relation \"nope\" does not exist".to_owned(),
         detail: None,

@@ -66,4 +66,9 @@ impl SqlFile {
     pub(crate) fn line_of(&self, statement: usize) -> Option<usize> {
         self.statements.line_of(statement)
     }
+
+    /// The line on which it ends.
+    pub(crate) fn last_line_of(&self, statement: usize) -> Option<usize> {
+        self.statements.last_line_of(statement)
+    }
 }

@@ -447,6 +447,7 @@ impl Failed {
             file: file.map(|file| file.name().to_owned()),
             statement: known.then_some(self.statement),
             line,
+            last_line: file.and_then(|file| file.last_line_of(self.statement)),
             sqlstate: self.sqlstate,
             message: self.message,
             detail: self.detail,

@@ -309,6 +309,14 @@ fn a_line_ends_at_lf_cr_lf_or_cr() {
 }
 
 #[test]
+fn the_last_line_of_a_statement_is_that_of_its_last_word() {
+    let text = "-- a\nselect 1;\n-- b\nselect\n '\n';\n\n/* c\n */ select 3\n\n-- d\n";
+    let cut = Statements::cut(text.to_owned()).unwrap();
+    let lines: Vec<_> = (0..=4).map(|number| cut.last_line_of(number)).collect();
+    assert_eq!(lines, [None, Some(2), Some(6), Some(9), None]);
+}
+
+#[test]
 fn a_byte_order_mark_inside_is_refused_unless_it_is_text() {
     let expected = Err(SqlError::ByteOrderMark { line: 2 });
     for text in [
