@@ -94,6 +94,8 @@ pub(super) struct Failure {
     message: String,
     causes: Vec<String>,
     retryable: bool,
+    /// Why a version failed, or would.
+    failure: Option<Box<MigrationError>>,
     /// Which command to use next.
     next: Option<&'static str>,
     /// Of a run: what it did before.
@@ -117,6 +119,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             retryable: false,
+            failure: None,
             next: None,
             done: None,
         }
@@ -130,6 +133,7 @@ impl Failure {
         );
         Self {
             next: baseline(failure),
+            failure: Some(Box::new(failure.clone())),
             ..Self::new(Exit::Failed, "previewFailed", message)
         }
     }
@@ -172,6 +176,9 @@ impl Failure {
         json["error"] = json!({
             "code": self.code, "message": self.message, "causes": self.causes, "retryable": self.retryable,
         });
+        if let Some(failure) = self.failure {
+            json["error"]["failure"] = json!(failure);
+        }
         Output {
             exit: self.exit,
             text,
@@ -183,12 +190,16 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self {
+        let mut failed = Self {
             causes: error.causes().map(ToString::to_string).collect(),
             retryable: error.is_retryable(),
             next: next(&error),
             ..Self::new(Exit::of(&error), error.code(), error.to_string())
+        };
+        if let Error::MigrationFailed(failure) = error {
+            failed.failure = Some(failure);
         }
+        failed
     }
 }
 
@@ -302,6 +313,38 @@ mod tests {
             (Error::PoolExhausted, 1),
         ] {
             assert_eq!(Exit::of(&error) as u8, code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_fails_or_would_says_where() {
+        let failure = divides_by_zero(2);
+        let expected = json!({
+            "action": "apply", "version": 2, "file": "002_b.sql", "statement": 3, "line": 12, "lastLine": 15,
+            "sqlstate": "22012", "message": "division by zero", "detail": null, "hint": null, "context": null,
+            "retryable": false, "holders": [],
+        });
+        let previewed = Failure::of_preview(&failure).into_output();
+        assert_eq!(previewed.json["error"]["failure"], expected);
+        let failed = Failure::from(Error::from(Box::new(failure))).into_output();
+        assert_eq!(failed.json["error"]["failure"], expected);
+    }
+
+    fn divides_by_zero(version: u32) -> MigrationError {
+        MigrationError {
+            action: Action::Apply,
+            version: Version::new(version).unwrap(),
+            file: Some("002_b.sql".to_owned()),
+            statement: Some(3),
+            line: Some(12),
+            last_line: Some(15),
+            sqlstate: "22012".to_owned(),
+            message: "division by zero".to_owned(),
+            detail: None,
+            hint: None,
+            context: None,
+            retryable: false,
+            holders: Vec::new(),
         }
     }
 

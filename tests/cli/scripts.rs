@@ -163,7 +163,10 @@ async fn a_version_that_would_fail_is_not_applied() {
     let preview = cli.expect(1, &["preview", "--json", folder]).await.json();
     assert_eq!(preview["versions"][1]["state"]["kind"], "failed");
     let refused = cli.expect(1, &["apply", "--yes", "--json", folder]).await;
-    assert_eq!(refused.json()["error"]["code"], "previewFailed");
+    let error = &refused.json()["error"];
+    assert_eq!(error["code"], "previewFailed");
+    assert_eq!(error["failure"], preview["versions"][1]["failure"]);
+    assert_eq!(error["failure"]["sqlstate"], "22012");
     assert!(refused.says("division by zero"), "{}", refused.err);
     assert!(project.ledger().await.is_empty());
 }
