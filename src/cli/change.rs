@@ -99,7 +99,7 @@ async fn change(
     }
     terminal.tell(&text::summary(&preview));
     if let Some(failure) = preview.failure() {
-        return Err(Failure::of_preview(failure));
+        return Err(Failure::of_preview(preview.current_version, failure));
     }
     if let Some(error) = nothing_runs(&preview) {
         return Err(error.into());

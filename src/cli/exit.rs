@@ -10,6 +10,7 @@ use crate::{
     config::ConfigError,
     error::{Error, MigrationError},
     fleet::{FleetError, FleetFileError},
+    ledger::Action,
     manifest::{ManifestError, Version},
     report::RunError,
 };
@@ -97,7 +98,7 @@ pub(super) struct Failure {
     /// Why a version failed, or would.
     failure: Option<Box<MigrationError>>,
     /// Which command to use next.
-    next: Option<&'static str>,
+    next: Option<String>,
     /// Of a run: what it did before.
     done: Option<Box<Done>>,
 }
@@ -125,14 +126,14 @@ impl Failure {
         }
     }
 
-    /// A preview in which a version failed.
-    pub(super) fn of_preview(failure: &MigrationError) -> Self {
+    /// A preview in which a version failed, of a database at version `current`.
+    pub(super) fn of_preview(current: Version, failure: &MigrationError) -> Self {
         let message = format!(
             "nothing was changed, because version {} would fail",
             failure.version
         );
         Self {
-            next: baseline(failure),
+            next: exists(current, failure),
             failure: Some(Box::new(failure.clone())),
             ..Self::new(Exit::Failed, "previewFailed", message)
         }
@@ -204,27 +205,37 @@ impl From<Error> for Failure {
 }
 
 /// Which command helps: the doctor, where the cause may be with the server, the key or the installation.
-fn next(error: &Error) -> Option<&'static str> {
+fn next(error: &Error) -> Option<String> {
     use Error as E;
     if matches!(error, E::RpcNotInstalled { .. } | E::RpcOutdated { .. }) {
-        return Some(text::RUNS_THE_SCRIPT);
+        return Some(text::RUNS_THE_SCRIPT.to_owned());
     }
     if matches!(error, E::RunByHand { .. }) {
-        return Some("`ctx0-schema install --print` and `uninstall --print` print the scripts.");
+        let print = "`ctx0-schema install --print` and `uninstall --print` print the scripts.";
+        return Some(print.to_owned());
     }
     if let E::MigrationFailed(failure) = error {
-        return baseline(failure);
+        // Versions are applied in order, so the ledger has those below.
+        return exists(failure.version.before(), failure);
     }
-    error
-        .doctor_helps()
-        .then_some("`ctx0-schema doctor` looks for the cause.")
+    let doctor = "`ctx0-schema doctor` looks for the cause.";
+    error.doctor_helps().then(|| doctor.to_owned())
 }
 
-/// What helps where the version makes something that is there already.
-fn baseline(failure: &MigrationError) -> Option<&'static str> {
-    EXISTS.contains(&failure.sqlstate.as_str()).then_some(
-        "If this schema was made by hand, `ctx0-schema baseline` finds its version and records it.",
-    )
+/// What helps where a version makes something that is there already, and the database is at version `current`.
+fn exists(current: Version, failure: &MigrationError) -> Option<String> {
+    let version = failure.version;
+    if failure.action != Action::Apply || !EXISTS.contains(&failure.sqlstate.as_str()) {
+        None
+    } else if current == Version::ZERO {
+        Some("If this schema was made by hand, `ctx0-schema baseline` finds its version and records it.".to_owned())
+    } else if version == current.next() {
+        Some(format!(
+            "If all that v{version} makes was made by hand, `ctx0-schema repair mark-applied {version}` records it as applied."
+        ))
+    } else {
+        None
+    }
 }
 
 impl From<ConfigError> for Failure {
@@ -281,7 +292,7 @@ impl From<RunError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Action, AttemptAction, LedgerError};
+    use crate::ledger::{AttemptAction, LedgerError};
 
     #[test]
     fn an_exit_code_says_how_to_react() {
@@ -324,10 +335,44 @@ mod tests {
             "sqlstate": "22012", "message": "division by zero", "detail": null, "hint": null, "context": null,
             "retryable": false, "holders": [],
         });
-        let previewed = Failure::of_preview(&failure).into_output();
+        let previewed = Failure::of_preview(Version::ZERO, &failure).into_output();
         assert_eq!(previewed.json["error"]["failure"], expected);
         let failed = Failure::from(Error::from(Box::new(failure))).into_output();
         assert_eq!(failed.json["error"]["failure"], expected);
+    }
+
+    #[test]
+    fn what_is_there_already_is_recorded_by_the_command_that_can() {
+        let baseline = "`ctx0-schema baseline`";
+        let mark = |version: u32| format!("`ctx0-schema repair mark-applied {version}`");
+        for (current, version, sqlstate, action, expected) in [
+            (0, 1, "42P07", Action::Apply, Some(baseline.to_owned())),
+            (0, 2, "42P07", Action::Apply, Some(baseline.to_owned())),
+            (1, 2, "42701", Action::Apply, Some(mark(2))),
+            // Version 2 is not applied yet, so version 3 cannot be marked.
+            (1, 3, "42P07", Action::Apply, None),
+            (1, 2, "22012", Action::Apply, None),
+            (2, 2, "42P07", Action::Rollback, None),
+        ] {
+            let failure = MigrationError {
+                action,
+                sqlstate: sqlstate.to_owned(),
+                ..divides_by_zero(version)
+            };
+            let next = exists(Version::new(current).unwrap(), &failure);
+            match expected {
+                Some(expected) => assert!(next.unwrap().contains(&expected)),
+                None => assert_eq!(next, None),
+            }
+        }
+        let failure = MigrationError {
+            sqlstate: "42P07".to_owned(),
+            ..divides_by_zero(2)
+        };
+        let text = Failure::from(Error::from(Box::new(failure)))
+            .into_output()
+            .text;
+        assert!(text.contains(&mark(2)), "{text}");
     }
 
     fn divides_by_zero(version: u32) -> MigrationError {
