@@ -21,9 +21,9 @@ mod table;
 mod terminal;
 mod text;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use serde_json::Value;
 
 use self::{
@@ -65,8 +65,10 @@ impl Output {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Ends the process for `--help`, `--version` and wrong usage, which is exit code 2.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let global = &arguments.global;
     global.color.write_global();
     let terminal = Terminal::new(global.json);
@@ -84,6 +86,37 @@ pub fn main() -> ExitCode {
     let output = result.unwrap_or_else(|failure| failure.into_output());
     terminal.show(&output);
     output.exit.into()
+}
+
+/// Shows the help or the version, or says what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let mut flags = env::args_os().skip(1).take_while(|flag| flag != "--");
+    let json = flags.any(|flag| flag == "--json");
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let output = wrong_usage(error);
+    Terminal::new(json).show(&output);
+    output.exit.into()
+}
+
+fn wrong_usage(error: &clap::Error) -> Output {
+    let said = error.render().to_string();
+    let failure = |message: &str| Failure::usage(message).into_output();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Output {
+            text: said,
+            verbatim: true,
+            ..failure("a command is missing: --help lists them")
+        };
+    }
+    let said = said.trim_start_matches("error: ");
+    let (message, rest) = said.split_once("\n\n").unwrap_or((said, ""));
+    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    Output {
+        text: format!("{}\n{rest}", text::error(message)),
+        ..failure(&words)
+    }
 }
 
 async fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Output, Failure> {

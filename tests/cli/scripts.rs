@@ -20,6 +20,48 @@ const DROPS: (&str, &str) = (
 const FAILS: (&str, &str) = ("002_fails", "select 1 / 0;");
 
 #[tokio::test]
+async fn wrong_arguments_are_said_in_json_and_in_80_columns() {
+    let cli = Cli::with("", "");
+    for (arguments, message) in [
+        (
+            &["rollback", "abc"][..],
+            "invalid value 'abc' for '<VERSION>': a version is a whole number, such as 2",
+        ),
+        (
+            &["baseline", "2", "--yes"],
+            "the following required arguments were not provided: --reason <TEXT>",
+        ),
+        (
+            &["completions", "nosuch"],
+            "invalid value 'nosuch' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]",
+        ),
+        (&["nosuch"], "unrecognized subcommand 'nosuch'"),
+        (&["fleet"], "a command is missing: --help lists them"),
+        (
+            &["--color", "never"],
+            "'ctx0-schema' requires a subcommand but one was not provided [subcommands: status, plan, ",
+        ),
+    ] {
+        let text = cli.expect(2, arguments).await;
+        assert_eq!(text.out, "");
+        let wide = text.err.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None);
+
+        let with_json: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
+        let ended = cli.expect(2, &with_json).await;
+        let error = &ended.json()["error"];
+        assert_eq!(error["code"], "usage");
+        let said = error["message"].as_str().unwrap();
+        assert!(said.starts_with(message), "{said}");
+        assert!(!ended.err.is_empty());
+    }
+    for flag in ["--help", "--version"] {
+        let shown = cli.expect(0, &[flag, "--json"]).await;
+        assert!(shown.out.starts_with(['K', 'c']), "{}", shown.out);
+    }
+}
+
+#[tokio::test]
 async fn each_state_of_a_database_has_its_exit_code() {
     let project = Project::empty().await;
     let cli = Cli::on(&project);
