@@ -1,4 +1,4 @@
-//! The arguments. Their comments are the help, which fits 80 columns without being wrapped.
+//! The arguments. Their comments are the help.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,6 +11,7 @@ use crate::{fleet::StopRule, manifest::Version};
 /// Keeps the ctx0 schema of a Supabase project up to date, over HTTPS
 #[derive(Debug, Parser)]
 #[command(name = "ctx0-schema", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(max_term_width = 80)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -350,8 +351,10 @@ mod tests {
         let mut all = vec![command.clone()];
         all.extend(command.get_subcommands().cloned());
         for mut command in all {
-            for line in command.render_long_help().to_string().lines() {
-                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                }
             }
         }
     }
