@@ -10,7 +10,11 @@ use super::{
     terminal::Terminal,
     text,
 };
-use crate::{drift::Verification, manager::SchemaVersionManager, report::UpdateCheck};
+use crate::{
+    drift::Verification,
+    manager::SchemaVersionManager,
+    report::{DatabaseStatus, UpdateCheck},
+};
 
 pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
     let config = settings::config(global)?;
@@ -26,10 +30,9 @@ pub(super) async fn status(global: &Global, terminal: &Terminal) -> Result<Outpu
             None => return Err(error.into()),
         },
     };
-    let exit = if setup.is_some() {
-        Exit::Setup
-    } else {
-        state(&check)
+    let exit = match setup {
+        Some(_) => Exit::Setup,
+        None => state_now(&check, database.as_ref()),
     };
     let url = config.rest_url();
     let text = text::status(
@@ -105,6 +108,16 @@ pub(super) async fn history(global: &Global, terminal: &Terminal) -> Result<Outp
     ))
 }
 
+/// Whether there is something to do, or a change is doing it.
+fn state_now(check: &UpdateCheck, database: Option<&DatabaseStatus>) -> Exit {
+    match state(check) {
+        Exit::Done | Exit::Pending if database.is_some_and(|database| database.locked) => {
+            Exit::Unknown
+        }
+        exit => exit,
+    }
+}
+
 /// Whether there is something to do.
 pub(super) fn state(check: &UpdateCheck) -> Exit {
     if check.problem.is_some() {
@@ -113,5 +126,54 @@ pub(super) fn state(check: &UpdateCheck) -> Exit {
         Exit::Pending
     } else {
         Exit::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ledger::LedgerError, manifest::Version};
+
+    #[test]
+    fn a_change_that_runs_has_its_exit_code_and_its_next_step() {
+        let version = |number| Version::new(number).unwrap();
+        let problem = LedgerError::DatabaseAhead {
+            current: version(3),
+            latest: version(2),
+            app_needed: None,
+        };
+        for (locked, has_updates, problem, expected) in [
+            (false, false, None, Exit::Done),
+            (false, true, None, Exit::Pending),
+            (true, false, None, Exit::Unknown),
+            (true, true, None, Exit::Unknown),
+            (true, true, Some(problem), Exit::Ledger),
+        ] {
+            let has_problem = problem.is_some();
+            let check = UpdateCheck {
+                has_updates,
+                current_version: version(1),
+                latest_version: version(2),
+                pending_migrations: Vec::new(),
+                backup: None,
+                setup: None,
+                unrecorded: Vec::new(),
+                newer: Vec::new(),
+                hosted: None,
+                problem,
+            };
+            let database: DatabaseStatus = serde_json::from_value(json!({
+                "rpc_version": 3, "server_version": "17.6", "current_version": 1, "locked": locked,
+                "owner": "postgres", "ledger": [], "reversible": [], "last_attempt": null,
+            }))
+            .unwrap();
+            assert_eq!(state_now(&check, Some(&database)), expected);
+            let text = text::status("https://a", &check, Some(&database), None, 80);
+            let next =
+                "Next: `ctx0-schema status` shows how far it is, `ctx0-schema cancel` stops it.";
+            assert_eq!(text.contains(next), locked, "{text}");
+            let applies = has_updates && !locked && !has_problem;
+            assert_eq!(text.contains("`ctx0-schema apply`"), applies, "{text}");
+        }
     }
 }

@@ -137,6 +137,10 @@ pub(super) fn status(
             true => format!("Next: {RUNS_THE_SCRIPT}\n"),
             false => "Next: `ctx0-schema install --print` prints that script.\n".to_owned(),
         };
+    } else if database.is_some_and(|database| database.locked) {
+        text.push('\n');
+        text += &warning("A change is running; what is pending is known when it has ended.");
+        text += "Next: `ctx0-schema status` shows how far it is, `ctx0-schema cancel` stops it.\n";
     } else if unrecorded > 0 {
         text.push('\n');
         text += &warning(&format!(
