@@ -139,6 +139,10 @@ impl Findings {
     fn why_not(&self) -> Option<String> {
         let version = self.current_version;
         let Some(recorded) = &self.recorded else {
+            if version == Version::ZERO {
+                let reason = "no version is applied yet, so there is nothing to compare with";
+                return Some(reason.to_owned());
+            }
             return Some(format!(
                 "nothing was recorded with version {version} to compare with: it was not applied by this app, or the run \
                  that applied it was interrupted; the next version that is applied can be compared again"
@@ -236,6 +240,10 @@ mod tests {
     #[test]
     fn what_was_recorded_otherwise_or_not_at_all_cannot_be_compared() {
         for (changes, reason) in [
+            (
+                json!({ "recorded": null, "current_version": 0 }),
+                "no version is applied yet, so there is nothing to compare with",
+            ),
             (
                 json!({ "recorded": null }),
                 "nothing was recorded with version 3 to compare with: it was not applied by this app, or the run that \
