@@ -118,7 +118,8 @@ pub enum Error {
     /// A baseline was requested for a version that makes another schema, or could not be compared.
     /// Nothing was changed.
     #[error(
-        "the schema is not known to be that of version {version}, so nothing was recorded: look at the differences,          then accept them or choose another version"
+        "the schema is not known to be that of version {version}, so nothing was recorded: look at the differences, then \
+         accept them or choose another version"
     )]
     #[non_exhaustive]
     NotRecognised {
