@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     manager::RepairRequest,
     manifest::Version,
-    repair::{Likeness, Recognition, Repair, RepairPlan, RepairReport},
+    repair::{ComparedVersion, Likeness, Recognition, Repair, RepairPlan, RepairReport},
 };
 
 pub(super) async fn baseline(
@@ -136,13 +136,12 @@ fn said(report: &RepairReport) -> String {
 
 /// How the schema that is there compares.
 fn likeness(found: &Recognition) -> Exit {
-    let not_compared = |likeness: &Likeness| matches!(likeness, Likeness::NotCompared { .. });
     if found.objects.is_empty() || found.same().next().is_some() {
         Exit::Done
     } else if found
         .versions
         .iter()
-        .any(|compared| not_compared(&compared.likeness))
+        .any(|compared| is_not_compared(&compared.likeness))
     {
         Exit::Undecided
     } else {
@@ -153,11 +152,16 @@ fn likeness(found: &Recognition) -> Exit {
 /// What to do after looking.
 fn next(found: &Recognition) -> String {
     let same: Vec<_> = found.same().collect();
+    let current = found.current_version;
     match &same[..] {
         _ if found.objects.is_empty() => "Next: `ctx0-schema apply` makes them.\n".to_owned(),
-        _ if found.current_version != Version::ZERO => format!(
-            "\nThe ledger is at v{}. `ctx0-schema repair` corrects it.\n",
-            found.current_version
+        _ if same.contains(&current) => {
+            format!("\nThe ledger is at v{current}, which makes this schema: nothing is to be corrected.\n")
+        }
+        [] if let Some(text) = not_compared(found) => text,
+        _ if current != Version::ZERO => format!(
+            "\nThe ledger is at v{current}, which makes another schema. If the ledger is wrong, `ctx0-schema repair` \
+             corrects it; if the schema is, `ctx0-schema verify` shows what was changed.\n"
         ),
         [] => "\nNo version makes exactly this schema. Change the schema to that of a version, or record the closest \
                one with `ctx0-schema baseline VERSION --accept-differences`.\n"
@@ -171,5 +175,111 @@ fn next(found: &Recognition) -> String {
                  above it are pending then, and `ctx0-schema preview` shows what they do.\n"
             )
         }
+    }
+}
+
+/// Where no version was found and not all were compared: which were not, and why one of them may still be the one.
+fn not_compared(found: &Recognition) -> Option<String> {
+    let is_not = |compared: &&ComparedVersion| is_not_compared(&compared.likeness);
+    let first = found.versions.iter().find(is_not)?.version;
+    let which = match found.versions.iter().filter(is_not).count() {
+        1 => format!("v{first} was"),
+        _ => format!("v{first} and later were"),
+    };
+    let advice = match found.current_version {
+        Version::ZERO => {
+            "If you know which version made this schema, `ctx0-schema baseline VERSION --accept-differences` records it."
+        }
+        _ => "`ctx0-schema verify` shows whether the schema was changed since the last version.",
+    };
+    Some(format!(
+        "\n{which} not compared, so it is not known which version this is: the comparison sees nothing in schema public \
+         but what the versions make, and v{first} needs something else there. {advice}\n"
+    ))
+}
+
+fn is_not_compared(likeness: &Likeness) -> bool {
+    matches!(likeness, Likeness::NotCompared { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(current: u32, versions: &[Likeness]) -> Recognition {
+        let versions = (1..)
+            .zip(versions)
+            .map(|(number, likeness)| ComparedVersion {
+                version: Version::new(number).unwrap(),
+                migration_name: format!("00{number}_a"),
+                likeness: likeness.clone(),
+            });
+        Recognition {
+            current_version: Version::new(current).unwrap(),
+            objects: vec!["table public.ctx0_a".to_owned()],
+            versions: versions.collect(),
+            shown: None,
+            fingerprint: "f".to_owned(),
+        }
+    }
+
+    fn failed() -> Likeness {
+        Likeness::NotCompared {
+            reason: "relation \"public.profiles\" does not exist".to_owned(),
+        }
+    }
+
+    const DIFFERENT: Likeness = Likeness::Different { objects: 1 };
+
+    #[test]
+    fn a_ledger_that_is_right_is_not_to_be_corrected() {
+        let right = next(&found(2, &[DIFFERENT, Likeness::Same]));
+        assert_eq!(
+            right,
+            "\nThe ledger is at v2, which makes this schema: nothing is to be corrected.\n"
+        );
+        let wrong = next(&found(1, &[DIFFERENT, Likeness::Same]));
+        assert!(
+            wrong.contains("`ctx0-schema repair` corrects it"),
+            "{wrong}"
+        );
+        let made_by_hand = next(&found(0, &[DIFFERENT, Likeness::Same]));
+        assert!(
+            made_by_hand.contains("`ctx0-schema baseline 2`"),
+            "{made_by_hand}"
+        );
+    }
+
+    #[test]
+    fn what_was_not_compared_may_be_the_version() {
+        let none = next(&found(0, &[DIFFERENT, DIFFERENT]));
+        assert!(
+            none.contains("No version makes exactly this schema"),
+            "{none}"
+        );
+        for (current, versions, which) in [
+            (
+                0,
+                &[DIFFERENT, failed(), failed()][..],
+                "v2 and later were not compared, ",
+            ),
+            (0, &[DIFFERENT, failed()], "v2 was not compared, "),
+            (2, &[DIFFERENT, failed()], "v2 was not compared, "),
+        ] {
+            let found = found(current, versions);
+            let text = next(&found);
+            assert!(text.contains(which), "{text}");
+            assert!(
+                text.contains("sees nothing in schema public but what the versions make"),
+                "{text}"
+            );
+            for wrong in ["No version", "closest", "`ctx0-schema repair`"] {
+                assert!(!text.contains(wrong), "{text}");
+            }
+            assert_eq!(likeness(&found), Exit::Undecided);
+        }
+        // What is known to be the version is recorded, whatever the others are.
+        let known = next(&found(0, &[Likeness::Same, failed()]));
+        assert!(known.contains("`ctx0-schema baseline 1`"), "{known}");
     }
 }

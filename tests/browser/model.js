@@ -241,12 +241,20 @@ test("tables without a version are compared on a click, and the lowest that is t
 
 test("tables that are no version leave the update on offer", () => {
   const comparing = play([MADE, ADOPT]).model;
-  const result = { ...compared("different", "different", "notCompared"), shown: { changes: [{ kind: "table", name: "public.ctx0_notes", diff: "-a" }] } };
+  const result = { ...compared("different", "different", "different"), shown: { changes: [{ kind: "table", name: "public.ctx0_notes", diff: "-a" }] } };
   const { model } = play([{ type: "compared", ticket: comparing.ticket, result }], comparing);
   const shown = view(model);
-  equal([shown.consent.includes("closest is v2 (2 objects differ)"), shown.buttons.adopt, shown.buttons.primary], [true, "Compare Again", "Apply Update"]);
+  equal([shown.consent.includes("closest is v3 (1 object differs)"), shown.buttons.adopt, shown.buttons.primary], [true, "Compare Again", "Apply Update"]);
   equal(shown.list.map(({ text }) => text), ["ctx0_notes"]);
   equal(play([ACT], model).does, ["apply"]);
+  // One that was not compared may be the version.
+  for (const [kinds, text] of [
+    [["different", "different", "notCompared"], "v3 couldn't be compared with them, and they are none of the versions before."],
+    [["different", "notCompared", "notCompared"], "v2 and later couldn't be compared with them"],
+  ]) {
+    const partly = play([{ type: "compared", ticket: comparing.ticket, result: compared(...kinds) }], comparing).model;
+    equal([view(partly).consent.includes(text), view(partly).consent.includes("closest")], [true, false]);
+  }
 });
 
 test("nothing is compared where every table has its version, or the result is of another offer", () => {

@@ -215,6 +215,9 @@ function adopts(model) {
 function closest({ versions: compared }) {
   const differing = compared.filter(({ likeness }) => likeness.kind === "different").sort((a, b) => a.likeness.objects - b.likeness.objects);
   if (differing.length === 0) return "They couldn't be compared with any version.";
+  const unseen = compared.filter(({ likeness }) => likeness.kind === "notCompared").map(({ version }) => version);
+  // One of these may be the version, so the closest of the others says little.
+  if (unseen.length > 0) return `v${unseen[0]}${unseen.length > 1 ? " and later" : ""} couldn't be compared with them, and they are none of the versions before.`;
   const [{ version, likeness }] = differing;
   return `They are no version exactly; closest is v${version} (${likeness.objects} ${likeness.objects === 1 ? "object differs" : "objects differ"}).`;
 }
