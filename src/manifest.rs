@@ -6,6 +6,8 @@ mod source;
 mod sql_file;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cli")]
+mod unknown_fields;
 mod version;
 
 use std::{fmt, iter, path::Path, sync::Arc};
@@ -13,6 +15,8 @@ use std::{fmt, iter, path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::sql_file::SqlFile;
+#[cfg(feature = "cli")]
+pub(crate) use self::unknown_fields::unknown_fields;
 pub use self::{
     checksum::{Checksum, ChecksumError},
     error::{ManifestError, ManifestErrorKind},
@@ -28,7 +32,7 @@ use crate::{
 };
 
 /// The name of the file that lists the migrations.
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// The largest migration that is accepted, in bytes.
 pub const MAX_MIGRATION_BYTES: usize = 16 * 1024 * 1024;

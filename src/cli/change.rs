@@ -52,6 +52,7 @@ pub(super) async fn apply(
     consent: &Consent,
 ) -> Result<Output, Failure> {
     let manager = settings::manager(global)?;
+    settings::tell_unknown_fields(global, terminal);
     let request = manager.preview().budget(consent.budget);
     change(terminal, consent, request, || manager.apply_all_pending()).await
 }

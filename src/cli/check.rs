@@ -53,6 +53,7 @@ pub(super) async fn plan(
     sql: bool,
 ) -> Result<Output, Failure> {
     let manager = settings::manager(global)?;
+    settings::tell_unknown_fields(global, terminal);
     let check = terminal
         .read("reading the ledger", manager.check_for_updates())
         .await?;

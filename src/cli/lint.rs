@@ -38,6 +38,7 @@ struct Finding {
 
 pub(super) fn lint(global: &Global, terminal: &Terminal) -> Result<Output, Failure> {
     let migrations = settings::migrations(global)?;
+    settings::tell_unknown_fields(global, terminal);
     // What a down migration removes is meant to go.
     let findings: Vec<_> = migrations
         .iter()

@@ -9,6 +9,8 @@ use super::{
     args::{self, Global},
     exit::Failure,
     read,
+    terminal::Terminal,
+    text,
 };
 use crate::{
     config::{
@@ -16,7 +18,7 @@ use crate::{
         ENV_URL, HostedPolicy, environment,
     },
     manager::SchemaVersionManager,
-    manifest::Migrations,
+    manifest::{MANIFEST, Migrations, unknown_fields},
 };
 
 /// The file that is read where no other is named.
@@ -36,6 +38,21 @@ pub(super) fn migrations(global: &Global) -> Result<Migrations, Failure> {
         Some(folder) => Migrations::from_dir(folder)?,
         None => Migrations::bundled()?,
     })
+}
+
+/// Tells of fields in the manifest that nothing reads: one of them may be misspelt.
+pub(super) fn tell_unknown_fields(global: &Global, terminal: &Terminal) {
+    let folder = global.migrations.as_ref();
+    // One that cannot be read is an error elsewhere.
+    let text = folder.and_then(|folder| read::text(&folder.join(MANIFEST)).ok());
+    let fields = unknown_fields(&text.unwrap_or_default());
+    if !fields.is_empty() {
+        terminal.tell(&text::warning(&format!(
+            "warning: {MANIFEST} has what this program does not know and ignores: {}. Check the spelling, or update the \
+             program.",
+            fields.join(", ")
+        )));
+    }
 }
 
 pub(super) fn config(global: &Global) -> Result<Config, Failure> {

@@ -52,6 +52,25 @@ async fn a_new_migration_is_numbered_listed_and_checked() {
 }
 
 #[tokio::test]
+async fn a_field_that_nothing_reads_is_named() {
+    let cli = cli();
+    let folder = cli.migrations(&[(
+        "001_notes",
+        "create table public.ctx0_notes (id bigint primary key);\n",
+    )]);
+    let linted = cli.expect(0, &["lint", folder]).await;
+    assert_eq!(linted.err, "");
+    cli.declare(1, "brekaing", true.into());
+    let linted = cli.expect(0, &["lint", "--json", folder]).await;
+    assert!(
+        linted.says("does not know and ignores: `brekaing` of version 1. Check the spelling"),
+        "{}",
+        linted.err
+    );
+    assert_eq!(linted.json()["findings"], serde_json::json!([]));
+}
+
+#[tokio::test]
 async fn every_command_has_help_completions_and_a_page() {
     let cli = cli();
     let pages = cli.path().join("pages");
