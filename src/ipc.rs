@@ -58,7 +58,7 @@ const BASELINE: &str = "schema:baseline";
 /// | `schema:applyUpdates {token?, backupBy?, mayLock?}` | `{success, applied, error?}`; a failed run is a result too |
 /// | `schema:changeLog` | a list of [`SchemaVersion`](crate::SchemaVersion) |
 /// | `schema:status` | [`DatabaseStatus`](crate::DatabaseStatus) |
-/// | `schema:preview {rollbackTo?, again?}` | [`Preview`](crate::Preview) |
+/// | `schema:preview {rollbackTo?}` | [`Preview`](crate::Preview) |
 /// | `schema:cancelPreview` | whether a preview was running |
 /// | `schema:cancelChange {cancelledBy?}` | [`CancelReport`](crate::CancelReport) |
 /// | `schema:rollback {version, token, backupBy?, mayLock?}` | `{success, applied, rolledBack?, error?}` |
@@ -79,8 +79,8 @@ const BASELINE: &str = "schema:baseline";
 ///
 /// Parameters are named, and unknown ones are refused.
 ///
-/// Windows share one run and one preview: asking for the same joins it, asking for something
-/// else is refused with `changeRunning`. A run that may not start, for example because its
+/// Windows share one run and one preview: asking for the same while it runs joins it, asking for something
+/// else is refused with `changeRunning`. Once a preview has ended, asking for it starts a new one. A run that may not start, for example because its
 /// preview is outdated, is refused to the window that asked and is no event. A rollback
 /// needs the token of its preview. A preview ends in the database when it is cancelled, when
 /// all windows that wait for it are gone, and when a run starts. `schema:cancelChange` ends the run

@@ -108,9 +108,6 @@ pub(super) struct Consent {
 pub(super) struct PreviewParams {
     /// Previews a rollback to this version instead of applying what is pending.
     pub(super) rollback_to: Option<Version>,
-    /// Runs it again instead of returning a result that another window got.
-    #[serde(default)]
-    pub(super) again: bool,
 }
 
 /// The parameters of `schema:rollback`.

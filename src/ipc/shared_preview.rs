@@ -6,11 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 
 use super::{
     Ipc,
@@ -24,9 +20,6 @@ use crate::{
     scheduler::SchemaState,
 };
 
-/// How long a result is given to other windows. After that, the data may be different.
-const KEPT: Duration = Duration::from_secs(10 * 60);
-
 /// How often a preview that does not end is cancelled again: the first time, the database may not
 /// have begun with it.
 const CANCEL_AGAIN: Duration = Duration::from_millis(250);
@@ -39,7 +32,6 @@ pub(super) struct Previews(Mutex<Option<Shared>>);
 
 struct Shared {
     subject: Subject,
-    started: Instant,
     end: End,
     /// Held by every request that waits for the end.
     interest: Weak<Interest>,
@@ -72,8 +64,7 @@ impl Drop for Interest {
 }
 
 enum Joined {
-    /// Running, or ended a short while ago.
-    Shared(End, Option<Arc<Interest>>),
+    Shared(End, Arc<Interest>),
     /// Another one runs that nobody needs any more.
     Obsolete,
 }
@@ -89,14 +80,11 @@ impl Shared {
         // The sender is gone without a result after a panic.
         self.end.borrow().is_none() && self.end.has_changed().is_ok()
     }
-
-    fn is_fresh(&self) -> bool {
-        self.started.elapsed() < KEPT && matches!(&*self.end.borrow(), Some(Ok(_)))
-    }
 }
 
 impl Ipc {
-    /// Waits for the running preview of the same, takes the result of the last one, or starts one.
+    /// Waits for the running preview of the same, or starts one. A result is never given out later:
+    /// the data may be different by then.
     pub(super) async fn preview(&self, params: &PreviewParams) -> Result<Value, Refusal> {
         loop {
             if self.0.runs.are_running() {
@@ -121,23 +109,18 @@ impl Ipc {
     fn join_or_start(&self, params: &PreviewParams) -> Result<Joined, Refusal> {
         let subject = self.subject(params);
         let mut latest = self.0.previews.lock();
-        if let Some(shared) = &*latest {
-            if shared.is_running() {
-                // With nobody waiting for it, it is being cancelled.
-                let interest = shared.interest.upgrade();
-                return match interest {
-                    Some(interest) if shared.subject == subject => {
-                        Ok(Joined::Shared(shared.end.clone(), Some(interest)))
-                    }
-                    Some(_) if shared.subject.found == subject.found => {
-                        Err(Refusal::of(&Error::ChangeRunning))
-                    }
-                    Some(_) | None => Ok(Joined::Obsolete),
-                };
-            }
-            if shared.subject == subject && shared.is_fresh() && !params.again {
-                return Ok(Joined::Shared(shared.end.clone(), None));
-            }
+        if let Some(shared) = latest.as_ref().filter(|shared| shared.is_running()) {
+            // With nobody waiting for it, it is being cancelled.
+            let interest = shared.interest.upgrade();
+            return match interest {
+                Some(interest) if shared.subject == subject => {
+                    Ok(Joined::Shared(shared.end.clone(), interest))
+                }
+                Some(_) if shared.subject.found == subject.found => {
+                    Err(Refusal::of(&Error::ChangeRunning))
+                }
+                Some(_) | None => Ok(Joined::Obsolete),
+            };
         }
         let (sender, end) = watch::channel(None);
         let interest = Arc::new(Interest {
@@ -151,13 +134,12 @@ impl Ipc {
         };
         *latest = Some(Shared {
             subject: subject.clone(),
-            started: Instant::now(),
             end: end.clone(),
             interest: Arc::downgrade(&interest),
             canceller: request.canceller(),
         });
         tokio::spawn(self.clone().run_preview(subject, request, sender));
-        Ok(Joined::Shared(end, Some(interest)))
+        Ok(Joined::Shared(end, interest))
     }
 
     /// Ends the running preview in the database, for everyone. Returns whether there was one.
@@ -180,21 +162,7 @@ impl Ipc {
                 break;
             }
         }
-        // What it saw by then is no preview for anyone else.
-        let mut latest = self.0.previews.lock();
-        if latest
-            .as_ref()
-            .is_some_and(|shared| shared.end.same_channel(&end))
-        {
-            *latest = None;
-        }
         true
-    }
-
-    /// Cancels the running preview and forgets the last result.
-    pub(super) async fn drop_previews(&self) {
-        self.cancel_preview().await;
-        *self.0.previews.lock() = None;
     }
 
     async fn run_preview(

@@ -145,7 +145,7 @@ impl Ipc {
         end: watch::Sender<Option<Result<Value, Refusal>>>,
     ) {
         // The user has decided, and a preview would only hold the tables.
-        self.drop_previews().await;
+        self.cancel_preview().await;
         let ipc = self.clone();
         let result = run
             .on_progress(move |progress| {

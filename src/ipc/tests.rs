@@ -177,6 +177,35 @@ async fn two_clicks_share_one_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preview_is_joined_while_it_runs_and_made_anew_once_it_has_ended() {
+    let rehearsed = json!({"outcome": "rehearsed", "versions": [], "tables": [], "sequences": [], "cancelled": false});
+    let fake = Fake::by(move |call| match call {
+        Request::Rows { .. } => response(200, json!([])),
+        Request::Function {
+            name: "ctx0_schema_status",
+            ..
+        } => response(200, status()),
+        Request::Function { .. } => Scripted::Later(
+            Duration::from_secs(1),
+            Box::new(response(200, rehearsed.clone())),
+        ),
+        Request::Sql { .. } => panic!("nothing is installed here"),
+    });
+    let rehearsals = || {
+        let sent = fake.arguments("p_preview");
+        sent.iter().filter(|preview| !preview.is_null()).count()
+    };
+    let ipc = ipc(&fake);
+    call(&ipc, CHECK_UPDATES).await;
+    let (first, second) = tokio::join!(call(&ipc, PREVIEW), call(&ipc, PREVIEW));
+    assert_eq!(first["result"]["targetVersion"], 2);
+    assert_eq!((first, rehearsals()), (second, 1));
+    // Another window clicks a moment later: there may be rows by now.
+    call(&ipc, PREVIEW).await;
+    assert_eq!(rehearsals(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_consent_never_joins_a_run_under_way() {
     let fake = database();
     let ipc = ipc(&fake);

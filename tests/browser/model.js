@@ -146,7 +146,7 @@ test("looking sends nothing", () => {
 
 test("a test starts from a click and only once", () => {
   const { model, effects } = play([found(), TEST]);
-  equal(effects, [{ do: "preview", ticket: model.ticket, params: { again: false } }]);
+  equal(effects, [{ do: "preview", ticket: model.ticket, params: {} }]);
   equal(play([TEST], model).effects, []);
 });
 
@@ -411,7 +411,7 @@ const ROLLBACK = { type: "offerRollback", version: 0 };
 test("a rollback is tested first and sends the token", () => {
   const offered = play([ROLLBACK]);
   equal([offer(offered.model), offered.effects], [{ rollbackTo: 0 }, []]);
-  equal(play([ACT], offered.model).effects[0].params, { rollbackTo: 0, again: false });
+  equal(play([ACT], offered.model).effects[0].params, { rollbackTo: 0 });
   const { effects } = play([ACT], testedWith(seen(seenVersion(1)), ROLLBACK));
   equal([effects[0].do, effects[0].params], ["rollback", { version: 0, token: "token" }]);
 });

@@ -223,7 +223,7 @@ async fn ctrl_c_offers_to_stop_an_apply_and_so_does_a_command() {
         let mut terminal = cli.terminal(80, &apply);
         terminal.see("v2, statement 1 of 1, line 1").await;
         project.until(sleeps).await;
-        let status = cli.expect(3, &["status", folder]).await;
+        let status = cli.expect(8, &["status", folder]).await;
         assert!(
             status.out.contains("v2, statement 1 of 1, line 1"),
             "{}",

@@ -296,10 +296,9 @@ const HANDLERS = {
 
   test(model, { now }) {
     if (!offer(model) || model.preview?.state === "running") return model;
-    const again = model.preview !== undefined;
     const next = reset(model);
     const preview = { state: "running", since: now };
-    const params = { rollbackTo: offer(model).rollbackTo, again };
+    const params = { rollbackTo: offer(model).rollbackTo };
     return [{ ...next, expanded: model.expanded, preview }, { do: "preview", ticket: next.ticket, params }];
   },
 

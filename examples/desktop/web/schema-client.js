@@ -76,10 +76,10 @@ export class SchemaClient {
 
   /**
    * Runs the update, or the rollback to a version, on the database and undoes it, to see what it
-   * does. Gets a result that another window already has, unless `again` is set.
+   * does. Joins the same test while it runs; one that has ended is run again.
    */
-  preview({ rollbackTo, again } = {}) {
-    return this.#ask("schema:preview", { rollbackTo, again });
+  preview({ rollbackTo } = {}) {
+    return this.#ask("schema:preview", { rollbackTo });
   }
 
   /** Ends the running preview in the database, for all windows. Returns whether there was one. */
