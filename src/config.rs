@@ -196,7 +196,7 @@ impl ConfigBuilder {
     }
 
     /// Allows `http://` to this one host. It is neither encrypted nor authenticated: anyone on
-    /// the way can read the key. Loopback is always allowed.
+    /// the way can read the key. Loopback is always allowed. Capitals, a scheme and a port do not matter.
     pub fn allow_plain_http_to(mut self, host: impl Into<String>) -> Self {
         self.plain_http_host = Some(host.into());
         self
@@ -397,6 +397,15 @@ pub enum ConfigError {
     #[non_exhaustive]
     Dashboard {
         /// The URL of that project.
+        url: String,
+    },
+    /// Another address than the project's, or one with a slip in it.
+    #[error("{reason}: use the project's URL, {url}")]
+    #[non_exhaustive]
+    OtherAddress {
+        /// What it is.
+        reason: &'static str,
+        /// The URL of the project.
         url: String,
     },
     /// The URL cannot be one of a Supabase project.

@@ -23,6 +23,10 @@ fn a_url_is_refused_by_what_it_is() {
         "https://me:hush@abc.supabase.co",
         "postgresql://postgres:hush@db.abc.supabase.co/postgres",
         "https://supabase.com/dashboard/project/abcdefghijklmnopqrst",
+        "https://api.supabase.com/v1/projects/abcdefghijklmnopqrst",
+        "db.abcdefghijklmnopqrst.supabase.co",
+        "https://https://abc.supabase.co",
+        "http:/127.0.0.1:8000",
     ];
     let texts = urls.map(|url| {
         let error = Config::new(url, "sb_secret_N7UND0").unwrap_err();

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -27,6 +27,9 @@ const DASHBOARDS: [&str; 5] = [
     "supabase.io",
 ];
 
+/// The host of the Management API.
+const MANAGEMENT_HOST: &str = "api.supabase.com";
+
 /// Makes the base of every request from what a person pasted.
 pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Url, ConfigError> {
     let pasted = pasted.trim();
@@ -38,10 +41,15 @@ pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Ur
     if pasted.is_empty() {
         return refuse("the URL is empty");
     }
-    if pasted.starts_with("postgres://") || pasted.starts_with("postgresql://") {
+    let small = pasted.to_ascii_lowercase();
+    if small.starts_with("postgres://") || small.starts_with("postgresql://") {
         return refuse("this is a database connection string, not the address of the API");
     }
-    let Ok(mut url) = Url::parse(&with_scheme(pasted)) else {
+    let (slip, mended) = match slip(pasted) {
+        Some((slip, mended)) => (Some(slip), mended),
+        None => (None, with_scheme(pasted)),
+    };
+    let Ok(mut url) = Url::parse(&mended) else {
         return refuse("this is not a URL");
     };
     if !matches!(url.scheme(), "http" | "https") {
@@ -52,14 +60,35 @@ pub(super) fn rest_url(pasted: &str, plain_http_host: Option<&str>) -> Result<Ur
     }
     let host = url.host_str().unwrap_or_default().to_owned();
     if DASHBOARDS.contains(&host.as_str()) {
-        return match project_of_dashboard(&url) {
+        return match project_after(&url, "project") {
             Some(project) => Err(ConfigError::Dashboard {
                 url: format!("https://{project}.supabase.co"),
             }),
             None => refuse("this is a page of the Supabase dashboard"),
         };
     }
-    if url.scheme() == "http" && !is_loopback(&url) && plain_http_host != Some(host.as_str()) {
+    if host == MANAGEMENT_HOST {
+        return match project_after(&url, "projects") {
+            Some(project) => Err(ConfigError::OtherAddress {
+                reason: "this is the Management API",
+                url: format!("https://{project}.supabase.co"),
+            }),
+            None => refuse("this is the Management API, which is not the API of a project"),
+        };
+    }
+    if let Some(project) = project_of_database(&host) {
+        return Err(ConfigError::OtherAddress {
+            reason: "this is the host of the database, not of the API",
+            url: format!("https://{project}.supabase.co"),
+        });
+    }
+    if let Some(reason) = slip {
+        let origin = url.origin().ascii_serialization();
+        let url = format!("{origin}{}", gateway_path(url.path()));
+        return Err(ConfigError::OtherAddress { reason, url });
+    }
+    let allowed = plain_http_host.and_then(host_of);
+    if url.scheme() == "http" && !is_loopback(&url) && allowed.as_deref() != Some(host.as_str()) {
         return Err(ConfigError::PlainHttp { host });
     }
     url.set_query(None);
@@ -100,11 +129,49 @@ fn gateway_path(path: &str) -> String {
         .collect()
 }
 
-/// The project that a page of the dashboard is about, as in `/dashboard/project/<ref>/editor`.
-fn project_of_dashboard(url: &Url) -> Option<&str> {
+/// What is wrong at the beginning of a URL, and the URL without that.
+fn slip(pasted: &str) -> Option<(&'static str, String)> {
+    let (scheme, rest) = pasted.split_once(':')?;
+    let is_http = |text: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|http| text.eq_ignore_ascii_case(http))
+    };
+    if !is_http(scheme) || !rest.starts_with('/') {
+        return None;
+    }
+    let Some(rest) = rest.strip_prefix("//") else {
+        let reason = "a slash is missing at the beginning of the URL";
+        return Some((reason, format!("{scheme}:/{rest}")));
+    };
+    let (inner, _) = rest.split_once(":/")?;
+    let mended = slip(rest).map_or_else(|| rest.to_owned(), |(_, mended)| mended);
+    is_http(inner).then_some(("the URL has http:// or https:// twice", mended))
+}
+
+/// The host in a setting that may have been given with its scheme or port, as a URL has it.
+fn host_of(setting: &str) -> Option<String> {
+    let host = setting.trim();
+    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]"),
+        Err(_) => host.to_owned(),
+    };
+    let url = Url::parse(&format!("http://{host}")).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
+/// The project whose database has this host.
+fn project_of_database(host: &str) -> Option<&str> {
+    let project = host.strip_prefix("db.")?.strip_suffix(".supabase.co")?;
+    (!project.contains('.')).then_some(project)
+}
+
+/// The project that a page is about, as in `/dashboard/project/<ref>/editor`.
+fn project_after<'a>(url: &'a Url, name: &str) -> Option<&'a str> {
     let mut segments = url
         .path_segments()?
-        .skip_while(|part| *part != "project")
+        .skip_while(|part| *part != name)
         .skip(1);
     let is_ref =
         |part: &&str| part.len() == 20 && part.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -274,6 +341,72 @@ mod tests {
                 matches!(rest_url(page, None), Err(ConfigError::Url { .. })),
                 "{page}"
             );
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_project_s_names_the_one_that_is() {
+        let project = "https://abcdefghijklmnopqrst.supabase.co";
+        for (pasted, expected) in [
+            (
+                "https://api.supabase.com/v1/projects/abcdefghijklmnopqrst",
+                project,
+            ),
+            (
+                "api.supabase.com/v1/projects/abcdefghijklmnopqrst/database/query",
+                project,
+            ),
+            ("db.abcdefghijklmnopqrst.supabase.co", project),
+            ("https://DB.abcdefghijklmnopqrst.supabase.co:5432", project),
+            (
+                "https://https://abcdefghijklmnopqrst.supabase.co/rest/v1",
+                project,
+            ),
+            ("HTTPS://http:/127.0.0.1:8000/", "http://127.0.0.1:8000"),
+            ("http:/127.0.0.1:8000", "http://127.0.0.1:8000"),
+            (
+                "https:/example.org/supabase/",
+                "https://example.org/supabase",
+            ),
+        ] {
+            let error = rest_url(pasted, None).unwrap_err();
+            assert!(
+                matches!(&error, ConfigError::OtherAddress { url, .. } if url == expected),
+                "{pasted}: {error}"
+            );
+        }
+        for pasted in [
+            "https://api.supabase.com",
+            "POSTGRESQL://postgres:hush@db.abc.supabase.co/postgres",
+            "https://https://me:hush@abc.supabase.co",
+        ] {
+            let error = rest_url(pasted, None).unwrap_err();
+            assert!(
+                matches!(error, ConfigError::Url { .. }),
+                "{pasted}: {error}"
+            );
+            assert!(!error.to_string().contains("hush"), "{error}");
+        }
+        // A host may be called so.
+        let rest = rest_url("https://http.example.org/https:/x", None).unwrap();
+        assert_eq!(rest.host_str(), Some("http.example.org"));
+    }
+
+    #[test]
+    fn the_allowed_host_may_have_capitals_a_scheme_or_a_port() {
+        for (url, host) in [
+            ("http://Kong:8000", "Kong"),
+            ("http://kong:8000", "KONG"),
+            ("http://kong:8000", "kong:8000"),
+            ("http://kong:8000", " http://kong:8000/ "),
+            ("http://[FD00::1]:8000", "fd00::1"),
+            ("http://[fd00::1]:8000", "[FD00::1]"),
+            ("http://[fd00:0::1]:8000", "http://[fd00::1]:8000"),
+        ] {
+            assert!(rest_url(url, Some(host)).is_ok(), "{url} {host}");
+        }
+        for host in ["", "kong.example.org", "example.org/kong", "*", "http://"] {
+            assert!(rest_url("http://kong:8000", Some(host)).is_err(), "{host}");
         }
     }
 

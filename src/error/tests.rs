@@ -340,6 +340,10 @@ fn of_a_configuration() {
         Dashboard: [ConfigError::Dashboard {
             url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
         }],
+        OtherAddress: [ConfigError::OtherAddress {
+            reason: "this is the Management API",
+            url: "https://abcdefghijklmnopqrst.supabase.co".to_owned()
+        }],
         AppliedBy: [ConfigError::AppliedBy],
         HostedManifest: [ConfigError::HostedManifest],
         HostedChecksum: [ConfigError::HostedChecksum],
