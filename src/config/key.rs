@@ -35,6 +35,9 @@ impl ServiceKey {
         if text.is_empty() {
             return Err(KeyError::Empty);
         }
+        if has_name_or_quotes(text) {
+            return Err(KeyError::NameOrQuotes);
+        }
         if text.contains(['\n', '\r']) {
             return Err(KeyError::LineBreak);
         }
@@ -99,6 +102,11 @@ pub enum KeyError {
     /// Nothing there.
     #[error("the service key is empty: {WHERE}")]
     Empty,
+    /// It was pasted with its name or in quotes.
+    #[error(
+        "the service key has a name or quotes around it: leave only the key, without NAME= and without quotes"
+    )]
+    NameOrQuotes,
     /// It was pasted with a line break.
     #[error("the service key contains a line break: {WHERE}, and paste it in one line")]
     LineBreak,
@@ -141,6 +149,16 @@ fn ago(days: u64) -> String {
     }
 }
 
+/// Whether it is a line of an `.env` file or a text in quotes, which no key is.
+fn has_name_or_quotes(text: &str) -> bool {
+    let quotes = ['"', '\'', '`'];
+    let after_name = text.split_once(['=', ':']).is_some_and(|(_, rest)| {
+        let rest = rest.trim_start();
+        rest.starts_with("eyJ") || rest.starts_with("sb_")
+    });
+    text.starts_with(quotes) || text.ends_with(quotes) || after_name
+}
+
 #[derive(Deserialize)]
 struct Claims {
     role: Option<String>,
@@ -151,12 +169,16 @@ struct Claims {
 /// expires.
 fn check_jwt(text: &str, now: SystemTime) -> Result<Option<Timestamp>, KeyError> {
     let parts: Vec<_> = text.split('.').collect();
-    let [_, payload, _] = parts[..] else {
+    let [header, payload, _] = parts[..] else {
         return Err(KeyError::NotAKey);
     };
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload.trim_end_matches('='))
-        .map_err(|_| KeyError::NotAKey)?;
+    let decoded = |part: &str| {
+        let part = part.trim_end_matches('=');
+        URL_SAFE_NO_PAD.decode(part).map_err(|_| KeyError::NotAKey)
+    };
+    let _: serde::de::IgnoredAny =
+        serde_json::from_slice(&decoded(header)?).map_err(|_| KeyError::NotAKey)?;
+    let payload = decoded(payload)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| KeyError::NotAKey)?;
     match claims.role {
         Some(role) if role == "service_role" => {}
@@ -235,6 +257,20 @@ mod tests {
         assert_eq!(problem("sb_secret_a\r\n"), Some(KeyError::LineBreak));
         assert_eq!(problem("sb_secret_a b"), Some(KeyError::Character));
         assert_eq!(problem("sb_secret_ä"), Some(KeyError::Character));
+        let token = jwt(r#"{"role":"service_role"}"#);
+        for text in [
+            &format!("SERVICE_ROLE_KEY={token}"),
+            &format!("export SERVICE_ROLE_KEY={token}\n"),
+            &format!("SERVICE_ROLE_KEY: {token}"),
+            &format!("\"{token}\""),
+            &format!("'{token}'"),
+            &format!("KEY=\"{token}\""),
+            "SERVICE_ROLE_KEY=sb_secret_a",
+            "\"sb_secret_a\"",
+        ] {
+            assert_eq!(problem(text), Some(KeyError::NameOrQuotes), "{text}");
+        }
+        assert_eq!(problem(&format!("x{token}")), Some(KeyError::NotAKey));
         for text in [
             "hello",
             "a.b.c",

@@ -379,6 +379,7 @@ fn of_a_configuration() {
 fn of_a_key() {
     let examples = examples!(KeyError {
         Empty: [KeyError::Empty],
+        NameOrQuotes: [KeyError::NameOrQuotes],
         LineBreak: [KeyError::LineBreak],
         Character: [KeyError::Character],
         NotAKey: [KeyError::NotAKey],
