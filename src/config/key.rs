@@ -1,4 +1,4 @@
-use std::{fmt, time::SystemTime};
+use std::{collections::HashSet, fmt, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -83,9 +83,9 @@ impl ServiceKey {
         self.kind
     }
 
-    /// The text without the key in it, should a server have repeated it.
+    /// The text without the key and without long pieces of it, should a server have repeated them.
     pub(crate) fn redact(&self, text: &str) -> String {
-        text.replace(&self.text, "[redacted]")
+        redact(&self.text, text)
     }
 }
 
@@ -157,6 +157,54 @@ fn has_name_or_quotes(text: &str) -> bool {
         rest.starts_with("eyJ") || rest.starts_with("sb_")
     });
     text.starts_with(quotes) || text.ends_with(quotes) || after_name
+}
+
+/// The shortest piece of a secret that is taken out of a text. It is at least twice a block, so that each piece has a
+/// whole block of the text in it.
+const PIECE: usize = 16;
+const BLOCK: usize = 8;
+
+/// A text without a secret and its pieces: pages may cut it. The secret is ASCII, so all cuts are between characters.
+pub(super) fn redact(secret: &str, text: &str) -> String {
+    let text = text.replace(secret, "[redacted]");
+    let (secret, bytes) = (secret.as_bytes(), text.as_bytes());
+    let blocks: HashSet<_> = secret.windows(BLOCK).collect();
+    let (mut redacted, mut done, mut at) = (String::new(), 0, 0);
+    while let Some(block) = bytes.get(at..at + BLOCK) {
+        let piece = blocks
+            .contains(block)
+            .then(|| longest_piece(secret, bytes, at, done));
+        match piece {
+            Some((start, end)) if end - start >= PIECE => {
+                redacted += &text[done..start];
+                redacted += "[redacted]";
+                done = end;
+                at = end.next_multiple_of(BLOCK);
+            }
+            _ => at += BLOCK,
+        }
+    }
+    redacted + &text[done..]
+}
+
+/// Where the longest piece of a secret is that has this block of a text in it and begins at or after `from`.
+fn longest_piece(secret: &[u8], text: &[u8], block: usize, from: usize) -> (usize, usize) {
+    let same = |a: &u8, b: &u8| a == b;
+    let pieces = (0..=secret.len() - BLOCK)
+        .filter(|at| secret[*at..].starts_with(&text[block..block + BLOCK]))
+        .map(|at| {
+            let before = text[from..block]
+                .iter()
+                .rev()
+                .zip(secret[..at].iter().rev());
+            let before = before.take_while(|(a, b)| same(a, b)).count();
+            let after = text[block..].iter().zip(&secret[at..]);
+            let after = after.take_while(|(a, b)| same(a, b)).count();
+            (block - before, block + after)
+        });
+    pieces
+        .max_by_key(|(start, end)| end - start)
+        .unwrap_or((block, block))
 }
 
 #[derive(Deserialize)]
@@ -297,6 +345,33 @@ mod tests {
         let key = ServiceKey::new("sb_secret_hush").unwrap();
         assert_eq!(format!("{key:?}"), "[redacted]");
         assert_eq!(key.redact("no sb_secret_hush here"), "no [redacted] here");
+    }
+
+    #[test]
+    fn a_long_piece_of_a_key_is_not_printed_either() {
+        let text = jwt(r#"{"role":"service_role","iss":"supabase"}"#);
+        let key = ServiceKey::new(&text).unwrap();
+        for (before, after) in [
+            ("", ""),
+            ("é", "é"),
+            ("apikey: ", "…"),
+            ("1234567", "1234567"),
+        ] {
+            for (start, end) in [(0, 60), (1, 17), (20, 50), (text.len() - 16, text.len())] {
+                let piece = &text[start..end];
+                let shown = key.redact(&format!("{before}{piece}{after}{piece}{piece}"));
+                assert_eq!(
+                    shown,
+                    format!("{before}[redacted]{after}[redacted][redacted]"),
+                    "{piece}"
+                );
+            }
+            let short = format!("{before}{}{after}", &text[2..17]);
+            assert_eq!(key.redact(&short), short);
+        }
+        let page = "nothing of it in here, whatever it is called. ".repeat(100);
+        assert_eq!(key.redact(&page), page);
+        assert_eq!(key.redact(""), "");
     }
 
     #[test]

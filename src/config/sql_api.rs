@@ -5,7 +5,7 @@ use std::fmt;
 use url::Url;
 
 use super::{
-    ConfigError,
+    ConfigError, key,
     url::{gateway_url, hosted_project, is_loopback},
 };
 
@@ -70,9 +70,9 @@ impl AccessToken {
         format!("Bearer {}", self.0)
     }
 
-    /// The text without the token in it, should a server have repeated it.
+    /// The text without the token and without long pieces of it, should a server have repeated them.
     pub(crate) fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[redacted]")
+        key::redact(&self.0, text)
     }
 }
 

@@ -125,6 +125,7 @@ async fn a_server_that_repeats_the_key_does_not_bring_it_into_an_error() {
             text(200, key.clone()),
             text(404, format!("no {key} here")),
             text(502, format!("<p>apikey: {key}</p>")),
+            text(403, format!("<title>{}</title>", &key[..key.len() - 2])),
             refused(401, "PGRST301"),
             refused(403, "42501"),
             refused(406, "PGRST106"),
