@@ -29,7 +29,7 @@ pub enum Error {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// This build has no such version.
-    #[error("this app has no schema version {version}; its latest is {latest}: update the app")]
+    #[error("{}", unknown_version(*version, *latest))]
     #[non_exhaustive]
     UnknownVersion {
         /// The version asked for.
@@ -757,6 +757,14 @@ fn unknown(action: AttemptAction, version: Version) -> String {
         AttemptAction::Repair(_) => "read the ledger again",
     };
     format!("whether {what} was {done}, because the response was lost: {next} to find out")
+}
+
+fn unknown_version(version: Version, latest: Version) -> String {
+    if version == Version::ZERO {
+        format!("versions begin at 1: choose one from 1 to {latest}")
+    } else {
+        format!("this app has no schema version {version}; its latest is {latest}: update the app")
+    }
 }
 
 fn not_below(version: Version, current: Version) -> String {

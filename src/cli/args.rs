@@ -143,7 +143,7 @@ pub(super) enum Command {
     /// Recognise a schema that was made by hand, and record its version
     Baseline {
         /// The version to record, with all below it; none only looks
-        #[arg(value_parser = version)]
+        #[arg(value_parser = version_from_1)]
         version: Option<Version>,
         /// Record it although the schema differs
         #[arg(long)]
@@ -157,7 +157,7 @@ pub(super) enum Command {
         #[arg(value_enum, value_name = "REPAIR", hide_possible_values = true)]
         kind: RepairKind,
         /// The version
-        #[arg(value_parser = version)]
+        #[arg(value_parser = version_from_1)]
         version: Version,
         #[command(flatten)]
         record: RecordOptions,
@@ -312,11 +312,19 @@ pub(super) struct Consent {
 /// A version with or without its `v`.
 fn version(text: &str) -> Result<Version, String> {
     let number = text.strip_prefix('v').unwrap_or(text);
-    number
-        .parse()
-        .ok()
-        .and_then(Version::new)
-        .ok_or_else(|| "a version is a whole number, such as 2".to_owned())
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a version is a whole number, such as 2".to_owned());
+    }
+    let version = number.parse().ok().and_then(Version::new);
+    version.ok_or_else(|| format!("the largest version is {}", i32::MAX))
+}
+
+/// A version of a migration.
+fn version_from_1(text: &str) -> Result<Version, String> {
+    match version(text)? {
+        Version::ZERO => Err("versions begin at 1".to_owned()),
+        version => Ok(version),
+    }
 }
 
 /// A duration such as `10s`, `500ms` or `10`, which is seconds.
@@ -363,9 +371,17 @@ mod tests {
     fn a_version_may_have_its_v() {
         assert_eq!(version("2").unwrap().get(), 2);
         assert_eq!(version("v2").unwrap().get(), 2);
-        for text in ["", "v", "-1", "2.0", "4294967295", "latest"] {
-            assert!(version(text).is_err(), "{text}");
+        for text in ["", "v", "-1", "2.0", "latest"] {
+            let error = version(text).unwrap_err();
+            assert_eq!(error, "a version is a whole number, such as 2", "{text}");
         }
+        for text in ["2147483648", "4294967296", "99999999999999999999"] {
+            let error = version(text).unwrap_err();
+            assert_eq!(error, "the largest version is 2147483647", "{text}");
+        }
+        assert_eq!(version("0").unwrap(), Version::ZERO);
+        assert_eq!(version_from_1("0").unwrap_err(), "versions begin at 1");
+        assert_eq!(version_from_1("v1").unwrap().get(), 1);
     }
 
     #[test]

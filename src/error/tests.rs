@@ -59,10 +59,16 @@ fn of_an_operation() {
             }
             .into(),
         ],
-        UnknownVersion: [Error::UnknownVersion {
-            version: version(9),
-            latest: version(2)
-        }],
+        UnknownVersion: [
+            Error::UnknownVersion {
+                version: version(9),
+                latest: version(2)
+            },
+            Error::UnknownVersion {
+                version: version(0),
+                latest: version(2)
+            },
+        ],
         NotNext: [Error::NotNext {
             version: version(3),
             current: version(1),
