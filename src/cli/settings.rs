@@ -1,7 +1,8 @@
 //! Where the settings come from: flags first, then the environment, then a file.
 
 use std::{
-    io,
+    cell::Cell,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -68,15 +69,12 @@ fn resolve(
     environment: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
     file: &Variables,
 ) -> Result<Config, Failure> {
-    let unset = |name| ConfigError::Unset { name };
     let from_outside = global
         .url
         .clone()
         .map_or_else(|| environment(ENV_URL), |url| Ok(Some(url)))?;
     let url_is_of_file = from_outside.is_none();
-    let url = from_outside
-        .or_else(|| file.get(ENV_URL))
-        .ok_or(unset(ENV_URL))?;
+    let url = from_outside.map_or_else(|| file.needed(ENV_URL), Ok)?;
     let from_outside = key.map_or_else(|| environment(ENV_KEY), |key| Ok(Some(key)))?;
     if url_is_of_file && from_outside.is_some() && !file.named {
         return Err(Failure::usage(format!(
@@ -84,13 +82,14 @@ fn resolve(
              nothing was sent: pass --url, or name the file with --env-file if you trust it with your key"
         )));
     }
-    let key = from_outside
-        .or_else(|| file.get(ENV_KEY))
-        .ok_or(unset(ENV_KEY))?;
+    let key = from_outside.map_or_else(|| file.needed(ENV_KEY), Ok)?;
     let mut builder = Config::builder(url, key);
     let other = |flag: Option<String>, name| match flag {
         Some(value) => Ok(Some(value)),
-        None => Ok::<_, ConfigError>(environment(name)?.or_else(|| file.get(name))),
+        None => match environment(name)? {
+            Some(value) => Ok(Some(value)),
+            None => file.get(name),
+        },
     };
     if let Some(host) = other(global.allow_plain_http_to.clone(), ENV_PLAIN_HTTP)? {
         builder = builder.allow_plain_http_to(host);
@@ -131,37 +130,141 @@ pub(super) fn with_options(mut builder: ConfigBuilder, global: &Global) -> Confi
 #[derive(Debug, Default)]
 struct Variables {
     values: Vec<(String, String)>,
+    /// What of it cannot be read, in the order of the file.
+    problems: Vec<Problem>,
     /// Whether the user named the file.
     named: bool,
 }
 
+/// Why a file, or some lines of it, cannot be read. Without the text of it, which may be the key.
+#[derive(Debug)]
+struct Problem {
+    text: String,
+    /// The variables that these lines set.
+    names: Vec<&'static str>,
+}
+
+/// The variables that this program reads from a file.
+const NAMES: [&str; 5] = [
+    ENV_URL,
+    ENV_KEY,
+    ENV_PLAIN_HTTP,
+    ENV_CA_FILE,
+    ENV_ACCESS_TOKEN,
+];
+
 impl Variables {
     fn read(named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-        let values = match read::text(path) {
-            Ok(text) => Self::parse(&text),
+        let found = match read::text(path) {
+            Ok(text) => Self::parse(path, &text),
             Err(error) if named.is_some() => return Err(cannot_read(path, &error)),
-            Err(_) => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            // It may be someone else's, so it only counts where something is missing.
+            Err(error) => Self {
+                problems: vec![Problem {
+                    text: unreadable(path, &error),
+                    names: Vec::new(),
+                }],
+                ..Self::default()
+            },
         };
         Ok(Self {
-            values,
             named: named.is_some(),
+            ..found
         })
     }
 
-    fn parse(text: &str) -> Vec<(String, String)> {
-        // A line that is not a variable may be someone else's, and must not be shown: it may be the key.
-        dotenvy::from_read_iter(text.as_bytes())
-            .filter_map(Result::ok)
-            .collect()
+    fn parse(path: &Path, text: &str) -> Self {
+        let mut found = Self::default();
+        let read = Cell::new(0);
+        let lines = Lines {
+            text: text.as_bytes(),
+            read: &read,
+        };
+        for variable in dotenvy::from_read_iter(lines) {
+            let unread = match variable {
+                Ok(variable) => {
+                    found.values.push(variable);
+                    continue;
+                }
+                Err(dotenvy::Error::LineParse(unread, _)) => unread,
+                Err(_) => String::new(),
+            };
+            // The text in the error may lack the name, but not a line.
+            let last = read.get();
+            let first = (last + 1).saturating_sub(unread.lines().count().max(1));
+            let lines = || text.lines().take(last).skip(first.saturating_sub(1));
+            let names = NAMES
+                .into_iter()
+                .filter(|name| lines().any(|line| sets(line, name)))
+                .collect();
+            found.problems.push(Problem {
+                text: format!(
+                    "line {first} of {} cannot be read: put a value with spaces in quotes, and close each quote",
+                    path.display()
+                ),
+                names,
+            });
+        }
+        found
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    /// A variable that is not needed. A line that cannot be read may be someone else's, unless it sets this one.
+    fn get(&self, name: &'static str) -> Result<Option<String>, Failure> {
+        if let Some(problem) = self
+            .problems
+            .iter()
+            .find(|problem| problem.names.contains(&name))
+        {
+            let reason = format!("{name} is not known, because {}", problem.text);
+            return Err(Failure::usage(reason));
+        }
         let value = self.values.iter().find(|(known, _)| known == name);
-        value
+        Ok(value
             .map(|(_, value)| value.clone())
-            .filter(|value| !value.is_empty())
+            .filter(|value| !value.is_empty()))
     }
+
+    /// A variable without which nothing goes.
+    fn needed(&self, name: &'static str) -> Result<String, Failure> {
+        match (self.get(name)?, self.problems.first()) {
+            (Some(value), _) => Ok(value),
+            (None, Some(problem)) => Err(Failure::usage(format!(
+                "{name} is not set, and {}",
+                problem.text
+            ))),
+            (None, None) => Err(ConfigError::Unset { name }.into()),
+        }
+    }
+}
+
+/// Gives a text line by line and counts them: `dotenvy` does not say on which line something is.
+struct Lines<'a> {
+    text: &'a [u8],
+    read: &'a Cell<usize>,
+}
+
+impl Read for Lines<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = self.text.iter().position(|byte| *byte == b'\n');
+        let line = end.map_or(self.text.len(), |end| end + 1).min(buffer.len());
+        let (line, rest) = self.text.split_at(line);
+        buffer[..line.len()].copy_from_slice(line);
+        if line.ends_with(b"\n") || (rest.is_empty() && !line.is_empty()) {
+            self.read.set(self.read.get() + 1);
+        }
+        self.text = rest;
+        Ok(line.len())
+    }
+}
+
+/// Whether a line sets a variable.
+fn sets(line: &str, name: &str) -> bool {
+    let line = line.trim_start();
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    line.strip_prefix(name)
+        .is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
 fn read_key(path: &Path) -> Result<String, Failure> {
@@ -175,11 +278,15 @@ fn read_key(path: &Path) -> Result<String, Failure> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    let reason = format!(
-        "{} cannot be read ({error}): check the path and its permissions",
-        path.display()
-    );
-    Failure::usage(reason)
+    Failure::usage(unreadable(path, error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let next = match error.kind() {
+        io::ErrorKind::InvalidData => "save it in UTF-8",
+        _ => "check the path and its permissions",
+    };
+    format!("{} cannot be read ({error}): {next}", path.display())
 }
 
 #[cfg(test)]
@@ -195,6 +302,7 @@ mod tests {
         Variables {
             values: values.collect(),
             named,
+            ..Variables::default()
         }
     }
 
@@ -239,7 +347,7 @@ mod tests {
     #[test]
     fn the_lines_of_a_file_may_end_as_on_windows() {
         let file = "# of Studio\r\nSUPABASE_URL=https://a.example\r\n\r\nA=\"b c\" # d\r\nE=\r\n";
-        let values = Variables::parse(file);
+        let values = Variables::parse(Path::new(".env"), file).values;
         for (name, value) in [
             ("SUPABASE_URL", "https://a.example"),
             ("A", "b c"),
@@ -248,6 +356,68 @@ mod tests {
             let found = values.iter().find(|(known, _)| known == name);
             assert_eq!(found.unwrap().1, value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_where_it_matters_and_not_shown() {
+        let good = "SUPABASE_URL=https://a.example\nSUPABASE_SERVICE_ROLE_KEY=sb_secret_test\n";
+        let url_of = |text: &str, environment: &[(&str, &str)]| {
+            url(
+                None,
+                environment,
+                &Variables::parse(Path::new(".env"), text),
+            )
+        };
+        let all = [(ENV_URL, "https://environment.example"), (ENV_KEY, KEY)];
+        for (text, line) in [
+            (
+                format!("\n# a\nSUPABASE_URL=http://hush x\n{good}"),
+                Some(3),
+            ),
+            ("# it's\nSUPABASE_URL=http://hush x\n".to_owned(), Some(2)),
+            (format!("A=b\n\nB=\"hush\n{good}"), Some(3)),
+            (format!("A='b\nc'\n\nB='hush\r\n{good}"), Some(4)),
+            (format!("A=Default hush\n{good}"), None),
+            ("A=Default hush".to_owned(), Some(1)),
+            (format!("{good}export CTX0_CA_FILE = a hush"), Some(3)),
+        ] {
+            let found = url_of(&text, &[]);
+            match line {
+                None => assert_eq!(found.unwrap(), "a.example", "{text}"),
+                Some(line) => {
+                    let said = found.expect_err(&text);
+                    assert!(said.contains(&format!("line {line} of .env")), "{said}");
+                    assert!(!said.contains("hush"), "{said}");
+                }
+            }
+            let from_outside = url_of(&text, &all);
+            assert!(from_outside.is_ok() || text.contains(ENV_CA_FILE), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_counts_where_something_is_missing_or_it_was_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = Variables::read(Some(folder.path())).unwrap_err();
+        assert!(named.into_output().text.contains("cannot be read"));
+        let latin_1 = folder.path().join("latin-1.env");
+        std::fs::write(&latin_1, b"# a\n# Gr\xfc\xdfe\n").unwrap();
+        let named = Variables::read(Some(&latin_1)).unwrap_err().into_output();
+        assert!(named.text.contains("line 2 is not UTF-8"), "{}", named.text);
+        let file = Variables {
+            problems: vec![Problem {
+                text: "it is a folder".to_owned(),
+                names: Vec::new(),
+            }],
+            ..Variables::default()
+        };
+        assert!(
+            url(None, &[], &file)
+                .unwrap_err()
+                .contains("it is a folder")
+        );
+        let all = [(ENV_URL, "https://environment.example"), (ENV_KEY, KEY)];
+        assert!(url(None, &all, &file).is_ok());
     }
 
     #[test]
