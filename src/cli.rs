@@ -21,7 +21,11 @@ mod table;
 mod terminal;
 mod text;
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, error::ErrorKind};
 use serde_json::Value;
@@ -84,20 +88,43 @@ pub fn main() -> ExitCode {
         runtime.shutdown_background();
     }
     let output = result.unwrap_or_else(|failure| failure.into_output());
-    terminal.show(&output);
-    output.exit.into()
+    show(&output, &terminal).into()
+}
+
+/// Prints a result and says how the program ends. What had failed before keeps its exit code.
+fn show(output: &Output, terminal: &Terminal) -> Exit {
+    let otherwise = match output.json.get("error") {
+        Some(_) => output.exit,
+        None => Exit::Failed,
+    };
+    written(terminal.show(output), output.exit, otherwise)
+}
+
+/// How the program ends once its result was written, or could not be.
+fn written(shown: io::Result<()>, exit: Exit, otherwise: Exit) -> Exit {
+    match shown {
+        Ok(()) => exit,
+        // Who closes a pipe early, such as `head`, has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+        Err(error) => {
+            let failure = Failure::io("the result cannot be written to standard output", &error);
+            let _ = write!(anstream::stderr(), "{}", failure.into_output().text);
+            otherwise
+        }
+    }
 }
 
 /// Shows the help or the version, or says what is wrong with the arguments.
 fn refuse(error: &clap::Error) -> ExitCode {
     let mut flags = env::args_os().skip(1).take_while(|flag| flag != "--");
     let json = flags.any(|flag| flag == "--json");
-    if !error.use_stderr() {
-        error.exit();
-    }
-    let output = wrong_usage(error);
-    Terminal::new(json).show(&output);
-    output.exit.into()
+    let exit = if error.use_stderr() {
+        show(&wrong_usage(error), &Terminal::new(json))
+    } else {
+        let shown = error.print().and_then(|()| io::stdout().flush());
+        written(shown, Exit::Done, Exit::Failed)
+    };
+    exit.into()
 }
 
 fn wrong_usage(error: &clap::Error) -> Output {

@@ -124,21 +124,25 @@ impl Terminal {
     }
 
     /// Prints the result: JSON on standard output, or text; a failure's text on standard error.
-    pub(super) fn show(&self, output: &Output) {
-        if self.json {
-            let json = serde_json::to_string_pretty(&output.json).expect("JSON is text");
-            let _ = writeln!(io::stdout(), "{json}");
-        }
+    ///
+    /// # Errors
+    /// Those of standard output.
+    pub(super) fn show(&self, output: &Output) -> io::Result<()> {
         let text = match output.verbatim {
             true => output.text.clone(),
             false => table::wrap_lines(&output.text, self.width),
         };
-        // A pipe that is closed early is no failure.
-        if output.json.get("error").is_some() {
+        let failed = output.json.get("error").is_some();
+        if failed {
             let _ = write!(anstream::stderr(), "{text}");
-        } else if !self.json {
-            let _ = write!(anstream::stdout(), "{text}");
         }
+        if self.json {
+            let json = serde_json::to_string_pretty(&output.json).expect("JSON is text");
+            writeln!(io::stdout(), "{json}")?;
+        } else if !failed {
+            write!(anstream::stdout(), "{text}")?;
+        }
+        io::stdout().flush()
     }
 
     /// Tells the person something that is not the result.

@@ -86,3 +86,32 @@ async fn every_command_has_help_completions_and_a_page() {
     cli.expect(2, &["rollback"]).await;
     cli.expect(2, &["rollback", "latest"]).await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_result_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
+    let cli = cli();
+    for arguments in [
+        "install --print",
+        "install --print --json",
+        "completions bash",
+        "--help",
+        "man",
+    ] {
+        let full = format!("ctx0-schema {arguments} > /dev/full");
+        let ended = cli.run_script(&full, &[]).await;
+        assert_eq!(ended.code, 1, "{arguments}");
+        assert!(
+            ended.says("cannot be written"),
+            "{arguments}: {}",
+            ended.err
+        );
+        let closed = format!("{{ ctx0-schema {arguments}; echo $? >&2; }} | head -c 0");
+        let ended = cli.run_script(&closed, &[]).await;
+        assert_eq!((ended.code, ended.err.as_str()), (0, "0\n"), "{arguments}");
+    }
+    let wrong = cli
+        .run_script("ctx0-schema nonsense > /dev/full", &[])
+        .await;
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
+}
