@@ -39,8 +39,11 @@ begin
         execute format('select case when exists (select from %1$s where (%2$I::%3$s)::%4$s is distinct from %2$I) then ''rounded'' end',
                        ctx0_private.own_rows(p_table => v_table), v_name, p_column ->> 'type', v_type)
            into v_effect;
-      exception when others then
-        null; -- Such as json, which cannot be compared.
+      exception
+        when undefined_function or lock_not_available then
+          null; -- Such as json, which cannot be compared.
+        when others then
+          v_effect := 'rounded'; -- Nothing leads back, as from a time to its day.
       end;
     else
       v_effect := case when v_cast is null and v_before ->> 2 = v_after ->> 2 then 'recomputed' else 'replaced' end;

@@ -48,6 +48,7 @@ begin
   -- The statement timeout began a little before v_stop_at was set.
   return v_seen - 'disturbed' || jsonb_build_object(
     'outcome', 'rehearsed', 'current_version', v_current, 'drifted', v_drifted,
+    'unrecorded', v_current = 0 and exists (select from ctx0_private.schema_objects(p_ours => true)),
     'cancelled', v_seen -> 'versions' -> -1 ->> 'outcome' = 'stopped'
                  and (clock_timestamp() < v_stop_at - least(p_budget / 5, interval '1 s')
                       or ctx0_private.must_stop(p_preview => p_preview, p_stop_at => 'infinity')));

@@ -31,6 +31,7 @@
 --                    slots:   names of replication slots that were made, and that no rollback removes
 --              + tables: as table_facts
 --              + sequences: [{relation, from, to}]: those that could not be set back
+--              + unrecorded: whether there are objects of ctx0, although the ledger is empty
 --              + drifted: the names of the objects that were changed since the last change left them
 --              + cron: whether pg_cron can run a version outside a transaction
 --              + cancelled: whether ctx0_cancel_preview stopped it

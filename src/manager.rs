@@ -140,17 +140,33 @@ impl SchemaVersionManager {
             current_version: plan.current,
             latest_version: self.latest_version(),
             pending_migrations: plan.pending.iter().map(SchemaVersion::from).collect(),
-            backup: worth_a_backup(plan.current, plan.pending)
-                .iter()
-                .filter_map(Migration::backup)
-                .max()
-                .map(|level| BackupAdvice::new(level, &self.0.backup_instructions)),
+            backup: self.backup_before(worth_a_backup(plan.current != Version::ZERO, plan.pending)),
             setup: None,
             unrecorded: Vec::new(),
             newer: plan.newer.iter().map(SchemaVersion::from).collect(),
             hosted: hosted.map(|hosted| hosted.compare(plan.current, withheld)),
             problem: plan.problem,
         })
+    }
+
+    /// Adds the objects that no version is recorded for: they may hold data that any version could lose.
+    pub(crate) fn add_unrecorded(&self, check: &mut UpdateCheck, objects: Vec<String>) {
+        if !objects.is_empty() {
+            let pending = check.pending_migrations.iter();
+            check.backup = self.backup_before(
+                pending.filter_map(|pending| self.0.migrations.get(pending.version)),
+            );
+        }
+        check.unrecorded = objects;
+    }
+
+    /// The backup that one of these asks for.
+    fn backup_before<'a>(
+        &self,
+        migrations: impl IntoIterator<Item = &'a Migration>,
+    ) -> Option<BackupAdvice> {
+        let level = migrations.into_iter().filter_map(Migration::backup).max()?;
+        Some(BackupAdvice::new(level, &self.0.backup_instructions))
     }
 
     /// The ledger, and what is known of the hosted service where one is configured, at the same time.

@@ -104,13 +104,13 @@ pub(crate) fn plan_rollback<'l>(
         .collect()
 }
 
-/// Of what is to be applied from this version on, the part before which a backup makes sense. At version
-/// 0 there is no data of ctx0 yet that a later version could lose.
-pub(crate) fn worth_a_backup<T>(current: Version, pending: &[T]) -> &[T] {
-    let count = if current == Version::ZERO {
-        pending.len().min(1)
-    } else {
+/// Of what is to be applied, the part before which a backup makes sense. Where there is nothing of ctx0 yet, there is no
+/// data that a version after the first could lose.
+pub(crate) fn worth_a_backup<T>(has_data: bool, pending: &[T]) -> &[T] {
+    let count = if has_data {
         pending.len()
+    } else {
+        pending.len().min(1)
     };
     &pending[..count]
 }

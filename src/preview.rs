@@ -356,7 +356,8 @@ impl Preview {
         if let Some(first) = versions.first_mut() {
             first.warnings.extend(Warning::of_drift(&seen.drifted));
         }
-        let asked = worth_a_backup(current, steps).iter();
+        let has_data = current != Version::ZERO || seen.unrecorded;
+        let asked = worth_a_backup(has_data, steps).iter();
         let asked = asked.filter_map(Step::backup);
         let saw = versions
             .iter()
@@ -469,6 +470,8 @@ pub(crate) struct Rehearsal {
     pub(crate) versions: Vec<SeenVersion>,
     pub(crate) tables: Vec<TableFacts>,
     pub(crate) sequences: Vec<MovedSequence>,
+    /// Whether there are objects of ctx0, although the ledger is empty.
+    pub(crate) unrecorded: bool,
     /// The objects that were changed by hand, each with its kind.
     pub(crate) drifted: Vec<String>,
     /// The way past PostgREST or why there is none, where a version needs one.

@@ -299,7 +299,7 @@ async fn check(manager: &SchemaVersionManager) -> Result<UpdateCheck, Error> {
     if check.has_updates {
         // Where this cannot be learned now, applying tells.
         match manager.status().await {
-            Ok(status) => check.unrecorded = status.unrecorded,
+            Ok(status) => manager.add_unrecorded(&mut check, status.unrecorded),
             Err(error) => check.setup = manager.setup_after(&error),
         }
     }

@@ -228,6 +228,7 @@ fn in_steps(rehearsed: Rehearsed, steps: &[Step], cancelled: Unfinished) -> Rehe
             .collect(),
         tables: rehearsed.tables,
         sequences: rehearsed.sequences,
+        unrecorded: rehearsed.unrecorded,
         drifted: rehearsed.drifted,
         open: None,
     }

@@ -183,7 +183,12 @@ impl Run {
             return Err(Error::BlankBackupName);
         }
         let (current, steps) = self.goal.steps(&self.manager).await?;
-        self.check_consent(current, &steps)?;
+        self.check_agreed(current, &steps)?;
+        if self.backup_by.is_none()
+            && let Some(version) = backup_required(&self.manager, current, &steps).await?
+        {
+            return Err(Error::BackupRequired { version });
+        }
         let several = match self.goal {
             Goal::Latest => self.batch.unwrap_or(current == Version::ZERO),
             Goal::Next(_) | Goal::BackTo(_) => false,
@@ -230,23 +235,14 @@ impl Run {
         Ok(steps.last().map_or(current, Step::leads_to))
     }
 
-    /// Whether the user has agreed to these steps, and has the backup that they need.
-    fn check_consent(&self, current: Version, steps: &[Step]) -> Result<(), Error> {
-        if let Some(agreed) = &self.agreed
-            && *agreed != PreviewToken::of(current, steps)
-        {
-            return Err(Error::PreviewOutdated);
+    /// Whether the user has agreed to these steps.
+    fn check_agreed(&self, current: Version, steps: &[Step]) -> Result<(), Error> {
+        match &self.agreed {
+            Some(agreed) if *agreed != PreviewToken::of(current, steps) => {
+                Err(Error::PreviewOutdated)
+            }
+            _ => Ok(()),
         }
-        if self.backup_by.is_none()
-            && let Some(step) = worth_a_backup(current, steps)
-                .iter()
-                .find(|step| step.backup() == Some(Backup::Required))
-        {
-            return Err(Error::BackupRequired {
-                version: step.version,
-            });
-        }
-        Ok(())
     }
 
     /// Requests these steps and follows the request until its outcome is known. In between the database may ask
@@ -394,6 +390,30 @@ impl Run {
             })
             .map_err(|end| end.of_change(AttemptAction::Change(action), version))
     }
+}
+
+/// The version before which a backup must be made. Where the ledger is empty, one more request may be needed to know
+/// whether there is anything to lose.
+async fn backup_required(
+    manager: &SchemaVersionManager,
+    current: Version,
+    steps: &[Step],
+) -> Result<Option<Version>, Error> {
+    let required = |steps: &[Step]| {
+        let mut steps = steps.iter();
+        let step = steps.find(|step| step.backup() == Some(Backup::Required))?;
+        Some(step.version)
+    };
+    let needs_no_data = required(worth_a_backup(false, steps));
+    if current != Version::ZERO || needs_no_data.is_some() {
+        return Ok(required(steps));
+    }
+    let Some(version) = required(steps) else {
+        return Ok(None);
+    };
+    // Objects of ctx0 may have been made by hand.
+    let has_data = !manager.status().await?.unrecorded.is_empty();
+    Ok(has_data.then_some(version))
 }
 
 /// What to do where nothing runs a statement outside a transaction.

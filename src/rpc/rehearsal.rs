@@ -121,6 +121,9 @@ pub(crate) struct Rehearsed {
     pub(crate) sequences: Vec<MovedSequence>,
     /// Whether `ctx0_cancel_preview` stopped it.
     pub(crate) cancelled: bool,
+    /// Whether there are objects of ctx0, although the ledger is empty.
+    #[serde(default)]
+    pub(crate) unrecorded: bool,
     /// The objects that were changed by hand since the last change left them.
     #[serde(default)]
     pub(crate) drifted: Vec<String>,

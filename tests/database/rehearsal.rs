@@ -3,8 +3,8 @@
 use std::{env, time::Duration};
 
 use ctx0_schema::{
-    Action, Backup, Error, LockMode, Migrations, ObjectKind, Preview, PreviewState, Unfinished,
-    WarningKind,
+    Action, Backup, Error, LockMode, Migrations, ObjectKind, Preview, PreviewState, Scheduler,
+    Unfinished, WarningKind,
 };
 use ctx0_stack::Options;
 use ctx0_stack::project::{LONGEST, Project, migrations, version, warnings};
@@ -336,6 +336,45 @@ async fn a_required_backup_must_be_acknowledged_and_who_did_is_recorded() {
             .as_deref(),
         Some("Ada")
     );
+}
+
+#[tokio::test]
+async fn tables_that_were_made_by_hand_need_the_backup_of_every_version() {
+    let project = Project::installed().await;
+    let manifest = r#"{"currentVersion": 2, "migrations": [
+        {"version": 1, "name": "001_a", "description": "A", "file": "001_a.sql"},
+        {"version": 2, "name": "002_b", "description": "B", "file": "002_b.sql", "backup": "required"}]}"#;
+    let files = [
+        ("manifest.json", manifest),
+        (
+            "001_a.sql",
+            "create table if not exists public.ctx0_a (id int, note text);",
+        ),
+        ("002_b.sql", "alter table public.ctx0_a drop column note;"),
+    ];
+    let manager = project.manager(Migrations::embedded(&files).unwrap());
+    project
+        .sql("create table public.ctx0_a (id int, note text); insert into public.ctx0_a values (1, 'mine')")
+        .await;
+    let preview = manager.preview().budget(LONGEST).await.unwrap();
+    assert_eq!(preview.backup.unwrap().level, Backup::Required);
+    let scheduler = Scheduler::builder(manager.clone()).start();
+    let check = scheduler.check_now().await.unwrap();
+    assert_eq!(check.backup.as_ref().unwrap().level, Backup::Required);
+    let error = manager.apply_all_pending().await.unwrap_err();
+    assert!(
+        matches!(error.error, Error::BackupRequired { version, .. } if version.get() == 2),
+        "{error}"
+    );
+    assert_eq!(
+        project.value("select note from public.ctx0_a").await,
+        "mine"
+    );
+
+    // Without them, nothing can be lost.
+    project.sql("drop table public.ctx0_a").await;
+    manager.apply_all_pending().await.unwrap();
+    assert_eq!(project.ledger().await, [1, 2]);
 }
 
 #[tokio::test]

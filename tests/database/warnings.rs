@@ -10,7 +10,8 @@ create table public.ctx0_full (
   note text,
   spare text,
   size varchar(20),
-  amount integer not null default 0
+  amount integer not null default 0,
+  at timestamptz default now()
 );
 alter table public.ctx0_full enable row level security;
 insert into public.ctx0_full (note, size) select 'note ' || i, 'size' from generate_series(1, 500) i;
@@ -49,7 +50,7 @@ use WarningKind::{DataLost, Dropped, Locked, Opened, Renamed, Required, Rewritte
 /// What runs, and all that is to be said of it.
 type Case = (&'static str, &'static [(WarningKind, &'static str)]);
 
-const RISKY: [Case; 38] = [
+const RISKY: [Case; 39] = [
     (
         "drop table ctx0_full cascade",
         &[
@@ -159,6 +160,17 @@ const RISKY: [Case; 38] = [
             (
                 DataLost,
                 "deletes values in the column size of ctx0_full",
+            ),
+            (Rewritten, "rewrites ctx0_full ("),
+            (Locked, "ctx0_full can't be read or changed"),
+        ],
+    ),
+    (
+        "alter table ctx0_full alter column at type time using at::time",
+        &[
+            (
+                DataLost,
+                "rounds or shortens values in the column at of ctx0_full",
             ),
             (Rewritten, "rewrites ctx0_full ("),
             (Locked, "ctx0_full can't be read or changed"),
