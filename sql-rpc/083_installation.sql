@@ -58,3 +58,25 @@ $$;
 
 comment on function ctx0_private.own_writes() is
   'ctx0: what this transaction has written to the ledger and to the catalog of functions';
+
+-- record_writes(): what this transaction has written to the record of changes.
+create function ctx0_private.record_writes()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tables constant regclass[] := array[
+    to_regclass('ctx0_private.ctx0_schema_attempts'), to_regclass('ctx0_private.ctx0_schema_cancellations'),
+    to_regclass('ctx0_private.ctx0_schema_outside')];
+begin
+  return (
+    select string_agg(concat_ws(' ', pg_relation_filenode(t), pg_stat_get_xact_tuples_inserted(t),
+                                pg_stat_get_xact_tuples_updated(t), pg_stat_get_xact_tuples_deleted(t)), ',')
+      from unnest(v_tables) t);
+end
+$$;
+
+comment on function ctx0_private.record_writes() is
+  'ctx0: what this transaction has written to the record of changes';

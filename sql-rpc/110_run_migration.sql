@@ -51,6 +51,7 @@ declare
   v_installation  constant text := coalesce(p_installation, ctx0_private.installation());
   v_others        constant bigint[] := coalesce(p_others, ctx0_private.other_versions(p_version => p_version));
   v_writes        text;
+  v_record        text;
   v_is_clean      boolean;
   v_problem       text;
   v_named         constant text := current_setting('application_name');
@@ -79,6 +80,7 @@ begin
               p_breaking, p_min_app_version);
     end if;
     v_writes := ctx0_private.own_writes();
+    v_record := ctx0_private.record_writes();
     perform set_config('search_path', 'public, extensions', true);
     -- Supabase's `safeupdate` refuses an update without `where`, which a migration may mean.
     perform pg_catalog.set_config('safeupdate.enabled', '0', true);
@@ -114,6 +116,11 @@ begin
       raise object_not_in_prerequisite_state using
         message = 'the migration changes what install_sql() has installed',
         hint = 'Leave the schema ctx0_private and the functions that return ctx0_private.answer alone.';
+    end if;
+    if ctx0_private.record_writes() is distinct from v_record then
+      raise object_not_in_prerequisite_state using
+        message = 'the migration writes to the tables in ctx0_private',
+        hint = 'They have the record of all changes and what rolls them back. No migration needs to write to them.';
     end if;
     v_problem := ctx0_private.table_problem(p_owner => current_user);
     if v_problem is not null then

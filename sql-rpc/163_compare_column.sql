@@ -43,7 +43,7 @@ begin
         when undefined_function or lock_not_available then
           null; -- Such as json, which cannot be compared.
         when others then
-          v_effect := 'rounded'; -- Nothing leads back, as from a time to its day.
+          v_effect := 'rounded'; -- No conversion leads back.
       end;
     else
       v_effect := case when v_cast is null and v_before ->> 2 = v_after ->> 2 then 'recomputed' else 'replaced' end;
