@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::outside_table::SeenOutsideTable;
 use self::warnings::Tables;
 #[cfg(feature = "cli")]
-pub(crate) use self::{format::short, text::clean};
+pub(crate) use self::{
+    format::short,
+    text::{clean, not_brought_back},
+};
 pub use self::{
     outside::OutsidePreview,
     outside_table::OutsideTable,

@@ -17,7 +17,7 @@ use crate::{
     fleet::{FleetReport, ProjectOutcome, ProjectReport},
     ledger::{Action, AppliedVersion, Attempt, AttemptOutcome},
     manifest::{Backup, Migrations},
-    preview::{Preview, PreviewState, WarningKind, clean, short},
+    preview::{Preview, PreviewState, WarningKind, clean, not_brought_back, short},
     repair::Recognition,
     report::{
         CancelReport, DatabaseStatus, HostedComparison, HostedState, SetupNeeded, UpdateCheck,
@@ -478,6 +478,9 @@ pub(super) fn summary(preview: &Preview) -> String {
                 _ => YELLOW,
             };
             text += &styled(style, &format!("  ! {}", warning.message));
+        }
+        if version.action == Action::Rollback {
+            text += &warning(&format!("  ! {}", not_brought_back(version.version)));
         }
         match version.state {
             PreviewState::Tested => {}

@@ -53,14 +53,23 @@ impl Definition {
             ObjectKind::Function | ObjectKind::Procedure => secure(PartKind::Body),
             _ => false,
         };
-        self.parts_of(PartKind::Grant)
-            .map(|grant| {
-                // Of a column: `anon (name)`.
-                let name = grant.name();
-                name.split_once(' ').map_or(name, |(role, _)| role)
-            })
+        self.grantees()
             .filter(|role| unchecked && PUBLIC_ROLES.contains(role))
             .collect()
+    }
+
+    /// Whether a role has any privilege, be it of its own or everybody's.
+    pub(super) fn is_granted_to(&self, role: &str) -> bool {
+        self.grantees()
+            .any(|grantee| grantee == role || grantee == "public")
+    }
+
+    fn grantees(&self) -> impl Iterator<Item = &str> {
+        self.parts_of(PartKind::Grant).map(|grant| {
+            // Of a column: `anon (name)`.
+            let name = grant.name();
+            name.split_once(' ').map_or(name, |(role, _)| role)
+        })
     }
 }
 

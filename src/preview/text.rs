@@ -7,13 +7,21 @@ use super::{
     format::{bytes, count, short},
     warnings::WarningKind,
 };
-use crate::{ledger::Action, manifest::Backup};
+use crate::{
+    ledger::Action,
+    manifest::{Backup, Version},
+};
 
 const BOLD: &str = "1";
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
+
+/// What is to be said of every rollback: which rows a version has changed, nobody has recorded.
+pub(crate) fn not_brought_back(version: Version) -> String {
+    format!("does not bring back data that v{version} changed or deleted")
+}
 
 pub(super) fn text(preview: &Preview, colours: bool) -> String {
     let mut text = Text {
@@ -121,12 +129,7 @@ impl Text {
             self.line(colour, &format!("  ! {}", warning.message));
         }
         if version.action == Action::Rollback {
-            // Warnings say what the definitions tell; which rows a version has changed, nobody has recorded.
-            let version = version.version;
-            self.line(
-                "",
-                &format!("  does not bring back data that v{version} changed or deleted"),
-            );
+            self.line("", &format!("  {}", not_brought_back(version.version)));
         }
         for unseen in &version.unseen {
             self.line("", &format!("  not seen: {unseen}"));

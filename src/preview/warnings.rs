@@ -510,16 +510,21 @@ impl Warnings<'_> {
         }
     }
 
-    /// A policy of a table that was there lets more through. Permissive policies add up, and of the rows that they
-    /// let through restrictive ones take away.
+    /// A policy of a table that was there lets more through, because it or a privilege is new. Permissive policies add up,
+    /// and of the rows that they let through restrictive ones take away.
     fn let_through(&mut self, object: &SeenObject, after: &Definition) {
         let Some(before) = &object.before else { return };
         let table = short(&after.name);
         for policy in after.permissive_policies() {
-            if policy.concerns.is_empty() || policy.is_one_of(before.permissive_policies()) {
+            let is_new = !policy.is_one_of(before.permissive_policies());
+            let mut roles = policy.concerns.clone();
+            roles.retain(|role| {
+                after.is_granted_to(role) && (is_new || !before.is_granted_to(role))
+            });
+            if roles.is_empty() {
                 continue;
             }
-            let (name, roles) = (policy.name(), policy.concerns.join(" and "));
+            let (name, roles) = (policy.name(), roles.join(" and "));
             self.add(
                 WarningKind::Opened,
                 format!(

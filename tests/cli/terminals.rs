@@ -39,6 +39,9 @@ async fn a_person_is_asked_before_a_change() {
     assert_eq!(project.ledger().await, [1, 2]);
 
     let mut terminal = cli.terminal(80, &["rollback", "0"]);
+    terminal
+        .see("does not bring back data that v2 changed or deleted")
+        .await;
     terminal.see("type \"roll back to v0\":").await;
     terminal.press("y\n").await;
     assert_eq!(terminal.end().await, 7);

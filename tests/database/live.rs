@@ -493,7 +493,11 @@ async fn a_warning_says_what_opens_data_however_it_is_written() {
              create policy short on public.ctx0_diary as restrictive to authenticated using (length(body) < 9);
              create policy nobody on public.ctx0_diary as restrictive to anon using (false);
              create table public.ctx0_closed (id int, body text);
-             revoke all on public.ctx0_closed from anon, authenticated;",
+             revoke all on public.ctx0_closed from anon, authenticated;
+             create table public.ctx0_shared (id int, body text);
+             alter table public.ctx0_shared enable row level security;
+             create policy all_rows on public.ctx0_shared to anon using (true);
+             revoke all on public.ctx0_shared from anon;",
         )
         .await;
     for (sql, opened) in [
@@ -517,6 +521,13 @@ async fn a_warning_says_what_opens_data_however_it_is_written() {
             false,
         ),
         ("grant select (body) on ctx0_closed to anon", true),
+        ("grant select on ctx0_shared to anon", true),
+        ("grant select (body) on ctx0_shared to anon", true),
+        ("grant select on ctx0_shared to service_role", false),
+        (
+            "create policy more on ctx0_shared for select to anon using (id > 0)",
+            false,
+        ),
         ("grant usage on schema hidden to anon", true),
         ("alter table hidden.notes set schema public", true),
         (
