@@ -77,6 +77,9 @@ const BASELINE: &str = "schema:baseline";
 /// | `schema:ahead` | [`UpdateCheck`](crate::UpdateCheck): the database is newer than this build, and the app can work with it |
 /// | `schema:error` | `{code, message, retryable, doctorHelps, installSql?, editorUrl?, applied?, rolledBack?, mayLock?, problem?}` |
 ///
+/// With [`HostedPolicy::Follow`](crate::HostedPolicy::Follow), an error with the code `hostedUnknown` says that updates
+/// wait, because the hosted service could not be asked.
+///
 /// Parameters are named, and unknown ones are refused.
 ///
 /// Windows share one run and one preview: asking for the same while it runs joins it, asking for something

@@ -120,6 +120,15 @@ impl UpdateCheck {
     pub fn is_up_to_date(&self) -> bool {
         !self.has_updates && self.problem.is_none()
     }
+
+    /// Why versions are held back that nobody knows the hosted service to lack: it could not be asked.
+    #[cfg(feature = "ipc")]
+    pub(crate) fn hosted_unknown(&self) -> Option<&str> {
+        let hosted = self.hosted.as_ref();
+        let unknown = hosted
+            .filter(|hosted| hosted.state == HostedState::Unknown && !hosted.withheld.is_empty());
+        unknown.and_then(|hosted| hosted.problem.as_deref())
+    }
 }
 
 /// How the database compares with the hosted service.

@@ -39,11 +39,12 @@ impl Event {
         Some(match state {
             SchemaState::Unknown => return None,
             SchemaState::Failed(error) => Self::Error(Box::new(ErrorEvent::of(error))),
-            SchemaState::Checked(check) => match &check.problem {
-                Some(problem) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
-                None if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
-                None if !check.newer.is_empty() => Self::Ahead(Arc::clone(check)),
-                None => Self::Applied(Applied {
+            SchemaState::Checked(check) => match (&check.problem, check.hosted_unknown()) {
+                (Some(problem), _) => Self::Error(Box::new(ErrorEvent::of_problem(problem))),
+                (None, Some(why)) => Self::Error(Box::new(ErrorEvent::of_hosted(why))),
+                (None, None) if check.has_updates => Self::UpdateAvailable(Arc::clone(check)),
+                (None, None) if !check.newer.is_empty() => Self::Ahead(Arc::clone(check)),
+                (None, None) => Self::Applied(Applied {
                     applied: Vec::new(),
                     current_version: check.current_version,
                 }),
@@ -196,7 +197,8 @@ pub(super) fn result<T: Serialize, E: Borrow<Error>>(
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ErrorEvent {
-    /// The name of the error, such as `rpcNotInstalled`.
+    /// The name of the error, such as `rpcNotInstalled`. `hostedUnknown`: updates wait, because the hosted service
+    /// could not be asked.
     code: &'static str,
     message: String,
     retryable: bool,
@@ -256,6 +258,24 @@ impl ErrorEvent {
             rolled_back: None,
             may_lock: false,
             problem: Some(problem.into()),
+        }
+    }
+
+    /// Updates wait for a hosted service that could not be asked, for this reason.
+    fn of_hosted(why: &str) -> Self {
+        Self {
+            code: "hostedUnknown",
+            message: format!(
+                "couldn't ask the hosted service ({why}); updates wait until it answers"
+            ),
+            retryable: true,
+            doctor_helps: false,
+            install_sql: None,
+            editor_url: None,
+            applied: None,
+            rolled_back: None,
+            may_lock: false,
+            problem: None,
         }
     }
 

@@ -164,7 +164,10 @@ impl Ipc {
             }
             Ok(report) => {
                 let result = json!(report);
-                self.tell(ended(change, report));
+                // Where nothing was to be done, the check that follows tells how things stand.
+                if !report.applied.is_empty() || change != Change::Apply {
+                    self.tell(ended(change, report));
+                }
                 Ok(result)
             }
         };

@@ -7,8 +7,11 @@ use super::{
     *,
 };
 use crate::{
+    config::HostedPolicy,
     install::install_sql,
     manifest::Version,
+    report::{HostedComparison, HostedState, UpdateCheck},
+    scheduler::SchemaState,
     transport::{
         Request,
         fake::{Fake, Scripted, refusal, response},
@@ -401,6 +404,50 @@ async fn a_ledger_that_does_not_fit_is_an_error_event_with_its_problem() {
         (&check["hasUpdates"], &check["problem"]["kind"]),
         (&json!(false), &json!("differs"))
     );
+}
+
+#[test]
+fn a_hosted_service_that_could_not_be_asked_is_an_error_event_and_never_up_to_date() {
+    let event = |state, problem: Option<&str>, withheld: Value| {
+        let hosted = HostedComparison {
+            policy: HostedPolicy::Follow,
+            version: None,
+            state,
+            withheld: serde_json::from_value(withheld).unwrap(),
+            problem: problem.map(str::to_owned),
+        };
+        let check = UpdateCheck {
+            has_updates: false,
+            current_version: Version::ZERO,
+            latest_version: Version::ZERO.next(),
+            pending_migrations: Vec::new(),
+            backup: None,
+            setup: None,
+            unrecorded: Vec::new(),
+            newer: Vec::new(),
+            hosted: Some(hosted),
+            problem: None,
+        };
+        let event = Event::of(&SchemaState::Checked(Arc::new(check)));
+        event.expect("an event").notification()
+    };
+    let first = json!([{"version": 1, "migration_name": "001_a", "description": "A"}]);
+    let error = event(HostedState::Unknown, Some("no route"), first.clone());
+    assert_eq!(
+        (&error["method"], &error["params"]["code"]),
+        (&json!(ERROR), &json!("hostedUnknown"))
+    );
+    assert_eq!(
+        error["params"]["message"],
+        "couldn't ask the hosted service (no route); updates wait until it answers"
+    );
+    // It was asked before and lacks this version, or nothing waits for it.
+    for told in [
+        event(HostedState::Level, Some("no route"), first),
+        event(HostedState::Unknown, Some("no route"), json!([])),
+    ] {
+        assert_eq!(told["method"], APPLIED);
+    }
 }
 
 #[tokio::test(start_paused = true)]

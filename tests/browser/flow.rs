@@ -180,6 +180,55 @@ async fn a_daemon_that_follows_the_hosted_service_offers_only_what_that_has() {
 }
 
 #[tokio::test]
+async fn a_hosted_service_that_cannot_be_asked_is_said_to_hold_updates_back() {
+    let project = project::installed().await;
+    let folder = Folder::of(&[("First", "select 1;")]);
+    let hosted = MockServer::start().await;
+    let url = format!("{}/manifest.json", hosted.uri());
+    let daemon = Start::on(&project)
+        .migrations(&folder)
+        .follow(&url)
+        .start()
+        .await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("unavailable").await;
+    let text = window.text().await;
+    assert!(
+        text.starts_with(
+            "● ctx0 updates wait for the hosted service Couldn't ask the hosted service ("
+        ) && text.contains("); updates wait until it answers."),
+        "{text}"
+    );
+    assert_eq!(window.buttons().await, json!(["Check Again", "Dismiss"]));
+    window.picture("hosted-unknown").await;
+    window.click("Check Again").await;
+    window.until("button('Check Again')").await;
+    window.command("preview").await;
+    window
+        .until("log().includes('There is nothing to test. Couldn\\'t ask the hosted service')")
+        .await;
+    assert_eq!(
+        window
+            .js(
+                "return log().includes('up to date') || log().includes('nothing was changed');",
+                &[]
+            )
+            .await,
+        json!(false)
+    );
+
+    let manifest = fs::read(folder.path().join("manifest.json")).expect("a manifest");
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_bytes(manifest))
+        .mount(&hosted)
+        .await;
+    window.click("Check Again").await;
+    window.until_state("available").await;
+    window.assert_clean_console().await;
+}
+
+#[tokio::test]
 async fn with_nothing_configured_the_daemon_brings_a_database_that_is_a_version_behind() {
     let daemon = Start::temporary().start().await;
     let browser = Browser::start().await;

@@ -121,6 +121,11 @@ export function lacksBackup(model) {
   return backupAdvice(model)?.level === "required" && !model.backedUp;
 }
 
+/** Whether updates wait because the hosted service could not be asked. */
+export function isHostedUnknown({ hosted }) {
+  return hosted?.state === "unknown" && hosted.withheld?.length > 0;
+}
+
 const HANDLERS = {
   // The daemon.
 
@@ -247,8 +252,8 @@ const HANDLERS = {
     const idle = { ...model, view: { ...model.view, busy: false } };
     if (error) return HANDLERS.failed(idle, { error });
     if (result.hasUpdates) return HANDLERS.updateAvailable(idle, { check: result, asked: true });
-    // A problem is an event of its own, and so is a newer database.
-    return result.problem || result.newer ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
+    // A problem is an event of its own, and so are a newer database and a hosted service that can't be asked.
+    return result.problem || result.newer || isHostedUnknown(result) ? idle : HANDLERS.applied(idle, { applied: [], currentVersion: result.currentVersion });
   },
 
   installed(model, { error }) {

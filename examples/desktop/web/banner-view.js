@@ -94,7 +94,7 @@ const STATES = {
   }),
   setup: (shown) => (canInstall(shown) ? install(shown) : paste(shown)),
   unavailable: ({ error, busy }) => ({
-    title: error.retryable ? "Can't reach the ctx0 database" : "Can't check the ctx0 schema",
+    title: error.code === "hostedUnknown" ? "ctx0 updates wait for the hosted service" : error.retryable ? "Can't reach the ctx0 database" : "Can't check the ctx0 schema",
     detail: words(error),
     primary: busy ? "Checking…" : "Check Again",
   }),

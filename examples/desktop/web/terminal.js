@@ -1,6 +1,7 @@
 // The window: a small terminal that hosts the banner.
 
 import { SchemaClient } from "./schema-client.js";
+import { isHostedUnknown } from "./banner-model.js";
 import { PREVIEW_SECONDS, versions, words } from "./banner-view.js";
 import "./schema-update-banner.js";
 
@@ -85,6 +86,7 @@ function offerNotifications(button) {
 function checked({ hasUpdates, currentVersion, latestVersion, pendingMigrations, newer, hosted, problem }) {
   if (hasUpdates) return `The schema is at v${currentVersion}; v${pendingMigrations.at(-1).version} is available.`;
   if (newer) return `The schema is at v${currentVersion}. This app knows v${latestVersion} and can work with it.`;
+  if (isHostedUnknown({ hosted })) return `Couldn't ask the hosted service (${hosted.problem}); updates wait until it answers.`;
   if (hosted?.withheld) return `The schema is at v${currentVersion}. v${latestVersion} comes when the hosted service has it.`;
   return problem ? words(problem) : `The schema is up to date (v${currentVersion}).`;
 }
@@ -97,6 +99,7 @@ function stands({ current_version, server_version, ledger }) {
 async function preview(version) {
   print(`Testing on your database. ctx0 may have to wait for up to ${PREVIEW_SECONDS} seconds…`);
   const { currentVersion, targetVersion, versions: seen } = await schema.preview({ rollbackTo: version });
+  if (seen.length === 0) return version === undefined ? `There is nothing to test. ${checked(await schema.checkUpdates())}` : `The database is already at v${currentVersion}: there is nothing to roll back.`;
   const lines = seen.flatMap(({ version, warnings, changes, failure }) => [
     `v${version}${failure ? ` fails: ${failure.message}` : ""}`,
     ...warnings.map(({ message }) => `! ${message}`),
