@@ -456,6 +456,24 @@ test("a short interruption is not shown, a longer one is", () => {
   equal(play([{ type: "connection", state: "open" }, { type: "stillDisconnected" }], lost.model).model.view.state, "available");
 });
 
+test("a run of which the end is not known gives way to what is known", () => {
+  const lost = [{ type: "connection", state: "lost" }, { type: "connection", state: "open" }];
+  const running = play([found(), ACT]).model;
+  // A daemon that is there tells how its run ends.
+  equal(play([away()], running).model.view.state, "applying");
+  for (const before of [[], [{ type: "cancel" }], [{ type: "stillDisconnected" }]]) {
+    const messages = before[0]?.type === "stillDisconnected" ? [lost[0], before[0], lost[1]] : [...before, ...lost];
+    const { model } = play([...messages, away(), away()], running);
+    const { title, detail, buttons } = view(model);
+    equal([title, detail], ["Can't reach the ctx0 database", "Whether the update finished isn't known yet.\nNo response."]);
+    equal([buttons.cancel, buttons.primary], [false, "Check Again"]);
+    equal(play([found()], model).model.view.state, "available");
+  }
+  const rollback = testedWith(seen(seenVersion(1)), { type: "offerRollback", version: 0 });
+  const { model } = play([ACT, ...lost, away()], rollback);
+  equal(view(model).detail.startsWith("Whether the rollback finished isn't known yet."), true);
+});
+
 // The words.
 
 test("the line about data says the important first", () => {

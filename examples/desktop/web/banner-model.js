@@ -136,7 +136,7 @@ const HANDLERS = {
 
   stillDisconnected(model) {
     if (model.connection === "open" || model.view.state === "reconnecting") return model;
-    return show(reset(model), { state: "reconnecting" });
+    return show(reset(model), { state: "reconnecting", unfinished: unfinished(model) });
   },
 
   updateAvailable(model, { check, asked = false }) {
@@ -199,7 +199,7 @@ const HANDLERS = {
   },
 
   failed(model, { error }) {
-    const { state, steps, pending } = model.view;
+    const { state, stale, steps, pending } = model.view;
     if (error.rolledBack) return show(reset(model), { state: "rollbackFailed", error });
     if (error.problem) {
       const [left, ...effects] = leave({ ...model, check: undefined });
@@ -209,12 +209,14 @@ const HANDLERS = {
       if (error.installSql) return show(reset(model), { state: "setup", setup: error });
       return show(reset(model), { state: "failed", error, steps, pending });
     }
-    if (state === "applying" || (STAYS.includes(state) && !model.dismissed)) return model;
+    if ((state === "applying" && !stale) || (STAYS.includes(state) && !model.dismissed)) return model;
     // The same failure again is no news: the daemon tries often while something is away.
     const isKnown = state === "unavailable" && model.view.error.code === error.code;
-    if (isKnown) return { ...model, view: { state: "unavailable", error } };
+    // A check that reached the database has seen whether it finished.
+    const view = { state: "unavailable", error, unfinished: error.code === "hostedUnknown" ? undefined : unfinished(model) };
+    if (isKnown) return { ...model, view };
     const [left, ...effects] = leave(model);
-    return [show(left, { state: "unavailable", error }), ...effects];
+    return [show(left, view), ...effects];
   },
 
   // The responses.
@@ -417,6 +419,11 @@ function start(model, now, mayLock = undefined) {
   if (rollbackTo === undefined) return [next, { do: "apply", ticket: next.ticket, params: { token, backupBy, mayLock } }];
   next.view.action = "rollback";
   return [next, { do: "rollback", ticket: next.ticket, params: { version: rollbackTo, token, backupBy, mayLock } }];
+}
+
+/** The run of which a lost connection took the end: `apply` or `rollback`. */
+function unfinished({ view: { state, action = "apply", unfinished: known } }) {
+  return state === "applying" ? action : known;
 }
 
 function verifyOnce(model, effect) {

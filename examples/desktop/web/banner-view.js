@@ -93,9 +93,9 @@ const STATES = {
     primary: "Try Again",
   }),
   setup: (shown) => (canInstall(shown) ? install(shown) : paste(shown)),
-  unavailable: ({ error, busy }) => ({
+  unavailable: ({ error, busy, unfinished }) => ({
     title: error.code === "hostedUnknown" ? "ctx0 updates wait for the hosted service" : error.retryable ? "Can't reach the ctx0 database" : "Can't check the ctx0 schema",
-    detail: words(error),
+    detail: [unfinished && `Whether the ${unfinished === "rollback" ? "rollback" : "update"} finished isn't known yet.`, words(error)].filter(Boolean).join("\n"),
     primary: busy ? "Checking…" : "Check Again",
   }),
   newer: ({ currentVersion, latestVersion }) => ({
