@@ -404,6 +404,23 @@ test("an update that stops older apps says so", () => {
   equal(notes({ breaking: true, min_app_version: "1.4.0" }), ["Apps on other computers must be version 1.4.0 or newer."]);
 });
 
+// Drift.
+
+test("each check compares the schema, and a dismissed change of it comes back", () => {
+  const upToDate = { type: "applied", applied: [], currentVersion: 2 };
+  const drift = { type: "verified", result: { state: "drifted", differences: [{ kind: "table", name: "public.a", diff: "" }] } };
+  const first = play([upToDate]);
+  const second = play([{ type: "verified", result: { state: "unchanged" } }, upToDate], first.model);
+  equal([first.does, second.does, second.model.view.state], [["verify"], ["verify"], ""]);
+  const { model } = play([drift, { type: "dismiss" }], second.model);
+  equal(view(model).state, "");
+  const again = play([upToDate], model);
+  equal([again.does, view(play([drift], again.model).model).state], [["verify"], "drifted"]);
+  equal(view(play([drift, { type: "verified", result: { state: "unchanged" } }], again.model).model).state, "");
+  // An offer is not covered by it.
+  equal(play([found(), drift]).model.view.state, "available");
+});
+
 // Rolling back.
 
 const ROLLBACK = { type: "offerRollback", version: 0 };

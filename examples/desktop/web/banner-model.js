@@ -18,8 +18,6 @@ export const START = {
   connection: "connecting",
   /** The latest check that found updates. */
   check: undefined,
-  /** Whether the schema was compared since the daemon is there. */
-  verified: false,
   /** Of the update or rollback on offer. */
   expanded: false,
   preview: undefined,
@@ -131,7 +129,7 @@ const HANDLERS = {
 
   connection(model, { state }) {
     if (state !== "lost") return { ...model, connection: state };
-    return [{ ...model, connection: state, verified: false, view: { ...model.view, stale: true } }, { do: "waitForConnection" }];
+    return [{ ...model, connection: state, view: { ...model.view, stale: true } }, { do: "waitForConnection" }];
   },
 
   stillDisconnected(model) {
@@ -169,17 +167,17 @@ const HANDLERS = {
   applied(model, { applied, currentVersion }) {
     const { state } = model.view;
     const next = { ...model, check: undefined };
+    // Each check compares the schema: it may have been changed while the window was open.
     const verify = { do: "verify" };
-    if (applied.length > 0) return show(reset({ ...next, verified: false }), { state: "applied", currentVersion });
-    if (UP_TO_DATE.includes(state) || (["rollback", "rollbackFailed"].includes(state) && !model.dismissed)) return verifyOnce(next, verify);
+    if (applied.length > 0) return show(reset(next), { state: "applied", currentVersion });
+    if (UP_TO_DATE.includes(state) || (["rollback", "rollbackFailed"].includes(state) && !model.dismissed)) return [next, verify];
     const [left, ...effects] = leave(next);
     const view = state && !model.dismissed ? { state: "current", currentVersion } : NOTHING;
-    const [shown, ...more] = verifyOnce(show(left, view), verify);
-    return [shown, ...effects, ...more];
+    return [show(left, view), ...effects, verify];
   },
 
   rolledBack(model, { rolledBack, currentVersion }) {
-    const next = reset({ ...model, next: undefined, verified: false });
+    const next = reset({ ...model, next: undefined });
     if (rolledBack.length > 0) return show(next, { state: "rolledBack", currentVersion });
     return model.view.state === "applying" ? show(next, NOTHING) : next;
   },
@@ -292,9 +290,10 @@ const HANDLERS = {
   },
 
   verified(model, { result }) {
-    const isQuiet = ["", ...UP_TO_DATE].includes(model.view.state);
-    if (result?.state !== "drifted" || !isQuiet) return model;
-    return show(model, { state: "drifted", differences: result.differences });
+    const { state } = model.view;
+    const isQuiet = ["", ...UP_TO_DATE].includes(state);
+    if (result?.state === "drifted" && isQuiet) return show(model, { state: "drifted", differences: result.differences });
+    return result?.state === "unchanged" && state === "drifted" ? show(reset(model), NOTHING) : model;
   },
 
   // The user.
@@ -424,10 +423,6 @@ function start(model, now, mayLock = undefined) {
 /** The run of which a lost connection took the end: `apply` or `rollback`. */
 function unfinished({ view: { state, action = "apply", unfinished: known } }) {
   return state === "applying" ? action : known;
-}
-
-function verifyOnce(model, effect) {
-  return model.verified ? [model] : [{ ...model, verified: true }, effect];
 }
 
 /** Whether two checks offer the same update. */
