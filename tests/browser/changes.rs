@@ -419,6 +419,16 @@ async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
     window.until_state("applied").await;
     assert_eq!(project.ledger().await, [1, 2]);
 
+    window.command("rollback 2").await;
+    window.click("Test on My Data").await;
+    window
+        .until("text() === '● The database is already at v2 ×'")
+        .await;
+    window.command("preview 2").await;
+    window
+        .until("log().includes('The database is already at v2: there is nothing to roll back.')")
+        .await;
+
     window.command("rollback 7").await;
     window.click("Test on My Data").await;
     window

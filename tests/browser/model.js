@@ -433,6 +433,13 @@ test("a rollback is tested first and sends the token", () => {
   equal([effects[0].do, effects[0].params], ["rollback", { version: 0, token: "token" }]);
 });
 
+test("a rollback to the version of the database has nothing to do", () => {
+  const { title, summary, buttons, backup } = view(testedWith(seen(), ROLLBACK));
+  equal([title, summary, backup], ["The database is already at v0", undefined, undefined]);
+  equal(Object.entries(buttons).filter(([, label]) => label), []);
+  equal(play([ACT], testedWith(seen(), ROLLBACK)).effects, []);
+});
+
 test("a cancelled test is no consent to a rollback", () => {
   const cancelled = seenVersion(1, "notFinished", { state: { kind: "notFinished", reason: "cancelled" } });
   const model = testedWith(seen(cancelled), ROLLBACK);

@@ -60,9 +60,15 @@ export function tested({ preview }) {
   return preview?.state === "done" ? preview.result : undefined;
 }
 
-/** Whether a rollback may begin: only after a test that nobody cancelled. */
+/** Whether a rollback may begin: only after a test that nobody cancelled, and only where it has anything to do. */
 export function mayRollBack(model) {
-  return tested(model)?.versions.every(({ state }) => state.reason !== "cancelled") ?? false;
+  const versions = tested(model)?.versions ?? [];
+  return versions.length > 0 && versions.every(({ state }) => state.reason !== "cancelled");
+}
+
+/** Whether the database is at the version already that a rollback would go to. */
+export function isThere(model) {
+  return model.view.state === "rollback" && tested(model)?.versions.length === 0;
 }
 
 /** The backup that is advised: by the preview, or else by the manifest. */
@@ -348,6 +354,7 @@ const HANDLERS = {
     if (["unavailable", "problem", "outdated", "setup"].includes(state)) {
       return [{ ...model, view: { ...model.view, busy: true } }, { do: "check" }];
     }
+    if (isThere(model)) return model;
     if (state === "rollback" && !mayRollBack(model)) return HANDLERS.test(model, { now });
     if (tested(model) && lockConsent(model)) return model;
     if (recognised(model) !== undefined) return model;

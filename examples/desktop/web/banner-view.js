@@ -1,6 +1,6 @@
 // What the banner shows, and in which words. Pure: a model in, plain values out.
 
-import { backupAdvice, canAdopt, canDiagnose, canInstall, cannotRun, lacksBackup, lockConsent, mayRollBack, offer, recognised, tested } from "./banner-model.js";
+import { backupAdvice, canAdopt, canDiagnose, canInstall, cannotRun, isThere, lacksBackup, lockConsent, mayRollBack, offer, recognised, tested } from "./banner-model.js";
 
 /** How long a preview may take, in seconds: `PreviewRequest::DEFAULT_BUDGET`, as a test checks. */
 export const PREVIEW_SECONDS = 5;
@@ -57,7 +57,9 @@ const STATES = {
     title: `ctx0 schema update available (v${check.currentVersion} → v${check.pendingMigrations.at(-1).version})`,
     primary: "Apply Update",
   }),
-  rollback: ({ version }) => ({ title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),
+  rollback: ({ version }, model) => (isThere(model)
+    ? { title: `The database is already at v${version}` }
+    : { title: `Roll back the ctx0 schema to v${version}?`, primary: "Roll Back" }),
   applying: ({ action, version, position, total, waiting, nextWay, isStopping, stop }) => ({
     alert: stop && STOPS[stop.outcome](stop),
     title: isStopping ? `Stopping${version ? ` v${version}` : ""}…` : version
@@ -250,7 +252,7 @@ function primary(model, { primary: label }) {
   if (recognised(model) !== undefined) return undefined;
   // The button of the consent takes its place.
   if (tested(model) && lockConsent(model)) return undefined;
-  if (model.view.state !== "rollback") return label;
+  if (model.view.state !== "rollback" || isThere(model)) return label;
   // Rolling back is never offered untested.
   if (mayRollBack(model)) return label;
   return model.preview?.state === "running" || isFinal(model.preview?.error) ? undefined : testLabel(model);
@@ -323,7 +325,7 @@ export function summarize(model) {
     const what = model.view.state === "rollback" ? "the rollback" : "the changes";
     return { text: `Couldn't test ${what}: ${decapitalize(words(preview.error))}`, tone: "warning" };
   }
-  return summary(preview.result, model.view.state === "rollback");
+  return isThere(model) ? undefined : summary(preview.result, model.view.state === "rollback");
 }
 
 function summary({ versions: seen }, isRollback) {

@@ -34,7 +34,7 @@ banner.schema = schema;
 schema.on("connection", (state) => (document.querySelector("#connection").textContent = CONNECTIONS[state]));
 schema.on("schema:updateAvailable", (check) => print(checked(check)));
 schema.on("schema:applied", ({ applied }) => applied.length > 0 && print(`Applied ${versions(applied)}.`));
-schema.on("schema:rolledBack", ({ rolledBack }) => print(`Rolled back ${versions(rolledBack)}.`));
+schema.on("schema:rolledBack", ({ rolledBack }) => rolledBack.length > 0 && print(`Rolled back ${versions(rolledBack)}.`));
 schema.on("schema:ahead", (check) => print(checked(check)));
 schema.on("schema:error", (error) => print(words(error)));
 
