@@ -128,7 +128,7 @@ test("where the setup cannot run over HTTP the script and the editor are shown",
   const error = { code: "runByHand", message: "closed", editorUrl: "http://localhost/sql" };
   const { model } = play([missing(), ACT, { type: "installed", error }]);
   equal(view(model).buttons.primary, "Continue");
-  equal(view(model).detail.includes("the SQL editor at http://localhost/sql"), true);
+  equal(view(model).detail.startsWith("ctx0 can't install its functions by itself here. Copy the setup script, run all of it in the SQL editor at http://localhost/sql"), true);
 });
 
 test("a setup that failed says why and can be tried again", () => {

@@ -125,7 +125,7 @@ const install = ({ setup, busy, error }) => ({
 /** The setup where the script must be pasted. */
 const paste = ({ setup, busy }) => ({
   title: setup.code === "rpcOutdated" ? "ctx0 needs its setup script again" : "One-time setup for ctx0",
-  detail: `Copy the setup script, run all of it in ${editor(setup)}, then click Continue. It changes none of your data.`,
+  detail: `ctx0 can't install its functions by itself here. Copy the setup script, run all of it in ${editor(setup)}, then click Continue. It changes none of your data.`,
   script: setup.installSql,
   copies: true,
   primary: busy ? "Checking…" : "Continue",
