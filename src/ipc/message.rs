@@ -147,12 +147,16 @@ pub(super) struct BaselineParams {
     pub(super) reason: FilledText,
 }
 
-/// A text such as the name of a person. Not blank.
+/// A text such as the name of a person. Not blank, and without NUL, which PostgreSQL does not store.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
 pub(super) struct FilledText(
-    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"\S")))] String,
+    #[cfg_attr(
+        feature = "json-schema",
+        schemars(regex(pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"))
+    )]
+    String,
 );
 
 impl TryFrom<String> for FilledText {
@@ -161,6 +165,9 @@ impl TryFrom<String> for FilledText {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         if text.trim().is_empty() {
             return Err("the text is blank");
+        }
+        if text.contains('\0') {
+            return Err("the text has a NUL in it");
         }
         Ok(Self(text))
     }

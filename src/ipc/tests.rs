@@ -566,6 +566,23 @@ async fn what_is_not_a_request_gets_the_errors_of_the_standard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_text_that_the_database_cannot_store_is_not_sent_there() {
+    let fake = database();
+    let ipc = ipc(&fake);
+    call(&ipc, CHECK_UPDATES).await;
+    let sent = fake.asked().len();
+    for (method, params) in [
+        (CANCEL_CHANGE, json!({"cancelledBy": "A\0da"})),
+        (APPLY_UPDATES, json!({"backupBy": "\0"})),
+        (BASELINE, json!({"version": 1, "reason": "by hand\0"})),
+    ] {
+        let answer = ask(&ipc, &request(method, params)).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    }
+    assert_eq!(fake.asked().len(), sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_notification_gets_no_answer_and_a_batch_one_for_each_request() {
     let ipc = ipc(&database());
     assert_eq!(

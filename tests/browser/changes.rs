@@ -435,7 +435,28 @@ async fn a_rollback_asks_shows_what_is_lost_and_needs_its_test() {
         .until("text().includes('Couldn\\'t test the rollback:')")
         .await;
     assert_eq!(window.buttons().await, json!(["Dismiss"]));
+    assert!(
+        window
+            .text()
+            .await
+            .contains("the database isn't above that version, so there is nothing to roll back.")
+    );
     window.click("Dismiss").await;
+    window.until_state("").await;
+    // Only a test was asked for.
+    window.command("preview 7").await;
+    window
+        .until("log().includes('so there is nothing to roll back.')")
+        .await;
+    // No database has such a version.
+    window.command("rollback 99999999999").await;
+    window
+        .until("log().includes('Name the version to roll back to')")
+        .await;
+    window.command("preview 99999999999").await;
+    window
+        .until("log().includes('Name the version of a rollback to test')")
+        .await;
     window.until_state("").await;
     window.assert_clean_console().await;
 }

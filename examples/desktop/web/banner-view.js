@@ -181,6 +181,7 @@ const PLAIN = {
   previewOutdated: "This update has changed since you reviewed it. Review it again.",
   backupRequired: "Back up your database first.",
   changeRunning: "An update or a test is in progress. Try again when it finishes.",
+  notBelow: "The database isn't above that version, so there is nothing to roll back.",
   rpcNotInstalled: "One-time setup needed: ctx0's functions aren't in your database.",
   rpcOutdated: "ctx0 needs its setup again: the functions in your database are older than this app.",
   permissionDenied: "ctx0 isn't allowed to do this. Check that it uses the service_role key, and install its functions again.",

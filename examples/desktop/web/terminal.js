@@ -10,11 +10,14 @@ const COMMANDS = {
   check: async () => checked(await schema.checkUpdates()),
   status: async () => stands(await schema.status()),
   changes: async () => (await schema.changeLog()).map(({ version, description }) => `v${version}  ${description}`).join("\n"),
-  preview: (version) => preview(version),
+  preview: (version) => (version === undefined || isVersion(version) ? preview(version) : "Name the version of a rollback to test, for example: preview 1"),
   // The banner asks, and the events tell how it ends.
-  rollback: (version) => (Number.isInteger(version) && version >= 0 ? void banner.offerRollback(version) : "Name the version to roll back to, for example: rollback 1"),
+  rollback: (version) => (isVersion(version) ? void banner.offerRollback(version) : "Name the version to roll back to, for example: rollback 1"),
   verify: async () => verified(await schema.verify()),
 };
+
+/** Whether there can be such a version: from 0 to the largest `integer` of PostgreSQL. */
+const isVersion = (version) => Number.isInteger(version) && version >= 0 && version < 2 ** 31;
 
 const HELP = `check       check for updates now
 status      show what is applied, and when
@@ -47,7 +50,7 @@ document.querySelector("#prompt").addEventListener("submit", async (event) => {
   const [name, version] = typed.split(/\s+/);
   const run = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : () => `Unknown command: ${name}. Type help for a list.`;
   try {
-    print(await run(version && Number(version)));
+    print(await run(version === undefined ? undefined : Number(version)));
   } catch (error) {
     print(words(error));
   }
