@@ -117,7 +117,8 @@ function verified({ state, currentVersion, differences, reason }) {
 }
 
 function print(text, className = "") {
-  if (!text) return;
+  // What an event tells is the answer to a command as well: once is enough.
+  if (!text || (!className && log.lastElementChild?.textContent === text)) return;
   const line = document.createElement("p");
   line.className = className;
   line.textContent = text;
