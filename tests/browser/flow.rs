@@ -545,6 +545,28 @@ async fn the_focus_goes_back_to_where_it_came_from() {
 }
 
 #[tokio::test]
+async fn the_focus_goes_back_after_good_news() {
+    let (tab, enter) = ("\u{e004}", "\u{e007}");
+    let project = project::at_version_1().await;
+    let daemon = Start::on(&project).start().await;
+    let browser = Browser::start().await;
+    let window = browser.open(&daemon.address).await;
+    window.until_state("available").await;
+    window
+        .js("document.getElementById('notifications').focus();", &[])
+        .await;
+    window.press(tab).await;
+    window.press(tab).await;
+    window.press(enter).await;
+    window.until_state("applied").await;
+    window.good_news_goes().await;
+    assert_eq!(
+        window.js("return document.activeElement.id;", &[]).await,
+        json!("notifications")
+    );
+}
+
+#[tokio::test]
 async fn a_window_in_the_background_notifies_once_a_version() {
     let project = project::at_version_1().await;
     let daemon = Start::on(&project).start().await;

@@ -57,8 +57,9 @@ export class SchemaUpdateBanner extends HTMLElement {
       // A key that is held down decides once.
       if (event.repeat && ["Enter", " "].includes(event.key)) event.preventDefault();
     });
-    // Only from outside: moves within a shadow tree stay in it.
-    this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget));
+    // Only from outside: moves within a shadow tree stay in it. A button that is hidden has lost the focus, so the
+    // move from it comes from nowhere, and so does the return of a window to the front.
+    this.addEventListener("focusin", ({ relatedTarget }) => (this.#cameFrom = relatedTarget ?? this.#cameFrom));
   }
 
   /** Carries the methods and events of the daemon. */
