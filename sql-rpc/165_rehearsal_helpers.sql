@@ -31,7 +31,8 @@ comment on function ctx0_private.used_sequences(oid[]) is
 
 -- restarted_sequences(p_before): the sequences that this transaction has set to a number that they
 -- have passed, as [{relation, from, to}], and that may now give numbers that are in use. Where the column
--- of the sequence has no later numbers, none is.
+-- of the sequence has no later numbers, none is. from is null for one that it has made for a column which has
+-- later numbers.
 create function ctx0_private.restarted_sequences(p_before jsonb)
 returns jsonb
 language plpgsql
@@ -56,13 +57,15 @@ begin
       join pg_namespace n on n.oid = c.relnamespace
      cross join lateral (
              select (v.value -> 0)::bigint - case when (v.value -> 1)::boolean then 0 else q.seqincrement end as last) u
-     where (p_before -> v.key -> 1)::boolean
-       and sign(q.seqincrement) * (u.last - (p_before -> v.key -> 0)::numeric) < 0
+     where not p_before ? v.key
+        or (p_before -> v.key -> 1)::boolean
+           and sign(q.seqincrement) * (u.last - (p_before -> v.key -> 0)::numeric) < 0
   loop
     begin
-      v_repeats := ctx0_private.has_numbers_beyond(p_sequence => v_sequence.oid, p_value => v_sequence.last) is not false;
+      v_repeats := coalesce(ctx0_private.has_numbers_beyond(p_sequence => v_sequence.oid, p_value => v_sequence.last),
+                            v_sequence.old is not null);
     exception when others then
-      v_repeats := true;
+      v_repeats := v_sequence.old is not null;
     end;
     if v_repeats then
       v_restarted := v_restarted

@@ -170,9 +170,13 @@ pub(super) fn warnings(
     }
     for sequence in &seen.restarted {
         let name = short(&sequence.relation);
+        let does = match sequence.from {
+            Some(_) => format!("sets the sequence {name} back"),
+            None => format!("starts the sequence {name} where its column already has numbers"),
+        };
         warnings.add(
             WarningKind::SequenceReset,
-            format!("sets the sequence {name} back: new rows may get numbers that are in use"),
+            format!("{does}: new rows may get numbers that are in use"),
         );
     }
     for slot in &seen.slots {

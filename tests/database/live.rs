@@ -92,6 +92,19 @@ async fn a_warning_says_that_a_sequence_may_repeat_numbers_exactly_where_it_may(
             "select setval('orders_id_seq', (select max(id) from orders))",
             false,
         ),
+        (
+            "alter table orders alter id drop identity; alter table orders alter id add generated always as identity",
+            true,
+        ),
+        (
+            "alter table orders alter id drop identity; alter table orders alter id add generated always as identity (start 6)",
+            false,
+        ),
+        (
+            "alter table orders add n int generated always as identity",
+            false,
+        ),
+        ("create sequence fresh", false),
         ("truncate orders", false),
         ("truncate orders restart identity", false),
         (
