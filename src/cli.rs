@@ -57,6 +57,17 @@ impl Output {
         }
     }
 
+    /// A result that is complete, of a command that failed to write it to a file.
+    fn and_failed(mut self, failure: Failure) -> Self {
+        let mut failure = failure.into_output();
+        self.text = format!("{}\n{}", self.text.trim_end(), failure.text);
+        self.json["error"] = failure.json["error"].take();
+        Self {
+            exit: failure.exit,
+            ..self
+        }
+    }
+
     /// SQL, a script or a page.
     fn verbatim(text: String, json: &impl serde::Serialize) -> Self {
         Self {

@@ -206,7 +206,8 @@ impl Fleet {
     /// has begun in a database ends there completely or not at all, and [`resume`](Self::resume) finds out.
     ///
     /// # Errors
-    /// [`FleetError`], if a group is not known or the report cannot be read or written.
+    /// [`FleetError`], if a group is not known or the report cannot be read or written. Once projects have
+    /// begun it is [`FleetError::ReportCut`], which has the results of all of them.
     pub async fn run(mut self, operation: FleetOperation) -> Result<FleetReport, FleetError> {
         let projects = self.selected()?;
         let mut report = FleetReport::begin(&operation, &self.migrations);
@@ -231,6 +232,7 @@ impl Fleet {
         let trust = Trust::default();
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut running = JoinSet::new();
+        let mut cut = None;
         loop {
             while running.len() < concurrency
                 && let Some(project) = course.next(running.len())
@@ -260,8 +262,10 @@ impl Fleet {
                     let Some(ended) = ended else { break };
                     let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                     course.ended(&ended);
-                    if let Some(journal) = &mut journal {
-                        journal.add(&ended)?;
+                    if let Some(Err(error)) = journal.as_mut().map(|journal| journal.add(&ended)) {
+                        // What is under way changes databases, so it ends as always.
+                        course.stop("the report cannot be written");
+                        (journal, cut) = (None, Some(error));
                     }
                     report.projects.push(ended.clone());
                     (self.on_event)(FleetEvent::Finished(ended));
@@ -270,7 +274,14 @@ impl Fleet {
         }
         report.finished_at = Some(Timestamp::now());
         (report.stopped, report.not_started) = course.left();
-        Ok(report)
+        match (cut, self.report_to) {
+            (Some(source), Some(path)) => Err(FleetError::ReportCut {
+                path,
+                report: Box::new(report),
+                source,
+            }),
+            (None, _) | (_, None) => Ok(report),
+        }
     }
 
     /// The projects of the chosen groups, in the order of the file.
@@ -325,6 +336,21 @@ pub enum FleetError {
     Report {
         /// The file.
         path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The report could no longer be written. What was under way has ended, and no other project was begun.
+    #[error(
+        "the report {} could no longer be written, so no further project was begun: make room for it or check its permissions, \
+         then go on with its run (resume)",
+        path.display()
+    )]
+    #[non_exhaustive]
+    ReportCut {
+        /// The file. It lacks the projects that ended last, which a resumed run begins again.
+        path: PathBuf,
+        /// All results, also those that the file lacks.
+        report: Box<FleetReport>,
         /// What the system said.
         source: std::io::Error,
     },

@@ -11,7 +11,8 @@ use super::{
     text,
 };
 use crate::fleet::{
-    Fleet, FleetConsent, FleetEvent, FleetFile, FleetOperation, FleetReport, ProjectOutcome,
+    Fleet, FleetConsent, FleetError, FleetEvent, FleetFile, FleetOperation, FleetReport,
+    ProjectOutcome,
 };
 
 pub(super) async fn fleet(
@@ -64,8 +65,22 @@ pub(super) async fn fleet(
         }
     });
     let report = tokio::select! {
-        report = terminal.during(&activity, fleet.run(operation)) => report?,
+        report = terminal.during(&activity, fleet.run(operation)) => report,
         () = interrupt() => return Err(Failure::interrupted(interrupted(arguments))),
+    };
+    let (report, failure) = match report {
+        Err(FleetError::ReportCut {
+            path,
+            report,
+            source,
+        }) => {
+            let what = format!(
+                "the report {} could no longer be written: it lacks the projects that ended last",
+                path.display()
+            );
+            (*report, Some(Failure::io(what, &source)))
+        }
+        report => (report?, None),
     };
     if let Some(path) = &arguments.markdown {
         fs::write(path, report.markdown()).map_err(|error| {
@@ -76,11 +91,12 @@ pub(super) async fn fleet(
             Failure::io(what, &error)
         })?;
     }
-    Ok(Output::new(
-        exit(&report),
-        text::fleet(&report, arguments),
-        &report,
-    ))
+    let text = text::fleet(&report, arguments);
+    let output = Output::new(exit(&report), text, &report);
+    Ok(match failure {
+        None => output,
+        Some(failure) => output.and_failed(failure),
+    })
 }
 
 /// What to do, once it is agreed to.

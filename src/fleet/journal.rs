@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde::Serialize;
@@ -14,7 +14,6 @@ use super::{
 };
 
 pub(super) struct Journal {
-    path: PathBuf,
     file: File,
 }
 
@@ -28,11 +27,10 @@ impl Journal {
             },
             _ => unusable(path, error),
         })?;
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-        };
-        journal.write(report)?;
+        let mut journal = Self { file };
+        journal
+            .write(report)
+            .map_err(|error| unusable(path, error))?;
         Ok(journal)
     }
 
@@ -50,7 +48,6 @@ impl Journal {
         report.is_of_same_run(&earlier).map_err(other)?;
         let file = OpenOptions::new().append(true).open(path);
         let mut journal = Self {
-            path: path.to_owned(),
             file: file.map_err(|error| unusable(path, error))?,
         };
         if !text.ends_with('\n') {
@@ -68,15 +65,14 @@ impl Journal {
     }
 
     /// Adds a project. What was added before is safe from the end of this process.
-    pub(super) fn add(&mut self, project: &ProjectReport) -> Result<(), FleetError> {
+    pub(super) fn add(&mut self, project: &ProjectReport) -> io::Result<()> {
         self.write(project)
     }
 
-    fn write(&mut self, line: &impl Serialize) -> Result<(), FleetError> {
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_string(line).expect("results are plain values");
         line.push('\n');
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|error| unusable(&self.path, error))
+        self.file.write_all(line.as_bytes())
     }
 }
 

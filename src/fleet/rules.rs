@@ -145,7 +145,7 @@ impl Course {
             return;
         }
         self.failures += 1;
-        if self.rule.is_met(self.failures, self.projects) {
+        if self.stopped.is_none() && self.rule.is_met(self.failures, self.projects) {
             let were = if self.failures == 1 {
                 "project has"
             } else {
@@ -153,6 +153,11 @@ impl Course {
             };
             self.stopped = Some(format!("{} {were} failed", self.failures));
         }
+    }
+
+    /// Begins no more, for this reason.
+    pub(super) fn stop(&mut self, reason: &str) {
+        self.stopped = Some(reason.to_owned());
     }
 
     /// Why no more were begun, and the names of those that were not.

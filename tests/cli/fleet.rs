@@ -276,3 +276,36 @@ async fn on_a_terminal_each_project_under_way_has_a_line() {
     );
     assert!(terminal.text().contains("3 applied"), "{}", terminal.text());
 }
+
+/// Runs in a shell in which a file may have so few bytes that the report has room for no project.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_report_that_can_no_longer_be_written_interrupts_nothing_and_loses_no_result() {
+    let names: [&'static str; 3] = ["a", "b", "c"].map(|name| &*name.repeat(1500).leak());
+    let fleet = Fleet::of(&names.map(|name| (name, ""))).await;
+    let script = "trap '' XFSZ; ulimit -f 1; \
+                  exec ctx0-schema fleet apply --yes --concurrency 2 --report run.jsonl --json";
+    let ended = fleet.cli.run_script(script, &fleet.keys()).await;
+    assert_eq!(ended.code, 1, "{}\n{}", ended.out, ended.err);
+    assert_eq!(fleet.applied().await, ["1 2", "1 2", ""]);
+    let report = ended.json();
+    let mut results: Vec<_> = report["projects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|project| (project["name"].as_str().unwrap(), &project["outcome"]))
+        .collect();
+    results.sort_by_key(|(name, _)| *name);
+    let applied = json!("applied");
+    assert_eq!(results, [(names[0], &applied), (names[1], &applied)]);
+    assert_eq!(report["notStarted"], json!([names[2]]));
+    assert_eq!(report["error"]["code"], "io");
+    assert!(ended.err.contains("because: "), "{}", ended.err);
+
+    let resumed = fleet.expect(0, &["apply", "--yes", "--resume=run.jsonl", "--json"]);
+    assert_eq!(
+        resumed.await.json()["projects"].as_array().unwrap().len(),
+        3
+    );
+    assert_eq!(fleet.applied().await, ["1 2", "1 2", "1 2"]);
+}
