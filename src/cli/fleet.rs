@@ -1,6 +1,10 @@
 //! `fleet`: the same in many projects.
 
-use std::fs;
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::Path,
+};
 
 use super::{
     Output,
@@ -50,6 +54,9 @@ pub(super) async fn fleet(
     let options = global.clone();
     fleet = fleet.configure(move |config| settings::with_options(config, &options));
 
+    // Before any project is begun. The page of an earlier run stays until there is a new one.
+    let page = arguments.markdown.as_deref();
+    let _page = page.map(writable).transpose()?;
     let activity = Activity::default();
     let heard = activity.clone();
     let fleet = fleet.on_event(move |event| match event {
@@ -68,7 +75,7 @@ pub(super) async fn fleet(
         report = terminal.during(&activity, fleet.run(operation)) => report,
         () = interrupt() => return Err(Failure::interrupted(interrupted(arguments))),
     };
-    let (report, failure) = match report {
+    let (report, mut failure) = match report {
         Err(FleetError::ReportCut {
             path,
             report,
@@ -82,14 +89,10 @@ pub(super) async fn fleet(
         }
         report => (report?, None),
     };
-    if let Some(path) = &arguments.markdown {
-        fs::write(path, report.markdown()).map_err(|error| {
-            let what = format!(
-                "{} cannot be written: check the path and its permissions",
-                path.display()
-            );
-            Failure::io(what, &error)
-        })?;
+    if let Some(path) = page
+        && let Err(error) = fs::write(path, report.markdown())
+    {
+        failure.get_or_insert_with(|| not_writable(path, &error));
     }
     let text = text::fleet(&report, arguments);
     let output = Output::new(exit(&report), text, &report);
@@ -97,6 +100,24 @@ pub(super) async fn fleet(
         None => output,
         Some(failure) => output.and_failed(failure),
     })
+}
+
+/// Opens the file and leaves its text as it is.
+fn writable(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    file.map_err(|error| not_writable(path, &error))
+}
+
+fn not_writable(path: &Path, error: &io::Error) -> Failure {
+    let what = format!(
+        "{} cannot be written: check the path and its permissions",
+        path.display()
+    );
+    Failure::io(what, error)
 }
 
 /// What to do, once it is agreed to.

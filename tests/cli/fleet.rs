@@ -309,3 +309,30 @@ async fn a_report_that_can_no_longer_be_written_interrupts_nothing_and_loses_no_
     );
     assert_eq!(fleet.applied().await, ["1 2", "1 2", "1 2"]);
 }
+
+#[tokio::test]
+async fn a_page_that_cannot_be_written_is_found_before_any_project_is_begun() {
+    let fleet = Fleet::of(&[("a", "")]).await;
+    let apply = ["apply", "--yes", "--json", "--markdown=no/such/page.md"];
+    let refused = fleet.expect(1, &apply).await;
+    assert_eq!(refused.json()["error"]["code"], "io");
+    assert!(refused.says("no/such/page.md"), "{}", refused.err);
+    assert_eq!(fleet.applied().await, [""]);
+}
+
+/// A device that can be opened and is always full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_page_that_could_not_be_written_at_the_end_loses_no_result() {
+    let fleet = Fleet::of(&[("a", "")]).await;
+    let apply = ["apply", "--yes", "--json", "--markdown=/dev/full"];
+    let ended = fleet.expect(1, &apply).await;
+    let report = ended.json();
+    assert_eq!(report["projects"][0]["outcome"], "applied");
+    assert_eq!(report["error"]["code"], "io");
+    assert!(
+        ended.says("1 applied") && ended.says("/dev/full"),
+        "{}",
+        ended.err
+    );
+}
