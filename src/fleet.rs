@@ -7,7 +7,7 @@ mod rules;
 mod work;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -187,7 +187,8 @@ impl Fleet {
     }
 
     /// Goes on with a run that ended early, from its report: projects that are done are left alone, all
-    /// others are begun again. It must be the same operation with the same migrations.
+    /// others are begun again, also those with another URL than then. It must be the same operation with the
+    /// same migrations.
     pub fn resume(mut self, path: impl AsRef<Path>) -> Self {
         self.report_to = Some(path.as_ref().to_owned());
         self.resumes = true;
@@ -215,7 +216,14 @@ impl Fleet {
             None => None,
             Some(path) if self.resumes => {
                 let (journal, done) = Journal::resume(path, &report)?;
+                let urls: HashMap<_, _> = projects
+                    .iter()
+                    .map(|project| (&project.name, &project.url))
+                    .collect();
                 report.projects = done;
+                report
+                    .projects
+                    .retain(|done| urls.get(&done.name).is_none_or(|url| done.is_of(url)));
                 Some(journal)
             }
             Some(path) => Some(Journal::create(path, &report)?),

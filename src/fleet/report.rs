@@ -42,6 +42,8 @@ pub struct FleetReport {
 pub struct ProjectReport {
     /// Its name.
     pub name: String,
+    /// Its URL; `None` in reports of earlier releases.
+    pub url: Option<String>,
     /// How it ended.
     pub outcome: ProjectOutcome,
     /// The version that the database had, where it is known.
@@ -127,6 +129,7 @@ impl ProjectReport {
     pub(super) fn new(name: &str, outcome: ProjectOutcome, message: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
+            url: None,
             outcome,
             from: None,
             to: None,
@@ -146,6 +149,12 @@ impl ProjectReport {
             failure: Some(failure),
             ..Self::new(name, ProjectOutcome::Failed, error.to_string())
         }
+    }
+
+    /// Whether it is the project at this URL, as far as that is recorded.
+    pub(super) fn is_of(&self, url: &str) -> bool {
+        let recorded = self.url.as_ref();
+        recorded.is_none_or(|recorded| recorded.trim_end_matches('/') == url.trim_end_matches('/'))
     }
 
     /// `v1 → v3`, for example.
@@ -340,6 +349,20 @@ mod tests {
             ]
         );
         assert!(FleetReport::from_lines("").is_err() && FleetReport::from_lines("{}\n").is_err());
+    }
+
+    #[test]
+    fn a_project_is_the_one_at_its_url_unless_none_was_recorded() {
+        let project = ProjectReport {
+            url: Some("https://a.example".to_owned()),
+            ..ProjectReport::new("a", ProjectOutcome::Applied, "")
+        };
+        assert!(project.is_of("https://a.example") && project.is_of("https://a.example/"));
+        assert!(!project.is_of("https://b.example"));
+        let mut written = serde_json::to_value(&project).unwrap();
+        written.as_object_mut().unwrap().remove("url");
+        let earlier: ProjectReport = serde_json::from_value(written).unwrap();
+        assert!(earlier.is_of("https://b.example"));
     }
 
     #[test]

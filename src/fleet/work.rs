@@ -56,6 +56,7 @@ pub(super) async fn work(
             ended.unwrap_or_else(|error| ProjectReport::failed(name, &error))
         }
     };
+    report.url = Some(project.url.clone());
     report.took_ms = began.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     report
 }

@@ -465,6 +465,22 @@ async fn the_last_request_of_a_run_that_was_killed_is_waited_for() {
     assert_eq!(applied(&projects).await, ["2", "2"]);
 }
 
+#[tokio::test]
+async fn a_project_whose_url_has_changed_is_begun_again() {
+    let projects = installed(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.jsonl");
+    let fleet = |project| Fleet::new(file(&[of(project, "a", "")]), migrations(&FILES));
+    let report = fleet(&projects[0]).report_to(&path).run(consent());
+    assert!(report.await.unwrap().succeeded());
+    for _ in 0..2 {
+        let report = fleet(&projects[1]).resume(&path).run(consent());
+        let report = report.await.unwrap();
+        assert_eq!(outcomes(&report), [("a", ProjectOutcome::Applied)]);
+    }
+    assert_eq!(applied(&projects).await, ["2", "2"]);
+}
+
 /// As a process that is killed while it writes leaves the file.
 fn cut_short(path: &Path) {
     let text = fs::read_to_string(path).unwrap() + "{\"name\":\"c\",\"outco";
