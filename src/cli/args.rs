@@ -252,7 +252,7 @@ pub(super) struct Fleet {
     #[arg(long, global = true, value_name = "GROUP")]
     pub(super) group: Vec<String>,
     /// How many projects at the same time, 16 by default
-    #[arg(long, global = true, value_name = "NUMBER")]
+    #[arg(long, global = true, value_name = "NUMBER", value_parser = at_least_1)]
     pub(super) concurrency: Option<usize>,
     /// The group that goes first
     #[arg(long, global = true, value_name = "GROUP")]
@@ -341,6 +341,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is a whole number with s or ms, such as 10s".to_owned())
 }
 
+fn at_least_1(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it is a whole number from 1".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -382,6 +387,17 @@ mod tests {
         assert_eq!(version("0").unwrap(), Version::ZERO);
         assert_eq!(version_from_1("0").unwrap_err(), "versions begin at 1");
         assert_eq!(version_from_1("v1").unwrap().get(), 1);
+    }
+
+    #[test]
+    fn no_projects_at_a_time_are_refused() {
+        let read =
+            |number| Arguments::try_parse_from(["p", "fleet", "plan", "--concurrency", number]);
+        assert!(read("1").is_ok());
+        for number in ["0", "many"] {
+            let error = read(number).unwrap_err().to_string();
+            assert!(error.contains("a whole number from 1"), "{error}");
+        }
     }
 
     #[test]

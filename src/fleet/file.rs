@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     env, fmt, fs, io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -79,7 +80,7 @@ pub enum KeySource {
 struct Written {
     #[serde(default)]
     projects: Vec<WrittenProject>,
-    concurrency: Option<usize>,
+    concurrency: Option<NonZeroUsize>,
     canary: Option<String>,
     stop_after: Option<StopRule>,
 }
@@ -146,7 +147,7 @@ impl FleetFile {
         }
         Ok(Self {
             projects,
-            concurrency: written.concurrency,
+            concurrency: written.concurrency.map(NonZeroUsize::get),
             canary: written.canary,
             stop_after: written.stop_after,
         })
@@ -343,6 +344,7 @@ mod tests {
                 "control characters",
             ),
             (format!("{good}colour = 1"), "line 5"),
+            (format!("concurrency = 0\n{good}"), "nonzero"),
             (
                 format!("stop_after = \"some\"\n{good}"),
                 "a share such as 10%",
