@@ -150,6 +150,7 @@ impl SchemaVersionManager {
     }
 
     /// Adds the objects that no version is recorded for: they may hold data that any version could lose.
+    #[cfg(feature = "scheduler")]
     pub(crate) fn add_unrecorded(&self, check: &mut UpdateCheck, objects: Vec<String>) {
         if !objects.is_empty() {
             let pending = check.pending_migrations.iter();
