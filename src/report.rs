@@ -131,6 +131,37 @@ impl UpdateCheck {
     }
 }
 
+#[cfg(test)]
+impl UpdateCheck {
+    /// With these versions, and nothing else to tell.
+    pub(crate) fn between(current: u32, latest: u32) -> Self {
+        Self {
+            has_updates: false,
+            current_version: Version::new(current).unwrap(),
+            latest_version: Version::new(latest).unwrap(),
+            pending_migrations: Vec::new(),
+            backup: None,
+            setup: None,
+            unrecorded: Vec::new(),
+            newer: Vec::new(),
+            hosted: None,
+            problem: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl DatabaseStatus {
+    /// At this version, with nothing running and an empty record.
+    pub(crate) fn at(current: u32) -> Self {
+        let status = serde_json::json!({
+            "rpc_version": 3, "server_version": "17.6", "current_version": current, "locked": false,
+            "owner": "postgres", "ledger": [], "reversible": [], "last_attempt": null,
+        });
+        serde_json::from_value(status).unwrap()
+    }
+}
+
 /// How the database compares with the hosted service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

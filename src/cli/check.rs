@@ -153,21 +153,13 @@ mod tests {
             let has_problem = problem.is_some();
             let check = UpdateCheck {
                 has_updates,
-                current_version: version(1),
-                latest_version: version(2),
-                pending_migrations: Vec::new(),
-                backup: None,
-                setup: None,
-                unrecorded: Vec::new(),
-                newer: Vec::new(),
-                hosted: None,
                 problem,
+                ..UpdateCheck::between(1, 2)
             };
-            let database: DatabaseStatus = serde_json::from_value(json!({
-                "rpc_version": 3, "server_version": "17.6", "current_version": 1, "locked": locked,
-                "owner": "postgres", "ledger": [], "reversible": [], "last_attempt": null,
-            }))
-            .unwrap();
+            let database = DatabaseStatus {
+                locked,
+                ..DatabaseStatus::at(1)
+            };
             assert_eq!(state_now(&check, Some(&database)), expected);
             let text = text::status("https://a", &check, Some(&database), None, 80);
             let next =

@@ -30,25 +30,16 @@ fn probe() -> Probe {
 
 fn check(current: u32, problem: Option<LedgerError>) -> UpdateCheck {
     UpdateCheck {
-        has_updates: false,
-        current_version: Version::new(current).unwrap(),
-        latest_version: Version::new(2).unwrap(),
-        pending_migrations: Vec::new(),
-        backup: None,
-        setup: None,
-        unrecorded: Vec::new(),
-        newer: Vec::new(),
-        hosted: None,
         problem,
+        ..UpdateCheck::between(current, 2)
     }
 }
 
 fn status(owner: &str) -> DatabaseStatus {
-    serde_json::from_value(serde_json::json!({
-        "rpc_version": 3, "server_version": "17.6", "current_version": 2, "locked": false, "owner": owner,
-        "ledger": [], "reversible": [], "last_attempt": null,
-    }))
-    .unwrap()
+    DatabaseStatus {
+        owner: owner.to_owned(),
+        ..DatabaseStatus::at(2)
+    }
 }
 
 fn health(changes: &Value) -> Health {
@@ -69,6 +60,19 @@ const CLOSED: SqlAccess = SqlAccess {
     installed: true,
 };
 
+/// Facts of a project without fault, but for what the probe found.
+fn all_is_well(settings: &Settings, probe: Probe) -> Facts<'_> {
+    let mut facts = Facts::new(settings, now(), probe);
+    facts.check = Some(Ok(check(2, None)));
+    facts.status = Some(Ok(status("postgres")));
+    facts.sql_access = Some(CLOSED);
+    facts.health = Some(Ok(health(&json!({}))));
+    facts.drift = Some(Ok(Verification::Unchanged {
+        current_version: Version::new(2).unwrap(),
+    }));
+    facts
+}
+
 /// The state of each check by its first letter, such as `G` for good.
 fn states(diagnosis: &Diagnosis) -> String {
     let letters = diagnosis
@@ -81,14 +85,7 @@ fn states(diagnosis: &Diagnosis) -> String {
 #[test]
 fn a_project_on_which_all_is_well() {
     let settings = settings(KeyKind::Secret);
-    let mut facts = Facts::new(&settings, now(), probe());
-    facts.check = Some(Ok(check(2, None)));
-    facts.status = Some(Ok(status("postgres")));
-    facts.sql_access = Some(CLOSED);
-    facts.health = Some(Ok(health(&json!({}))));
-    facts.drift = Some(Ok(Verification::Unchanged {
-        current_version: Version::new(2).unwrap(),
-    }));
+    let facts = all_is_well(&settings, probe());
     let found = diagnosis(&facts);
     assert_eq!(states(&found), "GGGGGGGGGGGGGGG", "{found}");
     assert!(found.works());
@@ -164,21 +161,13 @@ fn what_rests_on_a_failure_is_not_checked() {
 #[test]
 fn a_check_that_could_not_be_made_is_no_failure() {
     let settings = settings(KeyKind::Secret);
-    let mut facts = Facts::new(
+    let facts = all_is_well(
         &settings,
-        now(),
         Probe {
             date: None,
             ..probe()
         },
     );
-    facts.check = Some(Ok(check(2, None)));
-    facts.status = Some(Ok(status("postgres")));
-    facts.sql_access = Some(CLOSED);
-    facts.health = Some(Ok(health(&json!({}))));
-    facts.drift = Some(Ok(Verification::Unchanged {
-        current_version: Version::new(2).unwrap(),
-    }));
     let found = diagnosis(&facts);
     assert_eq!(states(&found), "GGGNGGGGGGGGGGG", "{found}");
     assert!(found.works());

@@ -417,16 +417,8 @@ fn a_hosted_service_that_could_not_be_asked_is_an_error_event_and_never_up_to_da
             problem: problem.map(str::to_owned),
         };
         let check = UpdateCheck {
-            has_updates: false,
-            current_version: Version::ZERO,
-            latest_version: Version::ZERO.next(),
-            pending_migrations: Vec::new(),
-            backup: None,
-            setup: None,
-            unrecorded: Vec::new(),
-            newer: Vec::new(),
             hosted: Some(hosted),
-            problem: None,
+            ..UpdateCheck::between(0, 1)
         };
         let event = Event::of(&SchemaState::Checked(Arc::new(check)));
         event.expect("an event").notification()
