@@ -1,7 +1,7 @@
 //! `fleet`: the same in many projects.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     path::Path,
 };
@@ -56,7 +56,7 @@ pub(super) async fn fleet(
 
     // Before any project is begun. The page of an earlier run stays until there is a new one.
     let page = arguments.markdown.as_deref();
-    let _page = page.map(writable).transpose()?;
+    page.map(check_writable).transpose()?;
     let activity = Activity::default();
     let heard = activity.clone();
     let fleet = fleet.on_event(move |event| match event {
@@ -103,13 +103,13 @@ pub(super) async fn fleet(
 }
 
 /// Opens the file and leaves its text as it is.
-fn writable(path: &Path) -> Result<File, Failure> {
+fn check_writable(path: &Path) -> Result<(), Failure> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path);
-    file.map_err(|error| not_writable(path, &error))
+    file.map(drop).map_err(|error| not_writable(path, &error))
 }
 
 fn not_writable(path: &Path, error: &io::Error) -> Failure {

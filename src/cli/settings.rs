@@ -141,17 +141,8 @@ struct Variables {
 struct Problem {
     text: String,
     /// The variables that these lines set.
-    names: Vec<&'static str>,
+    names: Vec<String>,
 }
-
-/// The variables that this program reads from a file.
-const NAMES: [&str; 5] = [
-    ENV_URL,
-    ENV_KEY,
-    ENV_PLAIN_HTTP,
-    ENV_CA_FILE,
-    ENV_ACCESS_TOKEN,
-];
 
 impl Variables {
     fn read(named: Option<&Path>) -> Result<Self, Failure> {
@@ -194,11 +185,8 @@ impl Variables {
             // The text in the error may lack the name, but not a line.
             let last = read.get();
             let first = (last + 1).saturating_sub(unread.lines().count().max(1));
-            let lines = || text.lines().take(last).skip(first.saturating_sub(1));
-            let names = NAMES
-                .into_iter()
-                .filter(|name| lines().any(|line| sets(line, name)))
-                .collect();
+            let lines = text.lines().take(last).skip(first.saturating_sub(1));
+            let names = lines.filter_map(name_in).map(str::to_owned).collect();
             found.problems.push(Problem {
                 text: format!(
                     "line {first} of {} cannot be read: put a value with spaces in quotes, and close each quote",
@@ -215,7 +203,7 @@ impl Variables {
         if let Some(problem) = self
             .problems
             .iter()
-            .find(|problem| problem.names.contains(&name))
+            .find(|problem| problem.names.iter().any(|set| set == name))
         {
             let reason = format!("{name} is not known, because {}", problem.text);
             return Err(Failure::usage(reason));
@@ -259,12 +247,12 @@ impl Read for Lines<'_> {
     }
 }
 
-/// Whether a line sets a variable.
-fn sets(line: &str, name: &str) -> bool {
+/// The name of the variable that a line sets.
+fn name_in(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-    line.strip_prefix(name)
-        .is_some_and(|rest| rest.trim_start().starts_with('='))
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, _) = line.split_once('=')?;
+    Some(name.trim())
 }
 
 fn read_key(path: &Path) -> Result<String, Failure> {

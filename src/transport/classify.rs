@@ -572,7 +572,7 @@ fn message(body: &Value) -> Option<&str> {
 
 /// The beginning of a text in one line, without control characters.
 fn excerpt(text: &str, limit: usize) -> String {
-    if text.trim_start().starts_with('<') {
+    if is_page(text) {
         return match title(text) {
             Some(title) => format!("a web page, \"{}\"", one_line(title, limit)),
             None => "a web page".to_owned(),
